@@ -1,0 +1,354 @@
+"""Gin files into gin's state, with the file and line of every binding kept.
+
+Gin itself forgets where a binding came from, ignores bindings in scopes that nobody enters, and
+lets a file include itself for ever. The loader here drives gin's own parser statement by
+statement, so each of these becomes one sentence that names the place.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+import tokenize
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import gin
+from gin import config_parser
+
+from mstgraph.errors import UserError, nearest
+
+# Everything that registers configurables; nothing may register after gin is finalised. Of a
+# package every file is imported, so that a new network or method is one new file.
+CONFIGURABLE_MODULES = (
+    "mstgraph.data",
+    "mstgraph.graph",
+    "mstgraph.gate",
+    "mstgraph.masknet",
+    "mstgraph.optimizers",
+)
+CONFIGURABLE_PACKAGES = ("mstgraph.methods", "mstgraph.networks", "mstgraph.stages")
+GRAPH = "mstgraph.graph"
+GRAPH_PARAMETERS = ("target", "gate", "alone", "seed")
+_COMMAND_LINE = "command line"
+
+
+@dataclass
+class Configuration:
+    """What was loaded, and where each binding stands.
+
+    Attributes:
+        files: the gin files given by the user, in order.
+        bindings: the bindings given on the command line.
+        locations: (scope, full selector, parameter) → "file:line".
+    """
+
+    files: tuple[Path, ...] = ()
+    bindings: tuple[str, ...] = ()
+    locations: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    def where(self, selector: str, parameter: str, scope: str = "") -> str:
+        """Return the place of a binding, or of the member's declaration if it has none."""
+        full = _full_selector(selector)
+        for candidate in (
+            (scope, full, parameter),
+            ("", full, parameter),
+            ("", GRAPH, scope),
+            ("", GRAPH, parameter),
+        ):
+            if candidate in self.locations:
+                return self.locations[candidate]
+        return str(self.files[0]) if self.files else _COMMAND_LINE
+
+    def on_command_line(self, selector: str, parameter: str) -> bool:
+        """Say whether a binding came from the command line."""
+        return self.where(selector, parameter).startswith(_COMMAND_LINE)
+
+
+_current = Configuration()
+
+
+def load(files: Sequence[Path | str], bindings: Sequence[str] = ()) -> Configuration:
+    """Parse gin files and then bindings into gin's state, and finalise it.
+
+    Args:
+        files: gin files, later ones win; includes are looked up from the working directory, from
+            the file's own folder and from the folders above it.
+        bindings: single bindings as on the command line, ``"CI.epochs = 2"``.
+
+    Returns:
+        The configuration, with the place of each binding.
+
+    Raises:
+        UserError: a file is missing, has a syntax error or includes itself; a name is unknown.
+    """
+    global _current
+    gin.clear_config()
+    _register_configurables()
+    paths = tuple(Path(name) for name in files)
+    _current = Configuration(files=paths, bindings=tuple(bindings))
+    for path in paths:
+        _parse_file(path, place="", stack=())
+    for binding in bindings:
+        _parse_statements(binding, name=f"{_COMMAND_LINE} '-p {binding}'", folder=None, stack=())
+    gin.finalize()
+    return _current
+
+
+def _register_configurables() -> None:
+    for name in CONFIGURABLE_MODULES:
+        importlib.import_module(name)
+    for name in CONFIGURABLE_PACKAGES:
+        package = importlib.import_module(name)
+        for module in pkgutil.iter_modules(package.__path__, prefix=f"{name}."):
+            importlib.import_module(module.name)
+
+
+def _parse_file(path: Path, place: str, stack: tuple[Path, ...]) -> None:
+    resolved = path.resolve()
+    if resolved in stack:
+        chain = " → ".join(_short(step) for step in (*stack[stack.index(resolved) :], resolved))
+        raise UserError(f"{place}a gin file includes itself: {chain}; remove one of the includes")
+    if not path.is_file():
+        siblings = [str(p.with_name(p.name)) for p in path.parent.glob("*.gin")]
+        raise UserError(f"{place}gin file '{path}' does not exist{nearest(str(path), siblings)}")
+    _add_import_path(resolved.parent)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{place}gin file '{path}' cannot be read: {error}") from error
+    _parse_statements(text, name=str(path), folder=resolved.parent, stack=(*stack, resolved))
+
+
+def _parse_statements(text: str, name: str, folder: Path | None, stack: tuple[Path, ...]) -> None:
+    for statement, place in _statements(text, name):
+        if isinstance(statement, config_parser.IncludeStatement):
+            _parse_file(_find_include(statement.filename, folder, place), f"{place}: ", stack)
+        elif isinstance(statement, config_parser.ImportStatement):
+            _import(statement, place)
+        elif isinstance(statement, config_parser.BlockDeclaration):
+            _known_selector(statement.selector, place)
+        else:
+            _bind(statement, place)
+
+
+def _statements(text: str, name: str) -> Iterator[tuple[Any, str]]:
+    """Yield gin's statements with their places; turn its errors into sentences."""
+    in_file = not name.startswith(_COMMAND_LINE)
+    delegate = gin.config.ParserDelegate()
+    try:
+        parser = config_parser.ConfigParser(text, delegate)
+    except (SyntaxError, tokenize.TokenError) as error:
+        raise _syntax_error(error, name) from error
+    while True:
+        line = parser.current_token.start[0]
+        try:
+            statement = parser.parse_statement()
+        except (SyntaxError, tokenize.TokenError) as error:
+            raise _syntax_error(error, name) from error
+        except ValueError as error:  # a reference to an unknown configurable
+            line = parser.current_token.start[0]
+            raise _unknown_reference(error, f"{name}:{line}" if in_file else name) from error
+        if statement is None:
+            return
+        yield statement, f"{name}:{statement.location.line_num}" if in_file else name
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _syntax_error(error: Exception, name: str) -> UserError:
+    line = error.lineno if isinstance(error, SyntaxError) else error.args[1][0]
+    message = error.msg if isinstance(error, SyntaxError) else error.args[0]
+    message = str(message).strip().splitlines()[0].rstrip(".")
+    place = name if name.startswith(_COMMAND_LINE) else f"{name}:{line}"
+    return UserError(
+        f"{place}: gin cannot read this: {message}; expected 'scope/Name.parameter = value'"
+    )
+
+
+def _unknown_reference(error: Exception, place: str) -> UserError:
+    name = str(error).split("'@")[-1].split("'")[0].split("@")[-1].rstrip("()'")
+    name = name.split("/")[-1]
+    return UserError(f"{place}: there is no configurable '@{name}'{nearest(name, configurables())}")
+
+
+def _find_include(name: str, folder: Path | None, place: str) -> Path:
+    candidates = [Path(name)]
+    if folder is not None:
+        candidates += [parent / name for parent in (folder, *folder.parents)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    siblings = [
+        str(Path(name).parent / found.name)
+        for candidate in candidates
+        for found in candidate.parent.glob("*.gin")
+    ]
+    raise UserError(f"{place}: included gin file '{name}' does not exist{nearest(name, siblings)}")
+
+
+def find_file(name: str, configuration: Configuration) -> Path:
+    """Return a file that a gin file names: from the working directory or from above that file.
+
+    Raises:
+        UserError: it is nowhere to be found.
+    """
+    folder = configuration.files[0].resolve().parent if configuration.files else None
+    candidates = [Path(name)]
+    if folder is not None:
+        candidates += [parent / name for parent in (folder, *folder.parents)]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    raise UserError(f"'{name}' is neither below the working directory nor beside the gin file")
+
+
+def _add_import_path(folder: Path) -> None:
+    """Let `import my_networks` in a gin file find a module beside it or in the working folder."""
+    for path in (str(folder), str(Path.cwd())):
+        # Folders that hold gin's or Hugging Face's namesakes must not come first.
+        if path not in sys.path:
+            sys.path.append(path)
+
+
+def _import(statement: Any, place: str) -> None:
+    try:
+        gin.parse_config(statement.format())
+    except ImportError as error:
+        raise UserError(
+            f"{place}: cannot import '{statement.module}': {str(error).splitlines()[0]}; expected "
+            "a module beside the gin file, in the working directory or installed"
+        ) from error
+
+
+def configurables() -> dict[str, Callable[..., Any]]:
+    """Return the short names of everything that gin files may name, gin's own left out."""
+    registry = gin.config._REGISTRY
+    return {
+        registry.minimal_selector(selector): entry.wrapped
+        for selector, entry in registry.items()
+        if not selector.startswith("gin.")
+    }
+
+
+def _full_selector(selector: str) -> str:
+    entry = gin.config._REGISTRY.get_match(selector)
+    return entry.selector if entry else selector
+
+
+def _known_selector(selector: str, place: str) -> Callable[..., Any]:
+    entry = gin.config._REGISTRY.get_match(selector)
+    if entry is None:
+        raise UserError(f"{place}: unknown name '{selector}'{nearest(selector, configurables())}")
+    return entry.wrapped
+
+
+def _bind(statement: Any, place: str) -> None:
+    scope, selector, parameter, value, _ = statement
+    if not parameter:  # a macro: NAME = value
+        key = f"{scope}/{selector}" if scope else selector
+        gin.bind_parameter((key, "gin.macro", "value"), value)
+        return
+    wrapped = _known_selector(selector, place)
+    full = _full_selector(selector)
+    _known_parameter(wrapped, selector, parameter, place)
+    try:
+        gin.bind_parameter((scope, full, parameter), value)
+    except ValueError as error:
+        raise UserError(f"{place}: {str(error).splitlines()[0]}") from error
+    _current.locations[scope, full, parameter] = place
+
+
+def _known_parameter(
+    wrapped: Callable[..., Any], selector: str, parameter: str, place: str
+) -> None:
+    parameters = inspect.signature(wrapped).parameters
+    names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if parameter not in names and not takes_any:
+        raise UserError(
+            f"{place}: '{selector}' has no parameter '{parameter}'{nearest(parameter, names)}"
+        )
+
+
+@gin.config.register_finalize_hook
+def refuse_scopes_that_nobody_enters(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+    """Refuse a binding whose scope is no member: gin would ignore it without a word."""
+    members = [name for name in config.get(("", GRAPH), {}) if name not in GRAPH_PARAMETERS]
+    for (scope, selector), parameters in config.items():
+        if selector in ("gin.macro", "gin.constant"):
+            continue
+        for part in filter(None, scope.split("/")):
+            if part in members:
+                continue
+            parameter = next(iter(parameters))
+            place = _current.locations.get((scope, selector, parameter), "gin configuration")
+            short = gin.config._REGISTRY.minimal_selector(selector)
+            raise UserError(
+                f"{place}: nobody enters the scope '{part}' of '{scope}/{short}.{parameter}'; a "
+                f"scope is the name of a member{nearest(part, members)}"
+            )
+
+
+def refuse_unused_scoped_bindings(configuration: Configuration) -> None:
+    """Refuse a binding in a member's scope that nothing read while the plan was built.
+
+    ``depth/DKD.epochs`` does nothing where depth is no student. Members that are left out may
+    keep their bindings.
+    """
+    config = gin.config._CONFIG
+    dropped = {name for name, value in config.get(("", GRAPH), {}).items() if value is None}
+    used = {(tuple(scope.split("/")), selector) for scope, selector in gin.config._OPERATIVE_CONFIG}
+    for (scope, selector, parameter), place in configuration.locations.items():
+        parts = tuple(scope.split("/"))
+        if not scope or dropped.intersection(parts):
+            continue
+        if not any(s == selector and entered[: len(parts)] == parts for entered, s in used):
+            short = gin.config._REGISTRY.minimal_selector(selector)
+            raise UserError(
+                f"{place}: nothing in this graph reads '{scope}/{short}.{parameter}'; expected a "
+                f"setting of the member '{scope}' or of a stage that is its own"
+            )
+
+
+def describe(value: Any) -> Any:
+    """Return plain data (for hashing and printing) that says how a configured value was made.
+
+    Covers dataclasses, uncalled gin references (their bindings in the current scope and the
+    defaults of their signature), containers and literals.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        described = {f.name: describe(getattr(value, f.name)) for f in fields(value)}
+        return {"name": type(value).__name__, **described}
+    if isinstance(value, gin.config.ConfigurableReference):
+        return describe(value.scoped_configurable_fn)
+    if callable(value):
+        return {"name": _configurable_name(value), **_operative_parameters(value)}
+    if isinstance(value, Mapping):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
+
+
+def _configurable_name(value: Callable[..., Any]) -> str:
+    return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
+
+
+def _operative_parameters(value: Callable[..., Any]) -> dict[str, Any]:
+    parameters = {
+        name: describe(p.default)
+        for name, p in inspect.signature(value).parameters.items()
+        if p.default is not p.empty
+    }
+    try:
+        bound = gin.get_bindings(value, resolve_references=False)
+    except ValueError:  # not a configurable: its defaults are all there is
+        bound = {}
+    return {**parameters, **{name: describe(item) for name, item in bound.items()}}
