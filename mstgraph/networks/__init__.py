@@ -1,0 +1,9 @@
+"""Networks: one file per backbone; being in this folder is enough to be found.
+
+A network is a ``@gin.configurable`` module built as ``Network(inputs, num_outputs, **options)``:
+``inputs`` maps each modality to the shape of one sample, in the member's order, and
+``num_outputs`` is the number of classes. ``forward`` takes one normalised float tensor per
+modality in that order, [batch, *shape], and returns logits, [batch, num_outputs] or
+[batch, num_outputs, height, width]. It builds and runs on the meta device, is traceable by
+``torch.fx``, and draws its initial weights from torch's global generator.
+"""

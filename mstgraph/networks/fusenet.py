@@ -1,0 +1,286 @@
+"""FuseNet (Hazirbas et al. 2016) for any number of maps, and its single-modality branch.
+
+Encoders and decoder mirror VGG16. Unlike the original, which sums the streams, the main stream
+becomes the average of all streams, as in the released code of MST-Distill.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import gin
+from torch import Tensor, nn
+
+from mstgraph.errors import UserError
+from mstgraph.networks import inputs as check
+from mstgraph.networks import vgg16
+
+DECODER = ((64,), (128, 64), (256, 256, 128), (512, 512, 256), (512, 512, 512))
+"""Output channels of the units of decoder stages 1 to 5; the fifth is the deepest and first."""
+
+DROPPED = (3, 4, 5)
+"""Stages after which, in encoder (past the pool) and decoder, features are dropped out."""
+
+
+class Unit(nn.Sequential):
+    """Convolution 3×3, batch normalisation, ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 3, padding=1),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(),
+        )
+
+
+def _units(channels_in: int, channels: Sequence[int]) -> nn.Sequential:
+    """Return units one after the other."""
+    widths = [channels_in, *channels]
+    return nn.Sequential(*(Unit(*pair) for pair in itertools.pairwise(widths)))
+
+
+class Encoder(nn.Module):
+    """``stage1`` … ``stage5`` of one stream; pooling belongs to the network that fuses them."""
+
+    def __init__(self, channels_in: int, stages: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        for level, channels in enumerate(stages, start=1):
+            self.add_module(f"stage{level}", _units(channels_in, channels))
+            channels_in = channels[-1]
+
+
+def _stage(module: nn.Module, level: int) -> nn.Module:
+    """Return stage ``level`` (1 to 5) of an encoder or decoder."""
+    return module.get_submodule(f"stage{level}")
+
+
+class Unpool(nn.Module):
+    """Puts each value back where a 2×2 max-pool took it from, zeros elsewhere.
+
+    Unlike torch's own module it also runs under ``torch.use_deterministic_algorithms``: pools that
+    do not overlap have distinct indices.
+    """
+
+    def forward(self, x: Tensor, indices: Tensor) -> Tensor:
+        """Return [batch, channels, 2·height, 2·width] of two [batch, channels, height, width]."""
+        batch, channels, height, width = x.shape
+        flat = x.new_zeros(batch, channels, 4 * height * width)
+        flat = flat.scatter_(2, indices.flatten(2), x.flatten(2))
+        return flat.view(batch, channels, 2 * height, 2 * width)
+
+
+class DecoderStage(nn.Module):
+    """Unpooling by the encoder's indices, then units."""
+
+    def __init__(self, channels_in: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.unpool = Unpool()
+        self.units = _units(channels_in, channels)
+
+    def forward(self, x: Tensor, indices: Tensor) -> Tensor:
+        """Return [batch, channels, 2·height, 2·width] of [batch, …, height, width]."""
+        return self.units(self.unpool(x, indices))
+
+
+class Decoder(nn.Module):
+    """``stage5`` (deepest, first) … ``stage1``; dropout follows the stages in `DROPPED`."""
+
+    def __init__(self, channels_in: int, stages: Sequence[Sequence[int]], dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        for level in range(len(stages), 0, -1):
+            channels = stages[level - 1]
+            self.add_module(f"stage{level}", DecoderStage(channels_in, channels))
+            channels_in = channels[-1]
+
+    def forward(self, x: Tensor, indices: Sequence[Tensor]) -> Tensor:
+        """Return [batch, channels, 32·height, 32·width]; ``indices`` are those of pools 1 to 5."""
+        for level in range(len(indices), 0, -1):
+            x = _stage(self, level)(x, indices[level - 1])
+            if level in DROPPED:
+                x = self.dropout(x)
+        return x
+
+
+def _scaled(stages: Sequence[Sequence[int]], width: float) -> tuple[tuple[int, ...], ...]:
+    """Return channel counts times ``width``, at least 1 each."""
+    return tuple(tuple(max(1, round(count * width)) for count in stage) for stage in stages)
+
+
+def _check_options(network: str, width: float, dropout: float, weights: str | None) -> None:
+    """Raise UserError for options that no FuseNet can have."""
+    if not (math.isfinite(width) and width > 0):
+        raise UserError(f"{network}.width is {width!r}, expected a positive number")
+    if not 0 <= dropout < 1:
+        raise UserError(f"{network}.dropout is {dropout!r}, expected a number in [0, 1)")
+    if weights is not None and width != 1:
+        raise UserError(
+            f"{network}.initial_weights needs {network}.width = 1, VGG16's own channels, "
+            f"but width is {width!r}"
+        )
+
+
+def _initialise(
+    encoders: Sequence[Encoder], decoder: Sequence[nn.Module], weights: str | None
+) -> str:
+    """Set the weights of all convolutions and return a sentence that says how."""
+    for part in (*encoders, *decoder):
+        for module in part.modules():
+            if isinstance(module, nn.Conv2d):
+                if isinstance(part, Encoder):
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                else:
+                    nn.init.xavier_normal_(module.weight)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+    if weights is None:
+        return "encoders Kaiming, decoder Xavier, no pretrained weights"
+    if not next(encoders[0].parameters()).is_meta:
+        state = vgg16.read_state(weights)
+        for encoder in encoders:
+            convolutions = [part for part in encoder.modules() if isinstance(part, nn.Conv2d)]
+            vgg16.load_convolutions(convolutions, state, weights)
+    return f"encoders VGG16 from '{weights}', decoder Xavier"
+
+
+@gin.configurable
+class FuseNet(nn.Module):
+    """Segmentation over two or more aligned maps, fused in the encoder.
+
+    The first modality is the main stream, the others are auxiliary: after every stage the main
+    stream becomes the average of all streams, before it is pooled; the auxiliary streams stay as
+    they are and skip the fifth pool. The main stream's pools give the decoder its indices.
+
+    Mask points, each one float map: ``encoders.<modality>.stage1`` … ``stage5`` (before averaging
+    and pooling), ``fusion`` (the bottleneck, after the fifth pool and dropout),
+    ``decoder.stage5`` … ``decoder.stage1`` (before dropout).
+
+    Args:
+        inputs: modality to shape of a sample, ``{name: (channels, height, width)}``.
+        num_outputs: number of classes.
+        width: factor on all channel counts.
+        dropout: probability after pools 3 to 5 and decoder stages 5 to 3.
+        initial_weights: path or URL of a torchvision VGG16 state dict that every encoder starts
+            from; None starts them from Kaiming's initialisation. Not read on the meta device.
+
+    Attributes:
+        initialisation: which initialisation was used, for the log.
+
+    Raises:
+        UserError: the modalities are not two or more maps of one size divisible by 32, an option
+            is out of range, or the initial weights do not fit.
+    """
+
+    def __init__(
+        self,
+        inputs: check.Shapes,
+        num_outputs: int,
+        width: float = 1.0,
+        dropout: float = 0.4,
+        initial_weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        check.check_count("FuseNet", inputs, 2)
+        check.check_maps("FuseNet", inputs, divisor=32)
+        _check_options("FuseNet", width, dropout, initial_weights)
+        channels, mirrored = _scaled(vgg16.CHANNELS, width), _scaled(DECODER, width)
+        encoders = {name: Encoder(shape[0], channels) for name, shape in inputs.items()}
+        self.encoders = check.by_modality("FuseNet", encoders)
+        self.pool = nn.MaxPool2d(2, return_indices=True)
+        self.auxiliary_pool = nn.MaxPool2d(2)
+        self.dropout = nn.Dropout(dropout)
+        # The last dropout has a name of its own: its output is the bottleneck, a mask point.
+        self.fusion = nn.Dropout(dropout)
+        self.decoder = Decoder(channels[-1][-1], mirrored, dropout)
+        self.classifier = nn.Conv2d(mirrored[0][-1], num_outputs, 3, padding=1)
+        self.initialisation = _initialise(
+            list(encoders.values()), [self.decoder, self.classifier], initial_weights
+        )
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return logits, [batch, num_outputs, height, width] float, of one map per modality."""
+        encoders = list(self.encoders.values())
+        # Indexed, not unpacked: under torch.fx ``inputs`` is one proxy that cannot be iterated.
+        streams = [inputs[index] for index in range(len(encoders))]
+        pool_indices = []
+        last = len(vgg16.CHANNELS)
+        for level in range(1, last + 1):
+            streams = [
+                _stage(encoder, level)(stream)
+                for encoder, stream in zip(encoders, streams, strict=True)
+            ]
+            fused, indices = self.pool(_average(streams))
+            pool_indices.append(indices)
+            if level < last:
+                streams = [fused, *(self.auxiliary_pool(stream) for stream in streams[1:])]
+                if level in DROPPED:
+                    streams = [self.dropout(stream) for stream in streams]
+        return self.classifier(self.decoder(self.fusion(fused), pool_indices))
+
+
+def _average(streams: Sequence[Tensor]) -> Tensor:
+    """Return the mean of maps of one shape, added in order."""
+    total = streams[0]
+    for stream in streams[1:]:
+        total = total + stream
+    return total / len(streams)
+
+
+@gin.configurable
+class FuseNetBranch(nn.Module):
+    """One encoder of `FuseNet` and its decoder: segmentation over a single map.
+
+    Mask points, each one float map: ``encoder.stage1`` … ``encoder.stage5`` (before pooling),
+    ``decoder.stage5`` … ``decoder.stage1`` (before dropout).
+
+    Args:
+        inputs: the one modality and its shape, ``{name: (channels, height, width)}``.
+        num_outputs: number of classes.
+        width: factor on all channel counts.
+        dropout: probability after pools 3 to 5 and decoder stages 5 to 3.
+        initial_weights: path or URL of a torchvision VGG16 state dict that the encoder starts
+            from; None starts it from Kaiming's initialisation. Not read on the meta device.
+
+    Attributes:
+        initialisation: which initialisation was used, for the log.
+
+    Raises:
+        UserError: not one map of a size divisible by 32, an option is out of range, or the
+            initial weights do not fit.
+    """
+
+    def __init__(
+        self,
+        inputs: check.Shapes,
+        num_outputs: int,
+        width: float = 1.0,
+        dropout: float = 0.4,
+        initial_weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        check.check_count("FuseNetBranch", inputs, 1, 1)
+        check.check_maps("FuseNetBranch", inputs, divisor=32)
+        _check_options("FuseNetBranch", width, dropout, initial_weights)
+        channels, mirrored = _scaled(vgg16.CHANNELS, width), _scaled(DECODER, width)
+        ((channels_in, *_),) = inputs.values()
+        self.encoder = Encoder(channels_in, channels)
+        self.pool = nn.MaxPool2d(2, return_indices=True)
+        self.dropout = nn.Dropout(dropout)
+        self.decoder = Decoder(channels[-1][-1], mirrored, dropout)
+        self.classifier = nn.Conv2d(mirrored[0][-1], num_outputs, 3, padding=1)
+        self.initialisation = _initialise(
+            [self.encoder], [self.decoder, self.classifier], initial_weights
+        )
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return logits, [batch, num_outputs, height, width] float, of one map."""
+        x = inputs[0]
+        pool_indices = []
+        for level in range(1, len(vgg16.CHANNELS) + 1):
+            x, indices = self.pool(_stage(self.encoder, level)(x))
+            pool_indices.append(indices)
+            if level in DROPPED:
+                x = self.dropout(x)
+        return self.classifier(self.decoder(x, pool_indices))

@@ -1,0 +1,75 @@
+"""What networks ask of their inputs, checked in one place and refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from mstgraph.errors import UserError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def shown(shape: Sequence[int]) -> str:
+    """Return a shape as a message prints it.
+
+    >>> shown((3, 480, 640))
+    '3×480×640'
+    """
+    return "×".join(map(str, shape)) or "a scalar"
+
+
+def check_count(network: str, inputs: Shapes, minimum: int, maximum: int | None = None) -> None:
+    """Raise UserError unless the number of modalities lies within the bounds."""
+    if len(inputs) < minimum or (maximum is not None and len(inputs) > maximum):
+        wanted = "exactly one modality" if maximum == 1 else f"at least {minimum} modalities"
+        given = ", ".join(map(repr, inputs)) or "none"
+        raise UserError(f"{network} takes {wanted}, but its inputs are {given}")
+
+
+def check_vectors(network: str, inputs: Shapes) -> None:
+    """Raise UserError unless every modality is a vector, [features]."""
+    for modality, shape in inputs.items():
+        if len(shape) != 1:
+            raise UserError(
+                f"{network} takes vectors, but a sample of modality '{modality}' is {shown(shape)}"
+            )
+
+
+def check_maps(network: str, inputs: Shapes, divisor: int) -> None:
+    """Raise UserError unless all are maps of one size whose sides are multiples of ``divisor``."""
+    first, size = "", None
+    for modality, shape in inputs.items():
+        given = f"a sample of modality '{modality}' is {shown(shape)}"
+        if len(shape) != 3:
+            raise UserError(f"{network} takes maps, channels×height×width, but {given}")
+        if any(side < divisor or side % divisor for side in shape[1:]):
+            raise UserError(f"{network} needs height and width divisible by {divisor}, but {given}")
+        if size is None:
+            first, size = modality, shape[1:]
+        elif shape[1:] != size:
+            raise UserError(
+                f"{network} needs maps of one size, but {given} and '{first}' is {shown(size)}"
+            )
+
+
+def check_widths(network: str, option: str, widths: Sequence[int]) -> None:
+    """Raise UserError unless every layer width given in an option is a positive integer."""
+    for width in widths:
+        if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+            raise UserError(f"{network}.{option} holds {width!r}, expected integers of at least 1")
+
+
+def by_modality(network: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
+    """Return modules named by modality; UserError for a name that cannot name a submodule."""
+    named = nn.ModuleDict()
+    for modality, module in modules.items():
+        try:
+            named[modality] = module
+        except KeyError as error:
+            raise UserError(
+                f"modality '{modality}' cannot name a part of {network}: rename it, without dots "
+                "and unlike a method of torch's modules"
+            ) from error
+    return named
