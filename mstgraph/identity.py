@@ -1,0 +1,119 @@
+"""Artefact identity: a hash of all that can change a stage's result, and the reasons it changed."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gin
+
+from mstgraph.config import describe
+from mstgraph.data import Data
+from mstgraph.parts import Parts
+from mstgraph.plan import Plan, StageNode
+
+# Raised whenever the meaning of an artefact changes with the same configuration.
+FORMAT_VERSION = 1
+
+
+def identify(plan: Plan, parts: Parts, data: Data, fingerprint: str) -> Plan:
+    """Return the plan with each stage's identity and hash filled in.
+
+    Args:
+        plan: the derived plan.
+        parts: builds its parts; gives their configuration.
+        data: the data's settings.
+        fingerprint: of the store.
+    """
+    stages: dict[str, StageNode] = {}
+    for name, node in plan.stages.items():
+        identity = _identity(node, plan, parts, data, fingerprint)
+        identity["needs"] = {part: stages[stage].hash for part, stage in node.sources.items()}
+        stages[name] = replace(node, identity=identity, hash=digest(identity))
+    return replace(plan, stages=stages)
+
+
+def _identity(
+    node: StageNode, plan: Plan, parts: Parts, data: Data, fingerprint: str
+) -> dict[str, Any]:
+    with gin.config_scope(node.scope or None):
+        settings = describe(node.settings)
+    settings["batch_size"] = node.settings.batch_size or data.batch_size
+    return {
+        "format": FORMAT_VERSION,
+        "kind": node.kind,
+        "settings": settings,
+        "parts": {name: _part(parts, name, node) for name in node.parts},
+        "inputs": {m: list(plan.graph.members[m].inputs) for m in _members(node)},
+        "mutual": [list(pair) for pair in node.mutual],
+        "student": node.student,
+        "teachers": [[teacher.name, describe(teacher.loss)] for teacher in node.teachers],
+        "store": fingerprint,
+        "split": data.split_name(plan.graph.seed),
+        "normalisation": data.normalisation,
+        "seed": plan.graph.seed,
+    }
+
+
+def _members(node: StageNode) -> list[str]:
+    return [name for name, part in node.parts.items() if part.kind == "network"]
+
+
+def _part(parts: Parts, name: str, node: StageNode) -> dict[str, Any]:
+    scope, constructor = parts.constructor(node.parts[name])
+    with gin.config_scope(scope):
+        described = describe(constructor)
+    files = {value: _file_digest(value) for value in described.values() if _is_file(value)}
+    return {
+        **described,
+        "source": _source_digest(constructor),
+        **({"files": files} if files else {}),
+    }
+
+
+def _is_file(value: Any) -> bool:
+    """Weights to start from are named by path; their content counts, not their name."""
+    return isinstance(value, str) and len(value) < 4096 and Path(value).is_file()
+
+
+def _file_digest(path: str) -> str:
+    total = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _source_digest(constructor: Callable[..., Any]) -> str:
+    """Digest of the source file, so that an edited network is never taken for the old one."""
+    source = inspect.getsourcefile(inspect.unwrap(constructor))
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16] if source else ""
+
+
+def digest(identity: Mapping[str, Any]) -> str:
+    """Return the hash of plain data, 16 hexadecimal digits."""
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Say what differs between two identities: "settings.epochs was 3, is 5"."""
+    old, new = dict(_flat(before)), dict(_flat(after))
+    return [
+        f"{key} was {old.get(key, 'absent')}, is {new.get(key, 'absent')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value

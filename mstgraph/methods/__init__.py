@@ -1,0 +1,1 @@
+"""Edge losses, one file each: the pure function first, the configurable second."""

@@ -1,0 +1,164 @@
+"""Everything with weights that a plan names, built in the gin scope it belongs to.
+
+On the meta device for inspection, and for real with a seed that depends on the run's seed and the
+part's name alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import gin
+import torch
+from torch import nn
+
+from mstgraph.config import Configuration
+from mstgraph.errors import UserError
+from mstgraph.gate import Gate
+from mstgraph.insertion import output_shapes
+from mstgraph.masknet import MaskNet
+from mstgraph.plan import Part, Plan
+from mstgraph.seeds import derive_seed
+from mstgraph.store.recipe import Modality
+from mstgraph.tasks import Task
+
+
+@dataclass(frozen=True)
+class MemberShapes:
+    """What a member's network turned out to be, on the meta device.
+
+    Attributes:
+        network: name of its class.
+        parameters: number of parameters.
+        output: shape of its logits, without the batch.
+        points: mask point → shape of the feature there, without the batch.
+        initialisation: how its weights are initialised, in words.
+    """
+
+    network: str
+    parameters: int
+    output: tuple[int, ...]
+    points: Mapping[str, tuple[int, ...]]
+    initialisation: str
+
+
+class Parts:
+    """Builds the parts of a plan.
+
+    Args:
+        plan: the plan.
+        modalities: modalities of the store.
+        task: the task.
+        configuration: where bindings stand, for messages.
+
+    Raises:
+        UserError: a network, mask point, MaskNet or gate that cannot be, or networks whose
+            outputs differ; the sentence names file and line, member and layer.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        modalities: Mapping[str, Modality],
+        task: Task,
+        configuration: Configuration,
+    ):
+        self.plan = plan
+        self.modalities = modalities
+        self.task = task
+        self.configuration = configuration
+        self.members = {name: self._inspect(name) for name in plan.graph.members}
+        self._check_outputs()
+
+    def build(self, part: Part, device: torch.device | str) -> nn.Module:
+        """Build a part with initial weights that depend on the seed and its name alone."""
+        with torch.random.fork_rng(), torch.device(device):
+            torch.manual_seed(derive_seed(self.plan.graph.seed, "initial", part.name))
+            return self._construct(part)
+
+    def parameters(self, part: Part) -> int:
+        """Return the number of a part's parameters."""
+        return count_parameters(self.build(part, "meta"))
+
+    def feature(self, part: Part) -> tuple[int, ...]:
+        """Return the shape of the feature that a MaskNet masks."""
+        return self.members[part.member].points[part.point]
+
+    def constructor(self, part: Part) -> tuple[str, Callable[..., Any]]:
+        """Return the gin scope in which a part is built, and what builds it."""
+        if part.kind == "network":
+            network = self.plan.graph.members[part.member].network
+            assert network is not None
+            return part.member, network
+        if part.kind == "masknet":
+            return part.member, MaskNet
+        return part.student, self.plan.graph.gate or Gate
+
+    def _construct(self, part: Part) -> nn.Module:
+        scope, constructor = self.constructor(part)
+        with gin.config_scope(scope), self._in_words(part, scope):
+            if part.kind == "network":
+                inputs = self.plan.graph.members[part.member].inputs
+                shapes = {name: self.modalities[name].shape for name in inputs}
+                return constructor(shapes, self.task.num_outputs)
+            if part.kind == "masknet":
+                return constructor(self.feature(part))
+            count = len(self.plan.teachers[part.student])
+            return constructor(self.task.num_outputs, count, self.task.dense)
+
+    @contextmanager
+    def _in_words(self, part: Part, scope: str) -> Iterator[None]:
+        """Name the place and the member in front of whatever a constructor refuses."""
+        selector = {"network": "network", "masknet": "masks", "gate": "gate"}[part.kind]
+        place = self.configuration.where("Member", selector, scope)
+        where = f"mask point '{part.point}' of " if part.point else ""
+        try:
+            yield
+        except UserError as error:  # gin appends lines of its own
+            text = str(error).splitlines()[0]
+            raise UserError(f"{place}: {where}member '{scope}': {text}") from error
+        except (TypeError, ValueError, RuntimeError) as error:
+            text = str(error).splitlines()[0]
+            raise UserError(
+                f"{place}: {where}member '{scope}': its {part.kind} cannot be built: {text}"
+            ) from error
+
+    def _inspect(self, name: str) -> MemberShapes:
+        member = self.plan.graph.members[name]
+        network = self.build(Part("network", name), "meta")
+        shapes = {modality: self.modalities[modality].shape for modality in member.inputs}
+        place = self.configuration.where("Member", "masks" if member.masks else "network", name)
+        try:
+            outputs = output_shapes(network, shapes, member.masks)
+        except UserError as error:
+            raise UserError(f"{place}: member '{name}': {error}") from error
+        return MemberShapes(
+            network=type(network).__name__,
+            parameters=count_parameters(network),
+            output=outputs[""],
+            points={point: outputs[point] for point in member.masks},
+            initialisation=getattr(network, "initialisation", "standard initialisation"),
+        )
+
+    def _check_outputs(self) -> None:
+        expected = (self.task.num_outputs, *self.task.extent)
+        for name, shapes in self.members.items():
+            if shapes.output != expected:
+                raise UserError(
+                    f"{self.configuration.where('Member', 'network', name)}: the network "
+                    f"{shapes.network} of member '{name}' answers with {_shown(shapes.output)}, "
+                    f"expected {_shown(expected)} (classes, and size of the labels)"
+                )
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of parameters, buffers left out."""
+    return sum(math.prod(parameter.shape) for parameter in module.parameters())
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,55 @@
+"""Distillation from all teachers at once, without a gate (the setting of single-teacher KD)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import gin
+import torch
+from torch import Tensor
+
+from mstgraph.stages.stage import Stage, Term, decayed
+
+if TYPE_CHECKING:
+    from mstgraph.batch import Batch
+    from mstgraph.plan import StageNode
+
+
+@gin.configurable(module="mstgraph")
+@dataclass(frozen=True)
+class Distill(Stage):
+    """(1 − α) × task loss + α × the mean of the edges' losses.
+
+    Attributes:
+        distillation_weight: α of the first epoch.
+        distillation_decay: (factor, every): α is multiplied by ``factor`` after every ``every``
+            epochs, so that the task loss gains weight.
+    """
+
+    kind: ClassVar[str] = "distill"
+
+    distillation_weight: float = 0.5
+    distillation_decay: tuple[float, int] = (0.5, 30)
+
+    def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
+        """Return the task loss and the mean loss over the teachers."""
+        alpha = decayed(self.distillation_weight, *self.distillation_decay, epoch)
+        student = batch.response(node.student)
+        edges = [
+            batch.average(teacher.loss(batch.response(teacher.name), student))
+            for teacher in node.teachers
+        ]
+        return {
+            "task": Term(self.validation_loss(node, batch).mean(), 1 - alpha),
+            "distill": Term(torch.stack(edges).mean(), alpha),
+        }
+
+    def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
+        """Return the student's cross-entropy of each sample."""
+        return batch.cross_entropy(node.student)
+
+    def reported(self, node: StageNode) -> tuple[str, ...]:
+        """Return the student."""
+        return (node.student,)

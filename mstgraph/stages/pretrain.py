@@ -1,0 +1,36 @@
+"""Training one network on its task alone: a teacher before it teaches, or the student alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import gin
+from torch import Tensor
+
+from mstgraph.stages.stage import Stage, Term
+
+if TYPE_CHECKING:
+    from mstgraph.batch import Batch
+    from mstgraph.plan import StageNode
+
+
+@gin.configurable(module="mstgraph")
+@dataclass(frozen=True)
+class Pretrain(Stage):
+    """Cross-entropy alone."""
+
+    kind: ClassVar[str] = "pretrain"
+
+    def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
+        """Return the task loss (Eq. 15)."""
+        return {"task": Term(self.validation_loss(node, batch).mean())}
+
+    def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
+        """Return the cross-entropy of each sample."""
+        return batch.cross_entropy(node.members[0])
+
+    def reported(self, node: StageNode) -> tuple[str, ...]:
+        """Return the one network."""
+        return node.members

@@ -1,0 +1,45 @@
+"""Specialised teacher adaptation (STA): a MaskNet learns the student's language (Eq. 6–10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import gin
+from torch import Tensor
+
+from mstgraph.methods.kl import KL
+from mstgraph.methods.loss import EdgeLoss
+from mstgraph.stages.stage import Stage, Term
+
+if TYPE_CHECKING:
+    from mstgraph.batch import Batch
+    from mstgraph.plan import StageNode
+
+
+@gin.configurable(module="mstgraph")
+@dataclass(frozen=True)
+class STA(Stage):
+    """One MaskNet trains inside its frozen teacher, guided by the frozen student's responses.
+
+    Attributes:
+        consistency: loss between the student's response and the specialised teacher's (Eq. 8).
+    """
+
+    kind: ClassVar[str] = "sta"
+
+    consistency: EdgeLoss = field(default_factory=KL)
+
+    def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
+        """Return L_S2 of this teacher (Eq. 10)."""
+        return {"consistency": Term(self.validation_loss(node, batch).mean())}
+
+    def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
+        """Return ℓ_j = KL(student ‖ teacher j) of each sample (Eq. 8)."""
+        student, teacher = batch.response(node.student), batch.response(node.teachers[0].name)
+        return batch.average(self.consistency(student, teacher))
+
+    def reported(self, node: StageNode) -> tuple[str, ...]:
+        """Return the specialised teacher."""
+        return (node.teachers[0].name,)

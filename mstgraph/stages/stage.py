@@ -1,0 +1,101 @@
+"""What a stage tells the executor: its loss on a batch, what to validate, how to select.
+
+The executor knows this interface and nothing of any stage; a stage knows tensors, not files.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mstgraph.errors import nearest
+from mstgraph.optimizers import Adam
+
+if TYPE_CHECKING:
+    from mstgraph.batch import Batch
+    from mstgraph.plan import StageNode
+
+Selection = Literal["loss", "metric", "last"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss term of a batch: the loss is the sum of scale × value over the terms.
+
+    Attributes:
+        value: [] float, the mean over the batch.
+        scale: the weight it enters the loss with.
+    """
+
+    value: Tensor
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stage(ABC):
+    """A stage's settings and its equations.
+
+    Attributes:
+        epochs: passes over the training split.
+        learning_rate: of its optimiser.
+        optimizer: gin reference, called with the trained parameters and ``lr``.
+        batch_size: samples per step; None takes ``data.batch_size``.
+        select: which epoch's weights are kept: lowest validation ``'loss'``, highest validation
+            ``'metric'`` (the task's primary one), or the ``'last'``.
+    """
+
+    kind: ClassVar[str]
+
+    epochs: int = 100
+    learning_rate: float = 1e-4
+    optimizer: Callable[..., torch.optim.Optimizer] = Adam
+    batch_size: int | None = None
+    select: Selection = "loss"
+
+    @abstractmethod
+    def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
+        """Return the loss terms of a batch.
+
+        Args:
+            node: the stage's place in the plan: its student, members, teachers.
+            batch: labels, and the responses of networks, computed when asked for.
+            epoch: 1 for the first, for schedules.
+        """
+
+    @abstractmethod
+    def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
+        """Return the loss of each sample ([batch] float) whose mean selects the best epoch."""
+
+    @abstractmethod
+    def reported(self, node: StageNode) -> tuple[str, ...]:
+        """Return the names of the responses whose metrics are reported, the first one selects."""
+
+    def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
+        """Return values of each sample ([batch, ...] float) whose means are reported."""
+        return {}
+
+    def problem(self, node: StageNode) -> tuple[str, str] | None:
+        """Return (parameter, what is wrong and what was expected) if the settings make no sense."""
+        if self.epochs < 1:
+            return "epochs", f"is {self.epochs}, expected at least 1"
+        if not self.learning_rate > 0:
+            return "learning_rate", f"is {self.learning_rate}, expected more than 0"
+        if self.batch_size is not None and self.batch_size < 1:
+            return "batch_size", f"is {self.batch_size}, expected at least 1"
+        if self.select not in get_args(Selection):
+            return "select", f"is '{self.select}'{nearest(str(self.select), get_args(Selection))}"
+        return None
+
+
+def decayed(weight: float, factor: float, every: int, epoch: int) -> float:
+    """Return a weight that is multiplied by ``factor`` after every ``every`` epochs (Section 4.1).
+
+    >>> [decayed(1.0, 0.5, 30, epoch) for epoch in (1, 30, 31, 61)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+    return weight * factor ** ((epoch - 1) // every)
