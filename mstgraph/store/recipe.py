@@ -1,0 +1,108 @@
+"""What a recipe declares: the modalities of a data set, its labels, and how to read one sample.
+
+A recipe is one file under ``datasets/`` with one subclass of `Recipe`, a dataclass whose fields
+are its options. Splits, statistics, hashing, progress, resuming and checks belong to the package.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+Task = Literal["classification", "segmentation"]
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One named input stream, as it is stored.
+
+    Attributes:
+        name: the modality's name; a member of a graph lists it under ``inputs``.
+        dtype: numpy's name of the stored type (``uint8``, ``uint16``, ``float32``, …).
+        shape: shape of one sample, channels first for maps: ``[channels, height, width]``.
+        scale: a stored value times this is the physical value.
+        unit: unit of the physical value ("m"), empty where there is none.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float = 1.0
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is to be predicted.
+
+    Attributes:
+        task: one label per sample (``classification``) or per pixel (``segmentation``).
+        classes: names of the classes; the label is the index into them, and a network has one
+            output for each.
+        ignored: the label that takes part in no loss and no metric, or None.
+        shape: ``()`` for classification, ``(height, width)`` for segmentation.
+    """
+
+    task: Task
+    classes: tuple[str, ...]
+    ignored: int | None = None
+    shape: tuple[int, ...] = ()
+
+
+class Recipe(ABC):
+    """How a data set becomes a store; subclasses are dataclasses whose fields are the options.
+
+    Class attributes:
+        title: the data set's name as a person writes it.
+        source: where the data comes from (URL or citation).
+        licence: its licence, and the attribution that it asks for.
+        synthetic: empty for real data; else what every log line, summary and picture of a run on
+            it must say, e.g. "synthetic rooms".
+        requires: which raw data the option ``raw`` must point to and how to get it, in one
+            sentence; empty when the recipe needs none.
+    """
+
+    title: ClassVar[str]
+    source: ClassVar[str]
+    licence: ClassVar[str]
+    synthetic: ClassVar[str] = ""
+    requires: ClassVar[str] = ""
+
+    @abstractmethod
+    def modalities(self) -> tuple[Modality, ...]:
+        """Return the modalities in the order that indices of members follow."""
+
+    @abstractmethod
+    def labels(self) -> Labels:
+        """Return what is to be predicted."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @abstractmethod
+    def sample(self, index: int) -> Mapping[str, np.ndarray]:
+        """Return sample ``index``: one array per modality, and ``label``.
+
+        Must depend on the index and the options alone, so that a build can be continued.
+        """
+
+    def identifier(self, index: int) -> str:
+        """Return how a message names sample ``index`` (a file name, an id)."""
+        return str(index)
+
+    def official_splits(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
+        """Return splits that come with the data, ``{name: {"train": ids, "test": ids}}``.
+
+        ``validation`` may be left out: a fifth of the training ids is then set aside.
+        """
+        return {}
+
+    def raw_files(self) -> tuple[Path, ...]:
+        """Return the files that determine the store's content; they are fingerprinted."""
+        return ()
