@@ -1,0 +1,287 @@
+"""The command line. Torch is imported by the commands that need it, so that help comes at once."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mstgraph import __version__
+from mstgraph.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mstgraph.data import Data
+    from mstgraph.store import Store
+
+INTERRUPTED = 130
+
+gin_files = click.argument("gin_files", nargs=-1, required=True, metavar="GIN…")
+bindings = click.option(
+    "-p", "bindings", multiple=True, metavar="BINDING", help="Binding that wins: 'CI.epochs = 2'."
+)
+seed = click.option("--seed", type=int, help="Same as -p 'graph.seed = N'.")
+debug = click.option("--debug", is_flag=True, help="Show tracebacks.")
+
+
+class Commands(click.Group):
+    """Turns errors into one sentence and an exit code: 1 a run failed, 2 the input is at fault."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (UserError, RunError) as error:
+            if _debug(ctx):
+                traceback.print_exc()
+            click.echo(f"mstgraph: {str(error).splitlines()[0]}", err=True)
+            sys.exit(2 if isinstance(error, UserError) else 1)
+        except KeyboardInterrupt:
+            click.echo("mstgraph: stopped", err=True)
+            sys.exit(INTERRUPTED)
+
+
+def _debug(ctx: click.Context) -> bool:
+    return bool(ctx.params.get("debug")) or "--debug" in sys.argv
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Cross-modal knowledge distillation, declared as a graph in gin.
+
+    \b
+    mstgraph show gin/mfeat_zer.gin       what a graph implies: teachers, δ, schedule
+    mstgraph run gin/mfeat_zer.gin        train it; again: continues or reuses
+    mstgraph prepare datasets/mfeat.py    build a feature store
+    mstgraph eval runs/mfeat_zer-seed0    evaluate a finished run
+    """  # noqa: D301 (click wants the backspace itself)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A pipe has no width of its own: do not fold what somebody will grep.
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def _all_bindings(given: tuple[str, ...], seed: int | None) -> list[str]:
+    return [*given, *([f"graph.seed = {seed}"] if seed is not None else [])]
+
+
+@main.command()
+@gin_files
+@bindings
+@seed
+@click.option("--json", "form", flag_value="json", help="Print the plan as JSON.")
+@click.option("--dot", "form", flag_value="dot", help="Print the graph for Graphviz.")
+@click.option("--mermaid", "form", flag_value="mermaid", help="Print the graph for Mermaid.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder to compare with.")
+@debug
+def show(
+    gin_files: tuple[str, ...],
+    bindings: tuple[str, ...],
+    seed: int | None,
+    form: str | None,
+    out: Path | None,
+    debug: bool,
+) -> None:
+    """Show what a graph implies: members, teachers, δ(j), the schedule, what is done already.
+
+    Networks are built without memory and no data is read, so this is quick for any size.
+    """
+    import json
+
+    from mstgraph.document import plan_document
+    from mstgraph.experiment import open_experiment
+    from mstgraph.run_folder import RunFolder, default_folder
+    from mstgraph.show import dot, mermaid, print_plan
+
+    experiment = open_experiment(gin_files, _all_bindings(bindings, seed), notice=_notice)
+    folder = RunFolder(out or default_folder(experiment.name, experiment.plan.graph.seed))
+    document = plan_document(experiment, folder.state)
+    if form is None:
+        print_plan(document, _console())
+        return
+    printers: dict[str, Callable[[Any], str]] = {
+        "json": lambda d: json.dumps(d, indent=2, ensure_ascii=False),
+        "dot": dot,
+        "mermaid": mermaid,
+    }
+    click.echo(printers[form](document))
+
+
+def _notice(sentence: str) -> None:
+    click.echo(f"mstgraph: {sentence}", err=True)
+
+
+@main.command()
+@gin_files
+@bindings
+@seed
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/NAME-seedN].")
+@debug
+def run(
+    gin_files: tuple[str, ...],
+    bindings: tuple[str, ...],
+    seed: int | None,
+    device: str,
+    out: Path | None,
+    debug: bool,
+) -> None:
+    """Run a graph: prepare the store if it is missing, train every stage, print the table.
+
+    Finished stages are reused as long as nothing changed that can change them. After Ctrl-C, a
+    kill or a full disk, the same command continues.
+    """
+    from mstgraph.execute import Execution, choose_device
+    from mstgraph.experiment import open_experiment
+    from mstgraph.interrupt import Interrupted
+    from mstgraph.progress import ConsoleReporter
+    from mstgraph.run_folder import RunFolder, default_folder
+    from mstgraph.summary import print_summary
+
+    where = choose_device(device)
+    experiment = open_experiment(
+        gin_files, _all_bindings(bindings, seed), prepare=_prepare_store, notice=_notice
+    )
+    console = _console()
+    folder = RunFolder(out or default_folder(experiment.name, experiment.plan.graph.seed))
+    reporter = ConsoleReporter(console, experiment.task, experiment.source.synthetic)
+    try:
+        summary = Execution(experiment, folder, where, reporter).run()
+    except Interrupted as stopped:
+        _notice(f"stopped in stage {stopped}; the same command continues there")
+        sys.exit(INTERRUPTED)
+    print_summary(summary, console)
+    console.print(f"everything is in {folder.path}", highlight=False)
+
+
+def _prepare_store(data: Data, recipe: Path) -> Store:
+    raw = Path(data.raw) if data.raw else None
+    return _build(recipe, raw, dict(data.options), Path(data.store))
+
+
+def _build(recipe: Path, raw: Path | None, options: dict[str, Any], out: Path) -> Store:
+    from rich.progress import Progress
+
+    from mstgraph.store import build, load_recipe
+
+    loaded = load_recipe(recipe, raw, options)
+    console = _console()
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(f"preparing {loaded.title}", total=len(loaded))
+        store = build(
+            loaded,
+            out,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    label = f" [{loaded.synthetic}]" if loaded.synthetic else ""
+    console.print(
+        f"store {out}: {loaded.title}{label}, {store.length} samples", markup=False, highlight=False
+    )
+    return store
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--raw", type=click.Path(path_type=Path), help="Raw data that the recipe reads.")
+@click.option("--out", type=click.Path(path_type=Path), help="Store [stores/RECIPE].")
+@click.option(
+    "-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="size=96x128, …"
+)
+@debug
+def prepare(
+    recipe: Path, raw: Path | None, out: Path | None, options: tuple[str, ...], debug: bool
+) -> None:
+    """Build a feature store from a recipe, or continue an interrupted build."""
+    chosen = {}
+    for option in options:
+        name, separator, value = option.partition("=")
+        if not separator:
+            raise UserError(f"option '{option}' has no value; expected NAME=VALUE")
+        chosen[name.strip()] = value.strip()
+    _build(recipe, raw, chosen, out or Path("stores") / recipe.stem)
+
+
+@main.group()
+def store() -> None:
+    """Look at feature stores."""
+
+
+@store.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@debug
+def info(path: Path, as_json: bool, debug: bool) -> None:
+    """Say what a store holds and where it comes from."""
+    import json
+
+    from mstgraph.store import Store
+    from mstgraph.store_info import print_store
+
+    described = Store(path).describe()
+    if as_json:
+        click.echo(json.dumps(described, indent=2, ensure_ascii=False))
+    else:
+        print_store(described, _console())
+
+
+@store.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@debug
+def verify(path: Path, debug: bool) -> None:
+    """Compare every record with its checksum; exit code 1 if something is damaged."""
+    from rich.progress import Progress
+
+    from mstgraph.store import Store
+    from mstgraph.store import verify as verify_store
+
+    opened = Store(path)
+    console = _console()
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("verifying")
+        problems = verify_store(
+            opened, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise RunError(f"store {path} is damaged in {len(problems)} places; prepare it again")
+    click.echo(f"store {path}: {opened.length} samples, every record is as it was written")
+
+
+@main.command("eval")
+@click.argument("run_folder", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--split", help="Another split of the store (0 to 4, official) [the run's own].")
+@click.option(
+    "--part",
+    type=click.Choice(["train", "validation", "test"]),
+    default="test",
+    show_default=True,
+)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print metrics as JSON.")
+@debug
+def evaluate(
+    run_folder: Path, split: str | None, part: str, device: str, as_json: bool, debug: bool
+) -> None:
+    """Evaluate a finished run: every student, alone and distilled, and every teacher."""
+    import json
+
+    from mstgraph.evaluate_run import evaluate_run, print_evaluation
+    from mstgraph.execute import choose_device
+
+    result = evaluate_run(run_folder, split, part, choose_device(device))
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        print_evaluation(result, _console())

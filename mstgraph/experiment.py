@@ -1,0 +1,227 @@
+"""From gin files to a checked plan: configuration, store, graph, parts, identities.
+
+Everything here is cheap: networks are built on the meta device, and of a store only its metadata
+is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gin
+
+from mstgraph.config import Configuration, find_file, load, refuse_unused_scoped_bindings
+from mstgraph.data import Data
+from mstgraph.errors import UserError
+from mstgraph.graph import declare
+from mstgraph.identity import identify
+from mstgraph.parts import Parts
+from mstgraph.plan import Plan, derive
+from mstgraph.store import Store, load_recipe, missing_raw
+from mstgraph.store.load import recipe_class
+from mstgraph.store.recipe import Labels, Modality
+from mstgraph.tasks import Task
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known of the data: from the store's metadata, or from the recipe if it is not built.
+
+    Attributes:
+        title: the data set's name.
+        synthetic: what must be said wherever numbers appear; empty for real data.
+        modalities: name → modality, in order.
+        labels: what is to be predicted.
+        store: the store, or None if it is not built yet.
+    """
+
+    title: str
+    synthetic: str
+    modalities: Mapping[str, Modality]
+    labels: Labels
+    store: Store | None
+
+    @property
+    def fingerprint(self) -> str:
+        """The store's fingerprint; empty before it is built, so that no hash comes out equal."""
+        return self.store.fingerprint if self.store else ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked experiment, ready to be shown or run.
+
+    Attributes:
+        name: from the gin files' names, for the run's folder.
+        configuration: the loaded gin files.
+        gin_text: the operative configuration; as a gin file it gives the same experiment.
+        data: the data's settings.
+        source: the data.
+        task: the task.
+        plan: the derived plan with hashes.
+        parts: builds what the plan names.
+    """
+
+    name: str
+    configuration: Configuration
+    gin_text: str
+    data: Data
+    source: Source
+    task: Task
+    plan: Plan
+    parts: Parts
+
+    @property
+    def split(self) -> str:
+        """Name of the split in the store."""
+        return self.data.split_name(self.plan.graph.seed)
+
+    @property
+    def inputs_of(self) -> dict[str, tuple[str, ...]]:
+        """Member → its modalities."""
+        return {name: member.inputs for name, member in self.plan.graph.members.items()}
+
+
+Prepare = Callable[[Data, Path], Store]
+
+
+def open_experiment(
+    files: Sequence[Path | str],
+    bindings: Sequence[str] = (),
+    *,
+    prepare: Prepare | None = None,
+    notice: Notice = lambda sentence: None,
+) -> Experiment:
+    """Load gin files, find the data, and derive the plan.
+
+    Args:
+        files: gin files.
+        bindings: bindings that win over them.
+        prepare: builds a missing store (data settings, recipe file); None leaves it unbuilt and
+            takes the recipe's word for what it will hold.
+        notice: is told what the user should know, such as a stand-in for missing data.
+
+    Raises:
+        UserError: the configuration or the graph is at fault.
+    """
+    files, configuration, data = _load_with_data(files, bindings, notice)
+    source = _source(data, configuration, prepare)
+    task = Task.of(source.labels)
+    graph = declare(configuration, source.modalities)
+    _check_data(data, configuration, source)
+    plan = derive(graph)
+    parts = Parts(plan, source.modalities, task, configuration)
+    _check_stages(plan, configuration)
+    plan = identify(plan, parts, data, source.fingerprint)
+    _touch(plan, parts)
+    refuse_unused_scoped_bindings(configuration)
+    return Experiment(
+        name="-".join(Path(file).stem for file in files),
+        configuration=configuration,
+        gin_text=gin.operative_config_str(),
+        data=data,
+        source=source,
+        task=task,
+        plan=plan,
+        parts=parts,
+    )
+
+
+def _load_with_data(
+    files: Sequence[Path | str], bindings: Sequence[str], notice: Notice
+) -> tuple[Sequence[Path | str], Configuration, Data]:
+    """Load; without the data that the files ask for, put the demonstration profile on top."""
+    configuration = load(files, bindings)
+    data = Data()
+    if not data.store or not data.recipe:
+        missing = "store" if not data.store else "recipe"
+        place = configuration.where("data", missing)
+        raise UserError(f"{place}: data.{missing} is missing; include a data set's gin file")
+    if Path(data.store).exists() or Path(f"{data.store}.partial").exists():
+        return files, configuration, data
+    recipe = find_file(data.recipe, configuration)
+    lacking = missing_raw(recipe, Path(data.raw) if data.raw else None)
+    if lacking is None:
+        return files, configuration, data
+    asked = [p for p in ("store", "raw") if configuration.on_command_line("data", p)]
+    if data.demonstration is None or asked or data.raw:
+        raise UserError(lacking)
+    profile = find_file(data.demonstration, configuration)
+    notice(
+        f"the store '{data.store}' is not prepared yet ({recipe_class(recipe).requires}, "
+        f"'mstgraph prepare {data.recipe} --raw FILE'); until then the same graph runs as the "
+        f"demonstration in '{data.demonstration}'"
+    )
+    files = [*files, profile]
+    configuration = load(files, bindings)
+    return files, configuration, Data()
+
+
+def _source(data: Data, configuration: Configuration, prepare: Prepare | None) -> Source:
+    path = Path(data.store)
+    store = None
+    if path.exists():
+        store = Store(path)
+        _check_options(data, store, configuration)
+    elif prepare is not None:
+        store = prepare(data, find_file(data.recipe, configuration))
+    if store is not None:
+        title, synthetic = store.metadata["title"], store.metadata["synthetic"]
+        return Source(title, synthetic, store.modalities, store.labels_spec, store)
+    raw = Path(data.raw) if data.raw else None
+    recipe = load_recipe(find_file(data.recipe, configuration), raw, data.options)
+    modalities = {modality.name: modality for modality in recipe.modalities()}
+    return Source(recipe.title, recipe.synthetic, modalities, recipe.labels(), None)
+
+
+def _check_options(data: Data, store: Store, configuration: Configuration) -> None:
+    """A store prepared with other options is not the one that was asked for."""
+    prepared: Mapping[str, Any] = store.metadata["recipe"]["options"]
+    for name, value in data.options.items():
+        wanted = list(value) if isinstance(value, tuple) else value
+        if name in prepared and prepared[name] != wanted:
+            raise UserError(
+                f"{configuration.where('data', 'options')}: the store '{data.store}' was prepared "
+                f"with {name} = {prepared[name]}, but {value} is asked for; remove it, or name "
+                "another one in data.store"
+            )
+
+
+def _check_data(data: Data, configuration: Configuration, source: Source) -> None:
+    if data.normalisation not in ("standard", "minmax", "none"):
+        raise UserError(
+            f"{configuration.where('data', 'normalisation')}: data.normalisation is "
+            f"'{data.normalisation}', expected 'standard', 'minmax' or 'none'"
+        )
+    if data.batch_size < 1:
+        raise UserError(
+            f"{configuration.where('data', 'batch_size')}: data.batch_size is {data.batch_size}, "
+            "expected at least 1"
+        )
+
+
+def _check_stages(plan: Plan, configuration: Configuration) -> None:
+    for node in plan.stages.values():
+        problem = node.settings.problem(node)
+        if problem is not None:
+            parameter, sentence = problem
+            name = type(node.settings).__name__
+            place = configuration.where(name, parameter, node.scope)
+            raise UserError(f"{place}: {name}.{parameter} {sentence}")
+
+
+def _touch(plan: Plan, parts: Parts) -> None:
+    """Build everything once, so that gin's operative configuration is complete and checked."""
+    import torch
+
+    for node in plan.stages.values():
+        for name in node.trains:
+            parts.build(node.parts[name], "meta")
+        with gin.config_scope(node.scope or None):
+            parameter = torch.zeros(1, requires_grad=True)
+            node.settings.optimizer([parameter], lr=node.settings.learning_rate)

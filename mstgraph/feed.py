@@ -1,0 +1,237 @@
+"""The data path: batches from a store, normalised on the device.
+
+What fits the budget is read once and stays on the device; an epoch is then a permutation of
+indices. The rest is read batch by batch by a background thread. Both give the same numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mstgraph.store import Store
+
+PREFETCHED = 3  # batches read ahead; more would only take memory
+RESIDENT_SHARE = 0.25  # of the memory that is free when the run starts
+LABELS = "label"
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """(stored × scale − centre) / spread, per channel, as one multiplication and one addition.
+
+    Attributes:
+        factor: [channels, 1, ...] float32.
+        offset: [channels, 1, ...] float32.
+    """
+
+    factor: Tensor
+    offset: Tensor
+
+    def __call__(self, stored: Tensor) -> Tensor:
+        """Return [batch, channels, ...] float32."""
+        return torch.addcmul(self.offset, stored.to(torch.float32), self.factor)
+
+
+def normaliser(
+    store: Store, modality: str, split: str, kind: str, device: torch.device | str
+) -> Normaliser:
+    """Build the normaliser of a modality from statistics of the training split.
+
+    Args:
+        store: the feature store.
+        modality: the modality's name.
+        split: the split's name.
+        kind: ``standard``, ``minmax`` or ``none``; a channel that is constant in training is only
+            centred.
+        device: where the batches are.
+    """
+    spec = store.modalities[modality]
+    statistics = store.statistics(modality, split)
+    centre, spread = {
+        "standard": (statistics.mean, statistics.std),
+        "minmax": (statistics.minimum, statistics.maximum - statistics.minimum),
+        "none": (np.zeros(1), np.ones(1)),
+    }[kind]
+    spread = np.where(spread > 0, spread, 1.0)
+    shape = (-1, *[1] * (len(spec.shape) - 1))
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=device).reshape(shape)
+
+    return Normaliser(tensor(spec.scale / spread), tensor(-centre / spread))
+
+
+def default_budget(device: torch.device) -> int:
+    """Return how many bytes of data may stay on the device."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(free * RESIDENT_SHARE)
+
+
+class Pool:
+    """The data of one split that stays on the device, shared by all stages of a run.
+
+    Args:
+        store: the feature store.
+        split: name of the split.
+        device: where batches are wanted.
+        normalisation: see `normaliser`.
+        budget: bytes that may stay on the device; None takes `default_budget`.
+        trained_on: split whose training part the statistics come from, if it is another one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        device: torch.device | str,
+        normalisation: str,
+        budget: int | None = None,
+        trained_on: str | None = None,
+    ):
+        self.store = store
+        self.split = split
+        self.trained_on = trained_on or split
+        self.device = torch.device(device)
+        self.normalisation = normalisation
+        self.remaining = default_budget(self.device) if budget is None else budget
+        self._resident: dict[tuple[str, str], Tensor] = {}
+        self._normalisers: dict[str, Normaliser] = {}
+
+    def feed(self, part: str, modalities: Sequence[str]) -> Feed:
+        """Return the feed of ``train``, ``validation`` or ``test`` for some modalities."""
+        return Feed(self, part, modalities)
+
+    def normaliser(self, modality: str) -> Normaliser:
+        """Return a modality's normaliser."""
+        if modality not in self._normalisers:
+            self._normalisers[modality] = normaliser(
+                self.store, modality, self.trained_on, self.normalisation, self.device
+            )
+        return self._normalisers[modality]
+
+    def resident(self, part: str, column: str) -> Tensor | None:
+        """Return all of a modality (or the labels) of a part, or None if it does not fit."""
+        if (part, column) not in self._resident:
+            ids = self.store.split(self.split, part)
+            size = len(ids) * self.store.columns[column].row_bytes
+            if size > self.remaining:
+                return None
+            self.remaining -= size
+            self._resident[part, column] = self.read(ids, column).to(self.device)
+        return self._resident[part, column]
+
+    def read(self, ids: np.ndarray, column: str) -> Tensor:
+        """Read a modality (or the labels) of some samples, as stored, on the CPU."""
+        if column == LABELS:
+            return torch.from_numpy(self.store.read_labels(ids))
+        return torch.from_numpy(self.store.read(column, ids))
+
+
+class Feed:
+    """Batches of one part of a split, for the modalities that somebody asks for.
+
+    Args:
+        pool: what stays on the device.
+        part: ``train``, ``validation`` or ``test``.
+        modalities: the modalities to read; no page of another one is touched.
+    """
+
+    def __init__(self, pool: Pool, part: str, modalities: Sequence[str]):
+        self.pool = pool
+        self.device = pool.device
+        self.ids = pool.store.split(pool.split, part)
+        self.modalities = tuple(modalities)
+        self._columns = {name: pool.resident(part, name) for name in (*modalities, LABELS)}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def epoch(
+        self, batch_size: int, order: Tensor | None = None, start: int = 0
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Yield (modality → [batch, ...] float32 normalised, labels int64) for one pass.
+
+        Args:
+            batch_size: samples per batch.
+            order: [n] int64 permutation of positions; None keeps the order of the ids.
+            start: number of batches to leave out at the beginning (for a resumed epoch).
+        """
+        positions = torch.arange(len(self.ids)) if order is None else order
+        batches = batch_positions(positions, batch_size)[start:]
+        streamed = any(column is None for column in self._columns.values())
+        for raw in self._prefetched(batches) if streamed else map(self._gather, batches):
+            inputs = {
+                name: self.pool.normaliser(name)(raw[name].to(self.device))
+                for name in self.modalities
+            }
+            yield inputs, raw[LABELS].to(self.device, torch.int64)
+
+    def _gather(self, positions: Tensor) -> dict[str, Tensor]:
+        """Return a batch as stored, from the device where it is there."""
+        there = positions.to(self.device)
+        ids = self.ids[positions.numpy()]
+        return {
+            name: self.pool.read(ids, name) if column is None else _select(column, there)
+            for name, column in self._columns.items()
+        }
+
+    def _prefetched(self, batches: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
+        """Read ahead in one thread; numpy and LMDB release the interpreter while they copy."""
+        ready: queue.Queue[dict[str, Tensor] | BaseException | None] = queue.Queue(PREFETCHED)
+        stopped = threading.Event()
+
+        def put(item: dict[str, Tensor] | BaseException | None) -> None:
+            while not stopped.is_set():
+                with contextlib.suppress(queue.Full):
+                    ready.put(item, timeout=0.1)
+                    return
+
+        def produce() -> None:
+            try:
+                for positions in batches:
+                    put(self._gather(positions))
+                    if stopped.is_set():
+                        return
+                put(None)
+            except BaseException as error:  # for the thread that waits
+                put(error)
+
+        thread = threading.Thread(target=produce, name="mstgraph-feed", daemon=True)
+        thread.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stopped.set()
+            thread.join()
+
+
+def _select(tensor: Tensor, positions: Tensor) -> Tensor:
+    if tensor.dtype == torch.uint16:  # torch gathers int16, not uint16; the bits are the same
+        return tensor.view(torch.int16).index_select(0, positions).view(torch.uint16)
+    return tensor.index_select(0, positions)
+
+
+def batch_positions(positions: Tensor, batch_size: int) -> list[Tensor]:
+    """Cut positions into batches; a last batch of one sample joins the one before.
+
+    Batch normalisation has no variance over a single sample.
+    """
+    batches = list(positions.split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1 and batch_size > 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches

@@ -1,0 +1,102 @@
+"""What a person sees while stages run: a bar with losses and metric, and a line per stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from mstgraph.plan import StageNode
+from mstgraph.tasks import Task
+from mstgraph.train import SAMPLES
+
+REFRESH = 0.5  # seconds; reading a loss waits for the device
+
+
+class ConsoleReporter:
+    """Shows a bar per stage on a terminal, and one line per stage everywhere.
+
+    Args:
+        console: where to.
+        task: names the metric.
+        synthetic: what every stage's line must say of the data; empty for real data.
+    """
+
+    def __init__(self, console: Console, task: Task, synthetic: str):
+        self.console = console
+        self.task = task
+        self.synthetic = synthetic
+        self._progress: Progress | None = None
+        self._bar: TaskID | None = None
+        self._batches = 0
+        self._metric = ""
+        self._shown = 0.0
+
+    def stage_started(self, node: StageNode, batches: int) -> None:
+        """Open the bar of a stage that has this many batches per epoch."""
+        self._batches, self._metric = batches, ""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(
+            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
+        )
+        total = node.settings.epochs * batches
+        self._bar = self._progress.add_task(node.name, total=total, status="")
+        self._progress.start()
+
+    def batch_done(
+        self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
+    ) -> None:
+        """Move the bar; read the losses now and then."""
+        now = time.monotonic()
+        if self._progress is None or self._bar is None or now - self._shown < REFRESH:
+            return
+        self._shown = now
+        losses = " ".join(
+            f"{name} {float(value) / float(sums[SAMPLES]):.4f}"
+            for name, value in sums.items()
+            if name != SAMPLES
+        )
+        self._progress.update(
+            self._bar,
+            completed=(epoch - 1) * self._batches + batch,
+            status=f"epoch {epoch}/{node.settings.epochs} {losses}{self._metric}",
+        )
+
+    def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:
+        """Note the validation metric for the bar."""
+        values = [m[self.task.primary] for m in record["validation"]["metrics"].values()]
+        self._metric = f" · {self.task.primary} {sum(values) / len(values):.4f}"
+
+    def stage_ended(self) -> None:
+        """Close the bar."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = None
+
+    def stage_line(self, name: str, artefact: Mapping[str, Any], reused: bool) -> None:
+        """Print what a stage came to."""
+        metrics = " · ".join(
+            f"{response} {self.task.primary} {values[self.task.primary]:.4f}"
+            for response, values in artefact["validation"]["metrics"].items()
+        )
+        how = "reused" if reused else f"{artefact['seconds']:.1f} s"
+        label = f" [{self.synthetic}]" if self.synthetic else ""
+        self.console.print(
+            f"{name}{label}: best epoch {artefact['best_epoch']} of {artefact['epochs']} · "
+            f"validation {metrics} · {how}",
+            markup=False,
+            highlight=False,
+        )
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence."""
+        self.console.print(sentence, markup=False, highlight=False)

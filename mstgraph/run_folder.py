@@ -1,0 +1,121 @@
+"""What a run leaves on disk, and what of it can be used again.
+
+``config.gin``, ``plan.json``, ``summary.json``, ``student-NAME.safetensors``, and one folder per
+stage with weights, ``metrics.jsonl``, TensorBoard events and, last of all, ``artefact.json``:
+a stage without one is not finished, whatever else lies there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mstgraph.errors import UserError
+from mstgraph.files import explained, read_json, write_atomically, write_json
+from mstgraph.identity import changes
+from mstgraph.plan import StageNode
+
+ARTEFACT = "artefact.json"
+
+
+class RunFolder:
+    """A run's directory."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create the folder and hold it, so that two runs never write into one."""
+        with explained(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is running in '{self.path}'; wait for it, or choose another "
+                "place with --out"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.close()
+
+    def stage(self, name: str) -> Path:
+        """Return a stage's folder."""
+        return self.path / "stages" / name
+
+    def artefact(self, name: str) -> dict[str, Any] | None:
+        """Return a stage's artefact, or None if the stage was never finished here."""
+        path = self.stage(name) / ARTEFACT
+        return read_json(path) if path.is_file() else None
+
+    def state(self, node: StageNode) -> tuple[bool, str]:
+        """Return whether a finished stage can be used again, and why not."""
+        artefact = self.artefact(node.name)
+        if artefact is None:
+            return False, ""
+        if artefact["hash"] == node.hash:
+            return True, ""
+        reasons = changes(artefact["identity"], json.loads(json.dumps(node.identity)))
+        return False, "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
+
+    def begin(self, node: StageNode) -> Path:
+        """Return the folder of a stage that is about to be trained, without stale results."""
+        folder = self.stage(node.name)
+        with explained(folder):
+            if (folder / ARTEFACT).is_file():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(
+        self, node: StageNode, modules: Mapping[str, nn.Module], result: Mapping[str, Any]
+    ) -> None:
+        """Write the weights of the trained parts, and then the artefact that makes it count."""
+        for name in node.trains:
+            save_weights(self.stage(node.name) / f"{name}.safetensors", modules[name])
+        artefact = {"hash": node.hash, "kind": node.kind, **result, "identity": node.identity}
+        write_json(self.stage(node.name) / ARTEFACT, artefact)
+
+    def load(self, stage: str, part: str, module: nn.Module) -> None:
+        """Load the weights that a finished stage left for a part."""
+        load_weights(self.stage(stage) / f"{part}.safetensors", module)
+
+
+def default_folder(name: str, seed: int) -> Path:
+    """Return ``runs/NAME-seedN``: runs of different seeds stand side by side."""
+    return Path("runs") / f"{name}-seed{seed}"
+
+
+def save_weights(path: Path, module: nn.Module) -> None:
+    """Write a module's state as safetensors, atomically."""
+    states: dict[str, Tensor] = {
+        name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()
+    }
+    write_atomically(path, lambda temporary: save_file(states, temporary))
+
+
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Load a module's state from safetensors.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another network.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"the weights '{path}' cannot be used ({str(error).splitlines()[0]}); remove the "
+            f"folder '{path.parent}' to train them again"
+        ) from error

@@ -1,0 +1,187 @@
+"""A plan as a person reads it: text, Graphviz dot, Mermaid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+Document = Mapping[str, Any]
+
+
+def print_plan(document: Document, console: Console) -> None:
+    """Print members, teachers and the stage schedule.
+
+    Args:
+        document: see `mstgraph.document.plan_document`.
+        console: where to.
+    """
+    console.print(_headline(document), highlight=False)
+    console.print(_members_table(document))
+    for student, teachers in document["teachers"].items():
+        console.print(_teachers_table(student, teachers, document))
+    console.print(_schedule(document))
+
+
+def _headline(document: Document) -> str:
+    data, task = document["data"], document["task"]
+    label = f" · [bold yellow]{data['synthetic']}[/]" if data["synthetic"] else ""
+    samples = ", ".join(f"{count} {part}" for part, count in data["samples"].items())
+    place = f"{samples}, split {data['split']}" if samples else "store not prepared yet"
+    return (
+        f"[bold]{document['name']}[/]: {data['title']}{label} · {task['kind']}, "
+        f"{task['outputs']} outputs · {place} · seed {document['seed']}"
+    )
+
+
+def table(title: str, columns: Sequence[str], right: Sequence[str] = ()) -> Table:
+    """Return an empty table in the one style that all of them have."""
+    result = Table(title=title, title_justify="left", title_style="bold", show_edge=False)
+    for name in columns:
+        result.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return result
+
+
+def _members_table(document: Document) -> Table:
+    right = ("i", "parameters")
+    columns = ("i", "member", "role", "network", "inputs", "parameters", "output")
+    result = table("Members", columns, right)
+    for member in document["members"]:
+        result.add_row(
+            str(member["index"]),
+            member["name"],
+            member["role"],
+            member["network"],
+            " + ".join(member["inputs"]),
+            f"{member['parameters']:,}",
+            shape(member["output"]),
+        )
+    return result
+
+
+def _teachers_table(
+    student: str, teachers: Sequence[Mapping[str, Any]], document: Document
+) -> Table:
+    gate = document["gates"].get(student)
+    how = f"under a gate of {gate['parameters']:,} parameters" if gate else "all at once"
+    title = f"Teachers of {student}: N = {len(teachers)}, {how}"
+    columns = ("j", "δ(j)", "member", "mask point", "feature", "MaskNet parameters", "loss")
+    result = table(title, columns, right=("j", "δ(j)", "MaskNet parameters"))
+    for teacher in teachers:
+        result.add_row(
+            str(teacher["j"]),
+            str(teacher["delta"]),
+            teacher["member"],
+            teacher["point"] or "none (frozen, unmasked)",
+            shape(teacher.get("feature", [])),
+            f"{teacher['masknet_parameters']:,}" if teacher["point"] else "",
+            teacher["loss"],
+        )
+    return result
+
+
+def _schedule(document: Document) -> Tree:
+    """A tree: each stage below the one that it waits for longest."""
+    tree = Tree("[bold]Schedule[/] (a stage stands below what it needs)")
+    branches: dict[str, Tree] = {}
+    for stage in document["stages"]:
+        parent = branches[stage["needs"][-1]] if stage["needs"] else tree
+        branches[stage["name"]] = parent.add(_stage_line(stage), highlight=False)
+    return tree
+
+
+def _stage_line(stage: Mapping[str, Any]) -> str:
+    state = "[green]done[/]" if stage["done"] else "[yellow]to do[/]"
+    if stage["reason"]:
+        state += f" again: {stage['reason']}"
+    freezes = f", freezes {', '.join(stage['freezes'])}" if stage["freezes"] else ""
+    needs = f", after {', '.join(stage['needs'])}" if len(stage["needs"]) > 1 else ""
+    return (
+        f"[bold]{stage['name']}[/] ({stage['epochs']} epochs){needs}: trains "
+        f"{', '.join(stage['trains'])}{freezes} · {state}"
+    )
+
+
+def shape(extents: Sequence[int]) -> str:
+    """Return extents as "512×15×20"."""
+    return "×".join(map(str, extents))
+
+
+def dot(document: Document) -> str:
+    """Return the distillation graph as Graphviz dot."""
+    lines = ["digraph mstgraph {", "  rankdir=LR;"]
+    for node, label, form in _nodes(document):
+        lines.append(f'  "{node}" [label="{label}", shape={form}];')
+    for source, target, label, both in _arrows(document):
+        style = ", dir=both, style=dashed" if both else ""
+        lines.append(f'  "{source}" -> "{target}" [label="{label}"{style}];')
+    return "\n".join([*lines, "}"])
+
+
+def mermaid(document: Document) -> str:
+    """Return the distillation graph as a Mermaid flowchart."""
+    names = {node: f"n{i}" for i, (node, _, _) in enumerate(_nodes(document))}
+    lines = ["flowchart LR"]
+    for node, label, form in _nodes(document):
+        text = label.replace("\\n", "<br/>")
+        opening, closing = ("([", "])") if form == "ellipse" else ("[", "]")
+        lines.append(f'  {names[node]}{opening}"{text}"{closing}')
+    for source, target, label, both in _arrows(document):
+        arrow = "<-.->" if both else "-->"
+        text = f'|"{label}"|' if label else ""
+        lines.append(f"  {names[source]} {arrow}{text} {names[target]}")
+    return "\n".join(lines)
+
+
+def _nodes(document: Document) -> list[tuple[str, str, str]]:
+    """(name, label, form) of modalities, members, specialised teachers and gates."""
+    nodes = [(f"modality {m}", m, "ellipse") for m in _used_modalities(document)]
+    nodes += [
+        (m["name"], f"{m['name']}\\n{m['network']} ({m['role']})", "box")
+        for m in document["members"]
+    ]
+    for student, teachers in document["teachers"].items():
+        nodes += [
+            (_teacher_node(student, t), f"teacher {t['j']}\\n{t['point'] or t['member']}", "box")
+            for t in teachers
+        ]
+        if student in document["gates"]:
+            nodes.append((f"gate {student}", f"gate of {student}", "diamond"))
+    return nodes
+
+
+def _used_modalities(document: Document) -> list[str]:
+    used = {name for member in document["members"] for name in member["inputs"]}
+    return [m["name"] for m in document["modalities"] if m["name"] in used]
+
+
+def _teacher_node(student: str, teacher: Mapping[str, Any]) -> str:
+    return f"{student} teacher {teacher['name']}"
+
+
+def _arrows(document: Document) -> list[tuple[str, str, str, bool]]:
+    """(source, target, label, both directions)."""
+    arrows = [
+        (f"modality {name}", member["name"], "", False)
+        for member in document["members"]
+        for name in member["inputs"]
+    ]
+    arrows += [
+        (edge["source"], edge["target"], f"{edge['loss']} ({edge['stage']})", True)
+        for edge in document["edges"]
+        if edge["kind"] == "mutual"
+    ]
+    last = {e["target"]: e["stage"] for e in document["edges"] if e["kind"] == "teaches"}
+    for student, teachers in document["teachers"].items():
+        gated = student in document["gates"]
+        end = f"gate {student}" if gated else student
+        for teacher in teachers:
+            node = _teacher_node(student, teacher)
+            arrows.append((teacher["member"], node, teacher.get("stage", ""), False))
+            arrows.append((node, end, f"{teacher['loss']} ({last[student]})", False))
+        if gated:
+            arrows.append((end, student, "routed", False))
+    return arrows
