@@ -1,0 +1,19 @@
+"""Feature stores: building one from a recipe, reading it, verifying it. Knows nothing of graphs."""
+
+from mstgraph.store.builder import build
+from mstgraph.store.load import load_recipe, missing_raw
+from mstgraph.store.reader import Store, open_store
+from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.store.verification import verify
+
+__all__ = [
+    "Labels",
+    "Modality",
+    "Recipe",
+    "Store",
+    "build",
+    "load_recipe",
+    "missing_raw",
+    "open_store",
+    "verify",
+]

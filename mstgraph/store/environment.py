@@ -1,0 +1,106 @@
+"""The reading side of LMDB: one environment and one read transaction per process and file.
+
+LMDB allows a file to be opened once per process, so that all stores on one path share it. A forked
+child drops what it inherited and opens the file anew.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import lmdb
+
+from mstgraph.errors import UserError
+from mstgraph.store.layout import DATA_FILE
+
+_Key = tuple[int, int]
+
+
+class Environment:
+    """A read-only LMDB environment that one read transaction holds open.
+
+    Views that it hands out are valid as long as the environment lives: whoever keeps one keeps
+    the environment too.
+    """
+
+    def __init__(self, directory: Path, databases: int, readahead: bool) -> None:
+        self.process = os.getpid()
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._handles: dict[str, Any] = {}
+        try:
+            self._environment = lmdb.open(
+                str(directory),
+                readonly=True,
+                lock=False,
+                create=False,
+                max_dbs=databases,
+                readahead=readahead,
+                max_spare_txns=0,
+            )
+            self._transaction = self._environment.begin(buffers=True)
+        except lmdb.Error as error:
+            raise UserError(f"{directory} cannot be opened as a store: {error}") from error
+
+    def value(self, database: str, key: bytes) -> memoryview | None:
+        """Return the bytes stored under ``key``, a view on the map, or None."""
+        with self._lock:
+            found: memoryview | None = self._transaction.get(key, db=self._handle(database))
+        return found
+
+    def items(self, database: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield copies of all keys and values of a small database, ordered by key."""
+        with self._lock:
+            cursor = self._transaction.cursor(self._handle(database))
+            found = [(bytes(key), bytes(value)) for key, value in cursor]
+        yield from found
+
+    def _handle(self, database: str) -> Any:
+        if database not in self._handles:
+            try:
+                self._handles[database] = self._environment.open_db(
+                    database.encode(), txn=self._transaction, create=False
+                )
+            except lmdb.Error as error:
+                raise UserError(
+                    f"{self._directory} lacks the database '{database}' ({error}); "
+                    "the store is damaged: remove it and prepare it again"
+                ) from error
+        return self._handles[database]
+
+    def close(self) -> None:
+        """Close the environment; no view on it may be used any more."""
+        self._environment.close()
+
+
+_open: WeakValueDictionary[_Key, Environment] = WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def shared_environment(directory: Path, databases: int, readahead: bool) -> Environment:
+    """Return this process's environment of a store, opened on first use."""
+    with _opening:
+        status = (directory / DATA_FILE).stat()
+        key = (status.st_dev, status.st_ino)
+        found = _open.get(key)
+        if found is None:
+            found = Environment(directory, databases, readahead)
+            _open[key] = found
+        return found
+
+
+def _after_fork() -> None:
+    global _opening
+    _opening = threading.Lock()
+    for inherited in list(_open.values()):
+        inherited.close()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

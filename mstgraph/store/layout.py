@@ -1,0 +1,174 @@
+"""The format of a store: its files, its databases, and how samples are grouped into records.
+
+A store is a directory with ``data.mdb`` (an LMDB environment) and ``metadata.json``. Every
+modality and the labels are a *column*: a named database of records, each holding the raw bytes of
+consecutive samples, little-endian, in C order. The databases whose names begin with a dot are the
+store's own. All of this is fixed by `FORMAT_VERSION`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mstgraph.store.recipe import Labels, Modality
+
+FORMAT_VERSION = 1
+
+DATA_FILE = "data.mdb"
+METADATA_FILE = "metadata.json"
+STATE_FILE = "build.json"
+LOCK_FILE = "build.lock"
+PARTIAL_SUFFIX = ".partial"
+
+LABEL = "label"
+IDENTIFIER = "identifier"
+CHECKSUMS = ".checksums"
+PENDING = ".pending"  # blocks whose record is not full yet; empty in a finished store
+SPLITS = ".splits"
+STATISTICS = ".statistics"
+RESERVED = (LABEL, IDENTIFIER)
+
+LARGE_SAMPLE = 512 * 1024  # bytes; from here on a sample is a record of its own
+BLOCK_BYTES = 32 * 1024 * 1024  # of all columns together: what one commit writes
+BLOCK_SAMPLES = 4_096
+RECORD_BYTES = 64 * 1024 * 1024  # of one column: few large records are read fastest
+
+
+@dataclass(frozen=True)
+class Column:
+    """One database of samples.
+
+    Attributes:
+        name: the modality's name, or ``label``.
+        dtype: numpy's name of the stored type.
+        shape: shape of one sample.
+        length: number of samples.
+        samples_per_record: consecutive samples in one record (the last may hold fewer).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    length: int
+    samples_per_record: int
+
+    @cached_property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """The stored type, little-endian on every machine."""
+        return np.dtype(self.dtype).newbyteorder("<")
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of one sample."""
+        return sample_bytes(self.dtype, self.shape)
+
+    @property
+    def records(self) -> int:
+        """Number of records."""
+        return -(-self.length // self.samples_per_record)
+
+    def samples(self, record: int) -> range:
+        """Return the samples that ``record`` holds."""
+        first = record * self.samples_per_record
+        return range(first, min(first + self.samples_per_record, self.length))
+
+    def array(self, value: memoryview, record: int) -> np.ndarray:
+        """Return the samples of ``record``, a view on ``value``: [samples, *shape]."""
+        return np.frombuffer(value, self.stored_dtype).reshape(
+            len(self.samples(record)), *self.shape
+        )
+
+
+def sample_bytes(dtype: str, shape: Sequence[int]) -> int:
+    """Return the bytes of one sample of this type and shape."""
+    return int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64))
+
+
+def label_dtype(labels: Labels) -> str:
+    """Return the type that labels are stored as.
+
+    int64 for one label per sample (what losses take), else the narrowest of uint8, int16 and int32
+    that holds every class and the ignored label.
+    """
+    if labels.task == "classification":
+        return "int64"
+    values = [0, len(labels.classes) - 1]
+    if labels.ignored is not None:
+        values.append(labels.ignored)
+    for name in ("uint8", "int16"):
+        limits = np.iinfo(name)
+        if limits.min <= min(values) and max(values) <= limits.max:
+            return name
+    return "int32"
+
+
+def make_columns(
+    modalities: Sequence[Modality], labels: Labels, length: int
+) -> tuple[tuple[Column, ...], int]:
+    """Return the columns, labels last, and the number of samples that one commit writes.
+
+    All columns share the block, so that what is committed is always a whole number of samples; a
+    record is as many blocks as make it large, or a single sample that is large by itself.
+    """
+    declared = [(item.name, item.dtype, item.shape) for item in modalities]
+    declared.append((LABEL, label_dtype(labels), labels.shape))
+    total = sum(sample_bytes(dtype, shape) for _, dtype, shape in declared)
+    block = max(1, min(BLOCK_SAMPLES, BLOCK_BYTES // total))
+    columns = tuple(
+        Column(name, dtype, shape, length, _per_record(sample_bytes(dtype, shape), block, length))
+        for name, dtype, shape in declared
+    )
+    return columns, block
+
+
+def _per_record(size: int, block: int, length: int) -> int:
+    if size >= LARGE_SAMPLE:
+        return 1
+    blocks = max(1, RECORD_BYTES // (block * size))
+    return block * min(blocks, -(-length // block))
+
+
+def record_key(record: int) -> bytes:
+    """Return the key of a record: big-endian, so that LMDB keeps them in order."""
+    return record.to_bytes(8, "big")
+
+
+def named_key(*names: str) -> bytes:
+    """Return the key of a value that names identify (a split's part, a modality's statistics)."""
+    return "/".join(names).encode()
+
+
+def checksum_key(database: str, key: bytes) -> bytes:
+    """Return the key under which the checksum of a record of ``database`` is kept."""
+    return database.encode() + b"\0" + key
+
+
+def checksum(value: bytes | memoryview) -> bytes:
+    """Return the checksum of a record: 32 bytes of BLAKE2b."""
+    return hashlib.blake2b(value, digest_size=32).digest()
+
+
+def canonical(value: object) -> bytes:
+    """Return ``value`` as JSON bytes that depend on the content alone."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def fingerprint(metadata: Mapping[str, Any], checksums: Iterator[tuple[bytes, bytes]]) -> str:
+    """Return the hash of a store's content: declaration, samples, identifiers, splits.
+
+    Statistics follow from the rest and may differ in the last bit between machines: left out, as
+    are times, paths and the recipe's own text.
+    """
+    keys = ("format_version", "synthetic", "modalities", "labels", "length", "splits")
+    digest = hashlib.blake2b(canonical({key: metadata[key] for key in keys}), digest_size=32)
+    for key, value in checksums:
+        if not key.startswith(STATISTICS.encode() + b"\0"):
+            digest.update(key + value)
+    return digest.hexdigest()

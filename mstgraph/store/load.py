@@ -1,0 +1,193 @@
+"""Loading a recipe from its file, with options as a person writes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from mstgraph.errors import UserError, nearest
+from mstgraph.store.recipe import Recipe
+
+
+def load_recipe(
+    path: Path, raw: Path | None = None, options: Mapping[str, str | object] | None = None
+) -> Recipe:
+    """Return the recipe in the file ``path``, built with ``options``.
+
+    Args:
+        path: the recipe's file, with one subclass of `Recipe`.
+        raw: where the raw data is; passed to the recipe's field ``raw``.
+        options: values of the recipe's fields; text is converted to the field's type (``true``,
+            ``96x128`` for a tuple, …).
+
+    Raises:
+        UserError: the file, an option or the raw data is missing or at fault.
+    """
+    chosen = recipe_class(path)
+    lacking = _missing(chosen, path, raw)
+    if lacking:
+        raise UserError(lacking)
+    values = _convert_all(chosen, Path(path), options or {})
+    if raw is not None:
+        if "raw" not in _fields(chosen):
+            raise UserError(f"recipe {path} takes no raw data; expected no --raw, got {raw}")
+        values["raw"] = Path(raw)
+    return chosen(**values)
+
+
+def recipe_class(path: Path) -> type[Recipe]:
+    """Return the one subclass of `Recipe` that the file ``path`` defines.
+
+    Raises:
+        UserError: no such file, it cannot be run, or it defines none or several.
+    """
+    module = _run(Path(path))
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Recipe)
+        and value.__module__ == module.__name__
+        and not value.__name__.startswith("_")
+    ]
+    if len(found) != 1:
+        names = ", ".join(item.__name__ for item in found) or "none"
+        raise UserError(f"{path} defines {names}; expected exactly one subclass of Recipe")
+    if inspect.isabstract(found[0]):
+        lacking = ", ".join(sorted(found[0].__abstractmethods__))
+        raise UserError(f"recipe {found[0].__name__} in {path} does not define {lacking}")
+    return found[0]
+
+
+def missing_raw(path: Path, raw: Path | None) -> str | None:
+    """Return a sentence if the recipe needs raw data that is not there, else None."""
+    return _missing(recipe_class(path), path, raw)
+
+
+def _missing(chosen: type[Recipe], path: Path, raw: Path | None) -> str | None:
+    if raw is None:
+        if not chosen.requires:
+            return None
+        return f"recipe {path} needs raw data, expected with --raw: {chosen.requires}"
+    if Path(raw).exists():
+        return None
+    advice = f": {chosen.requires}" if chosen.requires else ""
+    return f"recipe {path} got raw data at {raw}, which does not exist{advice}"
+
+
+def _run(path: Path) -> types.ModuleType:
+    if not path.is_file():
+        names = [other.name for other in path.parent.glob("*.py")]
+        raise UserError(f"there is no recipe at {path}{nearest(path.name, names)}")
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    name = f"mstgraph_recipe_{place}_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise UserError(f"recipe {path} cannot be loaded; expected a Python file (.py)")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        specification.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(
+            f"recipe {path} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    return module
+
+
+def _fields(chosen: type[Recipe]) -> dict[str, Any]:
+    """Return the type of each option by name."""
+    if not dataclasses.is_dataclass(chosen):
+        return {}
+    hints = get_type_hints(chosen)
+    return {field.name: hints[field.name] for field in dataclasses.fields(chosen) if field.init}
+
+
+def _convert_all(
+    chosen: type[Recipe], path: Path, options: Mapping[str, str | object]
+) -> dict[str, Any]:
+    kinds = _fields(chosen)
+    valid = [name for name in kinds if name != "raw"]
+    values = {}
+    for name, value in options.items():
+        if name not in valid:
+            raise UserError(f"recipe {path} has no option '{name}'{nearest(name, valid)}")
+        try:
+            values[name] = convert(value, kinds[name])
+        except ValueError as error:
+            raise UserError(
+                f"option '{name}' of recipe {path} is {value!r}; expected {error}"
+            ) from error
+    return values
+
+
+def convert(value: object, kind: Any) -> object:
+    """Return ``value`` as the type that an option is declared with.
+
+    Raises:
+        ValueError: it is of another type, or text that does not say one; the message tells what
+            was expected.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _convert_optional(value, arguments)
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"one of {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        return _convert_tuple(value, arguments)
+    return _convert_text(value, kind) if isinstance(value, str) else _same_type(value, kind)
+
+
+def _convert_optional(value: object, arguments: tuple[Any, ...]) -> object:
+    if value is None or value == "none":
+        return None
+    (kind,) = (item for item in arguments if item is not type(None))
+    return convert(value, kind)
+
+
+def _convert_tuple(value: object, arguments: tuple[Any, ...]) -> tuple[object, ...]:
+    items = value.replace(",", "x").split("x") if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)):
+        raise ValueError("a tuple, written 96x128")
+    kinds = (arguments[0],) * len(items) if arguments[-1] is Ellipsis else arguments
+    if len(items) != len(kinds):
+        raise ValueError(
+            f"{len(kinds)} values, written {'x'.join(['96', '128', '3'][: len(kinds)])}"
+        )
+    return tuple(convert(item, kind) for item, kind in zip(items, kinds, strict=True))
+
+
+def _convert_text(value: str, kind: Any) -> object:
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise ValueError("true or false")
+        return value.lower() == "true"
+    if kind in (str, Path):
+        return kind(value)
+    words = {int: "an integer", float: "a number"}
+    if kind not in words:
+        raise ValueError(f"a value of type {kind}, which cannot be written as text")
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise ValueError(words[kind]) from error
+
+
+def _same_type(value: object, kind: Any) -> object:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"a value of type {kind.__name__}")
+    return value

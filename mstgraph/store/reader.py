@@ -1,0 +1,242 @@
+"""Reading a store: metadata at once, data lazily and once per process, batches in one call."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mstgraph.errors import UserError, nearest
+from mstgraph.store.environment import Environment, shared_environment
+from mstgraph.store.gather import Gather
+from mstgraph.store.layout import (
+    IDENTIFIER,
+    LABEL,
+    LARGE_SAMPLE,
+    SPLITS,
+    STATISTICS,
+    Column,
+    named_key,
+    record_key,
+)
+from mstgraph.store.metadata import (
+    read_columns,
+    read_labels_spec,
+    read_metadata,
+    read_modalities,
+)
+from mstgraph.store.moments import Statistics
+
+OWN_DATABASES = 4
+
+Indices = np.ndarray | Sequence[int]
+
+
+class Store:
+    """A complete store, open for reading.
+
+    Opening reads ``metadata.json`` alone; the data is mapped on the first read, in each process
+    anew (after a fork or a spawn), read-only and without a lock file. A store can be pickled.
+
+    Attributes:
+        path: the store's directory.
+        metadata: the content of ``metadata.json``.
+        length: number of samples.
+        modalities: the modalities by name, in the recipe's order.
+        labels_spec: what is to be predicted.
+        fingerprint: hash of the content: declaration, samples, identifiers and splits.
+
+    Raises:
+        UserError: there is no store at ``path``, or it is half built, cut short, or of another
+            format version.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.metadata: dict[str, Any] = read_metadata(self.path)
+        self.length: int = self.metadata["length"]
+        self.modalities = read_modalities(self.metadata)
+        self.labels_spec = read_labels_spec(self.metadata)
+        self.fingerprint: str = self.metadata["fingerprint"]
+        self.columns: dict[str, Column] = read_columns(self.metadata)
+        self._gathers: dict[str, Gather] = {}
+        self._identifiers: dict[int, list[str]] = {}
+        self._environment: Environment | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return Store, (self.path,)
+
+    def read(self, modality: str, indices: Indices, out: np.ndarray | None = None) -> np.ndarray:
+        """Return the samples ``indices`` of one modality as stored, in the order asked for.
+
+        Args:
+            modality: the modality's name.
+            indices: sample numbers, [batch].
+            out: C-contiguous array [batch, *shape] of the stored type to fill and return.
+
+        Raises:
+            UserError: no such modality, or the store is damaged.
+            IndexError: a sample number out of range.
+            ValueError: ``out`` does not fit.
+        """
+        self._known(modality)
+        return self._read(modality, indices, out)
+
+    def read_labels(self, indices: Indices, out: np.ndarray | None = None) -> np.ndarray:
+        """Return the labels of the samples ``indices`` as stored.
+
+        int64 [batch] for classification; [batch, height, width] of uint8, int16 or int32 for
+        segmentation (``columns["label"].dtype`` tells which). Errors as for `read`.
+        """
+        return self._read(LABEL, indices, out)
+
+    def identifier(self, index: int) -> str:
+        """Return how a message names sample ``index``: a file name, an id."""
+        record, row = divmod(int(self._checked([index])[0]), self.metadata["samples_per_block"])
+        if record not in self._identifiers:
+            value = self._value(IDENTIFIER, record_key(record))
+            self._identifiers = {record: json.loads(bytes(value))}
+        return self._identifiers[record][row]
+
+    def split(self, name: str, part: str) -> np.ndarray:
+        """Return the sample numbers of one part of a split, ascending: int64 [samples].
+
+        Raises:
+            UserError: no such split or part (train, validation, test).
+        """
+        splits = self._known_split(name)
+        if part not in splits:
+            raise UserError(f"unknown part '{part}' of split '{name}'{nearest(part, splits)}")
+        return np.frombuffer(self._value(SPLITS, named_key(name, part)), "<i8").astype(np.int64)
+
+    def statistics(self, modality: str, split: str) -> Statistics:
+        """Return the statistics of a modality over the training part of ``split``.
+
+        Raises:
+            UserError: no such modality or split.
+        """
+        self._known(modality)
+        self._known_split(split)
+        packed = np.frombuffer(self._value(STATISTICS, named_key(modality, split)), "<f8")
+        return Statistics.unpacked(packed.reshape(4, -1))
+
+    def bytes_per_sample(self, modality: str) -> int:
+        """Return the stored bytes of one sample of ``modality``."""
+        self._known(modality)
+        return self.columns[modality].row_bytes
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a person wants to know of a store, ready for JSON; reads no data."""
+        described = {**self.metadata, "path": str(self.path)}
+        described["modalities"] = [
+            {**item, "bytes_per_sample": self.columns[item["name"]].row_bytes}
+            for item in self.metadata["modalities"]
+        ]
+        return described
+
+    @property
+    def environment(self) -> Environment:
+        """The LMDB environment of the store in this process, opened on first use."""
+        if self._environment is None or self._environment.process != os.getpid():
+            self.close()
+            self._check_unchanged()
+            self._environment = shared_environment(
+                self.path, len(self.columns) + OWN_DATABASES, self._readahead()
+            )
+        return self._environment
+
+    def _check_unchanged(self) -> None:
+        # The size too: touching a page of a file cut short since would end the process.
+        if read_metadata(self.path)["fingerprint"] != self.fingerprint:
+            raise UserError(
+                f"the store at {self.path} was replaced by another while in use; "
+                "expected it to stay as it is during a run"
+            )
+
+    def close(self) -> None:
+        """Let go of the data; the next read opens it again."""
+        self._gathers = {}
+        self._identifiers = {}
+        self._environment = None
+
+    def _readahead(self) -> bool:
+        """Without read-ahead, a store beyond memory does not drag in what no batch asks for.
+
+        Samples of a megabyte are read whole: they want it however large the store is.
+        """
+        largest = max(column.row_bytes for column in self.columns.values())
+        return largest >= LARGE_SAMPLE or self.metadata["data_bytes"] < _memory()
+
+    def _read(self, name: str, indices: Indices, out: np.ndarray | None) -> np.ndarray:
+        column = self.columns[name]
+        chosen = self._checked(indices)
+        shape = (len(chosen), *column.shape)
+        if out is None:
+            out = np.empty(shape, column.dtype)
+        elif out.shape != shape or out.dtype != column.stored_dtype or not out.flags.c_contiguous:
+            raise ValueError(
+                f"out is {out.dtype} {out.shape}; expected {column.dtype} {shape}, C-contiguous"
+            )
+        self._gather(name).read(
+            chosen, out.reshape(-1).view(np.uint8).reshape(len(chosen), column.row_bytes)
+        )
+        return out
+
+    def _gather(self, name: str) -> Gather:
+        environment = self.environment
+        if name not in self._gathers:
+            self._gathers[name] = Gather(environment, self.columns[name])
+        return self._gathers[name]
+
+    def _checked(self, indices: Indices) -> np.ndarray:
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise IndexError(
+                f"indices are {chosen.dtype} {chosen.shape}; expected integers [batch]"
+            )
+        chosen = chosen.astype(np.int64, copy=False)
+        # As unsigned, a negative number is beyond every length: one comparison is enough.
+        if chosen.size and chosen.view(np.uint64).max() >= self.length:
+            wrong = chosen[(chosen < 0) | (chosen >= self.length)][0]
+            raise IndexError(f"sample {wrong} of {self.path}; expected 0 to {self.length - 1}")
+        return chosen
+
+    def _known(self, modality: str) -> None:
+        if modality not in self.modalities:
+            raise UserError(
+                f"{self.path} has no modality '{modality}'{nearest(modality, self.modalities)}"
+            )
+
+    def _known_split(self, name: str) -> dict[str, int]:
+        splits: dict[str, dict[str, int]] = self.metadata["splits"]
+        if name not in splits:
+            raise UserError(f"{self.path} has no split '{name}'{nearest(name, splits)}")
+        return splits[name]
+
+    def _value(self, database: str, key: bytes) -> memoryview:
+        value = self.environment.value(database, key)
+        if value is None:
+            raise UserError(
+                f"{self.path} lacks a record of '{database}'; "
+                "the store is damaged: remove it and prepare it again"
+            )
+        return value
+
+
+def open_store(path: Path | str) -> Store:
+    """Return the store at ``path``; see `Store`."""
+    return Store(path)
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0

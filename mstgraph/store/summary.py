@@ -1,0 +1,47 @@
+"""What the finished records say about each split: statistics of a modality, counts of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from mstgraph.store.moments import RunningMoments, sample_moments
+from mstgraph.store.recipe import Labels
+from mstgraph.store.splits import Split
+
+Records = Iterable[tuple[range, np.ndarray]]
+
+
+def collect_statistics(records: Records, splits: Mapping[str, Split]) -> dict[str, RunningMoments]:
+    """Return the moments of one modality over the training part of every split, in one pass."""
+    found: dict[str, RunningMoments] = {}
+    marks = _training_marks(splits)
+    for samples, values in records:
+        for rows, moments in sample_moments(values):
+            for name, mark in marks.items():
+                running = found.setdefault(name, RunningMoments(values.shape[1]))
+                running.add(moments, mark[samples.start : samples.stop][rows])
+    return found
+
+
+def class_counts(
+    records: Records, labels: Labels, splits: Mapping[str, Split]
+) -> dict[str, np.ndarray]:
+    """Return, by split, how many training labels (pixels) each class has: int64 [classes]."""
+    marks = _training_marks(splits)
+    counts = {name: np.zeros(len(labels.classes), np.int64) for name in splits}
+    for samples, values in records:
+        for name, mark in marks.items():
+            chosen = values[mark[samples.start : samples.stop]].ravel()
+            valid = chosen[(chosen >= 0) & (chosen < len(labels.classes))]
+            counts[name] += np.bincount(valid, minlength=len(labels.classes))
+    return counts
+
+
+def _training_marks(splits: Mapping[str, Split]) -> dict[str, np.ndarray]:
+    length = 1 + max(int(ids[-1]) for split in splits.values() for ids in split.values())
+    marks = {name: np.zeros(length, bool) for name in splits}
+    for name, split in splits.items():
+        marks[name][split["train"]] = True
+    return marks
