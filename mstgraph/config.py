@@ -13,27 +13,34 @@ import pkgutil
 import sys
 import tokenize
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gin
 from gin import config_parser
 
+from mstgraph.config_checks import (
+    GRAPH,
+    macros_in,
+    refuse_macros_without_value_or_use,
+    refuse_scopes_that_nobody_enters,
+    refuse_values_of_another_type,
+)
 from mstgraph.errors import UserError, nearest
 
 # Everything that registers configurables; nothing may register after gin is finalised. Of a
 # package every file is imported, so that a new network or method is one new file.
 CONFIGURABLE_MODULES = (
+    "mstgraph.augmentation",
     "mstgraph.data",
+    "mstgraph.engine",
     "mstgraph.graph",
     "mstgraph.gate",
     "mstgraph.masknet",
     "mstgraph.optimizers",
 )
 CONFIGURABLE_PACKAGES = ("mstgraph.methods", "mstgraph.networks", "mstgraph.stages")
-GRAPH = "mstgraph.graph"
-GRAPH_PARAMETERS = ("target", "gate", "alone", "seed")
 _COMMAND_LINE = "command line"
 
 
@@ -45,24 +52,28 @@ class Configuration:
         files: the gin files given by the user, in order.
         bindings: the bindings given on the command line.
         locations: (scope, full selector, parameter) → "file:line".
+        macros: name → "file:line".
+        macro_uses: name → "file:line" of the first binding that uses it.
     """
 
     files: tuple[Path, ...] = ()
     bindings: tuple[str, ...] = ()
     locations: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    macros: dict[str, str] = field(default_factory=dict)
+    macro_uses: dict[str, str] = field(default_factory=dict)
 
     def where(self, selector: str, parameter: str, scope: str = "") -> str:
         """Return the place of a binding, or of the member's declaration if it has none."""
+        place = self.exactly_where(selector, parameter, scope)
+        for candidate in (("", GRAPH, scope), ("", GRAPH, parameter)):
+            place = place or self.locations.get(candidate)
+        return place or (str(self.files[0]) if self.files else _COMMAND_LINE)
+
+    def exactly_where(self, selector: str, parameter: str, scope: str = "") -> str | None:
+        """Return the place of the binding that holds in a scope, or None if there is none."""
         full = _full_selector(selector)
-        for candidate in (
-            (scope, full, parameter),
-            ("", full, parameter),
-            ("", GRAPH, scope),
-            ("", GRAPH, parameter),
-        ):
-            if candidate in self.locations:
-                return self.locations[candidate]
-        return str(self.files[0]) if self.files else _COMMAND_LINE
+        found = self.locations.get((scope, full, parameter))
+        return found or self.locations.get(("", full, parameter))
 
     def on_command_line(self, selector: str, parameter: str) -> bool:
         """Say whether a binding came from the command line."""
@@ -84,7 +95,8 @@ def load(files: Sequence[Path | str], bindings: Sequence[str] = ()) -> Configura
         The configuration, with the place of each binding.
 
     Raises:
-        UserError: a file is missing, has a syntax error or includes itself; a name is unknown.
+        UserError: a file is missing, has a syntax error or includes itself; a name is unknown, or
+            a value is of another type than its parameter.
     """
     global _current
     gin.clear_config()
@@ -95,6 +107,8 @@ def load(files: Sequence[Path | str], bindings: Sequence[str] = ()) -> Configura
         _parse_file(path, place="", stack=())
     for binding in bindings:
         _parse_statements(binding, name=f"{_COMMAND_LINE} '-p {binding}'", folder=None, stack=())
+    refuse_macros_without_value_or_use(_current)
+    refuse_values_of_another_type(_current)
     gin.finalize()
     return _current
 
@@ -114,7 +128,7 @@ def _parse_file(path: Path, place: str, stack: tuple[Path, ...]) -> None:
         chain = " → ".join(_short(step) for step in (*stack[stack.index(resolved) :], resolved))
         raise UserError(f"{place}a gin file includes itself: {chain}; remove one of the includes")
     if not path.is_file():
-        siblings = [str(p.with_name(p.name)) for p in path.parent.glob("*.gin")]
+        siblings = [str(sibling) for sibling in path.parent.glob("*.gin")]
         raise UserError(f"{place}gin file '{path}' does not exist{nearest(str(path), siblings)}")
     _add_import_path(resolved.parent)
     try:
@@ -145,12 +159,11 @@ def _statements(text: str, name: str) -> Iterator[tuple[Any, str]]:
     except (SyntaxError, tokenize.TokenError) as error:
         raise _syntax_error(error, name) from error
     while True:
-        line = parser.current_token.start[0]
         try:
             statement = parser.parse_statement()
         except (SyntaxError, tokenize.TokenError) as error:
             raise _syntax_error(error, name) from error
-        except ValueError as error:  # a reference to an unknown configurable
+        except (ValueError, KeyError) as error:  # a reference to something unknown or ambiguous
             line = parser.current_token.start[0]
             raise _unknown_reference(error, f"{name}:{line}" if in_file else name) from error
         if statement is None:
@@ -173,15 +186,19 @@ def _syntax_error(error: Exception, name: str) -> UserError:
 
 
 def _unknown_reference(error: Exception, place: str) -> UserError:
+    if isinstance(error, KeyError):  # gin's own words list what it could be
+        return UserError(f"{place}: {_ambiguous(error)}")
     name = str(error).split("'@")[-1].split("'")[0].split("@")[-1].rstrip("()'")
     name = name.split("/")[-1]
     return UserError(f"{place}: there is no configurable '@{name}'{nearest(name, configurables())}")
 
 
+def _ambiguous(error: KeyError) -> str:
+    return f"{str(error.args[0]).rstrip('.')}; write the module in front of the name"
+
+
 def _find_include(name: str, folder: Path | None, place: str) -> Path:
-    candidates = [Path(name)]
-    if folder is not None:
-        candidates += [parent / name for parent in (folder, *folder.parents)]
+    candidates = _candidates(name, folder)
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -193,20 +210,36 @@ def _find_include(name: str, folder: Path | None, place: str) -> Path:
     raise UserError(f"{place}: included gin file '{name}' does not exist{nearest(name, siblings)}")
 
 
-def find_file(name: str, configuration: Configuration) -> Path:
+def _candidates(name: str, folder: Path | None) -> list[Path]:
+    """From the working directory, from the folder, and from every folder above it."""
+    above = [] if folder is None else [parent / name for parent in (folder, *folder.parents)]
+    return [Path(name), *above]
+
+
+def find_file(name: str, place: str, configuration: Configuration) -> Path:
     """Return a file that a gin file names: from the working directory or from above that file.
+
+    Args:
+        name: what the gin file says.
+        place: where it says so, for the message.
+        configuration: knows the gin file.
 
     Raises:
         UserError: it is nowhere to be found.
     """
     folder = configuration.files[0].resolve().parent if configuration.files else None
-    candidates = [Path(name)]
-    if folder is not None:
-        candidates += [parent / name for parent in (folder, *folder.parents)]
-    for candidate in candidates:
-        if candidate.exists():
+    for candidate in _candidates(name, folder):
+        if candidate.is_file():
             return candidate
-    raise UserError(f"'{name}' is neither below the working directory nor beside the gin file")
+    beside = [
+        str(Path(name).with_name(found.name))
+        for candidate in _candidates(name, folder)
+        for found in candidate.parent.glob(f"*{candidate.suffix}")
+    ]
+    raise UserError(
+        f"{place}: there is no file '{name}' in the working directory, beside the gin file or "
+        f"above it{nearest(name, beside)}"
+    )
 
 
 def _add_import_path(folder: Path) -> None:
@@ -224,6 +257,11 @@ def _import(statement: Any, place: str) -> None:
         raise UserError(
             f"{place}: cannot import '{statement.module}': {str(error).splitlines()[0]}; expected "
             "a module beside the gin file, in the working directory or installed"
+        ) from error
+    except Exception as error:  # whatever the user's own module raises
+        raise UserError(
+            f"{place}: the module '{statement.module}' cannot be imported: {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no message'}"
         ) from error
 
 
@@ -243,7 +281,10 @@ def _full_selector(selector: str) -> str:
 
 
 def _known_selector(selector: str, place: str) -> Callable[..., Any]:
-    entry = gin.config._REGISTRY.get_match(selector)
+    try:
+        entry = gin.config._REGISTRY.get_match(selector)
+    except KeyError as error:
+        raise UserError(f"{place}: {_ambiguous(error)}") from error
     if entry is None:
         raise UserError(f"{place}: unknown name '{selector}'{nearest(selector, configurables())}")
     return entry.wrapped
@@ -251,9 +292,12 @@ def _known_selector(selector: str, place: str) -> Callable[..., Any]:
 
 def _bind(statement: Any, place: str) -> None:
     scope, selector, parameter, value, _ = statement
+    for name in macros_in(value):
+        _current.macro_uses.setdefault(name, place)
     if not parameter:  # a macro: NAME = value
         key = f"{scope}/{selector}" if scope else selector
         gin.bind_parameter((key, "gin.macro", "value"), value)
+        _current.macros[key] = place
         return
     wrapped = _known_selector(selector, place)
     full = _full_selector(selector)
@@ -278,77 +322,7 @@ def _known_parameter(
 
 
 @gin.config.register_finalize_hook
-def refuse_scopes_that_nobody_enters(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
-    """Refuse a binding whose scope is no member: gin would ignore it without a word."""
-    members = [name for name in config.get(("", GRAPH), {}) if name not in GRAPH_PARAMETERS]
-    for (scope, selector), parameters in config.items():
-        if selector in ("gin.macro", "gin.constant"):
-            continue
-        for part in filter(None, scope.split("/")):
-            if part in members:
-                continue
-            parameter = next(iter(parameters))
-            place = _current.locations.get((scope, selector, parameter), "gin configuration")
-            short = gin.config._REGISTRY.minimal_selector(selector)
-            raise UserError(
-                f"{place}: nobody enters the scope '{part}' of '{scope}/{short}.{parameter}'; a "
-                f"scope is the name of a member{nearest(part, members)}"
-            )
-
-
-def refuse_unused_scoped_bindings(configuration: Configuration) -> None:
-    """Refuse a binding in a member's scope that nothing read while the plan was built.
-
-    ``depth/DKD.epochs`` does nothing where depth is no student. Members that are left out may
-    keep their bindings.
-    """
-    config = gin.config._CONFIG
-    dropped = {name for name, value in config.get(("", GRAPH), {}).items() if value is None}
-    used = {(tuple(scope.split("/")), selector) for scope, selector in gin.config._OPERATIVE_CONFIG}
-    for (scope, selector, parameter), place in configuration.locations.items():
-        parts = tuple(scope.split("/"))
-        if not scope or dropped.intersection(parts):
-            continue
-        if not any(s == selector and entered[: len(parts)] == parts for entered, s in used):
-            short = gin.config._REGISTRY.minimal_selector(selector)
-            raise UserError(
-                f"{place}: nothing in this graph reads '{scope}/{short}.{parameter}'; expected a "
-                f"setting of the member '{scope}' or of a stage that is its own"
-            )
-
-
-def describe(value: Any) -> Any:
-    """Return plain data (for hashing and printing) that says how a configured value was made.
-
-    Covers dataclasses, uncalled gin references (their bindings in the current scope and the
-    defaults of their signature), containers and literals.
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        described = {f.name: describe(getattr(value, f.name)) for f in fields(value)}
-        return {"name": type(value).__name__, **described}
-    if isinstance(value, gin.config.ConfigurableReference):
-        return describe(value.scoped_configurable_fn)
-    if callable(value):
-        return {"name": _configurable_name(value), **_operative_parameters(value)}
-    if isinstance(value, Mapping):
-        return {str(key): describe(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [describe(item) for item in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
-
-
-def _configurable_name(value: Callable[..., Any]) -> str:
-    return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
-
-
-def _operative_parameters(value: Callable[..., Any]) -> dict[str, Any]:
-    parameters = {
-        name: describe(p.default)
-        for name, p in inspect.signature(value).parameters.items()
-        if p.default is not p.empty
-    }
-    try:
-        bound = gin.get_bindings(value, resolve_references=False)
-    except ValueError:  # not a configurable: its defaults are all there is
-        bound = {}
-    return {**parameters, **{name: describe(item) for name, item in bound.items()}}
+def _refuse_scopes_that_nobody_enters(
+    config: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> None:
+    refuse_scopes_that_nobody_enters(config, _current)

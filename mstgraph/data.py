@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import gin
 
+from mstgraph.augmentation import Augmentation
+
 
 @gin.configurable("data", module="mstgraph")
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Data:
         batch_size: samples per optimiser step, where a stage does not say otherwise.
         normalisation: ``'standard'`` (mean 0, standard deviation 1 per channel), ``'minmax'``
             (0 to 1 per channel) or ``'none'``; statistics come from the training split alone.
+        augmentation: changes training batches (``@HorizontalFlip()``), or None.
         demonstration: gin file that is put on top of the given one when the store is missing and
             so is the raw data; None refuses to run then.
     """
@@ -35,6 +38,7 @@ class Data:
     split: str | int | None = None
     batch_size: int = 64
     normalisation: Literal["standard", "minmax", "none"] = "standard"
+    augmentation: Augmentation | None = None
     demonstration: str | None = None
 
     def split_name(self, seed: int) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from mstgraph.batch import Networks
 from mstgraph.errors import UserError
 from mstgraph.evaluation import evaluate
-from mstgraph.execute import load_modules, modalities_of
+from mstgraph.execute import load_modules
 from mstgraph.experiment import Experiment, open_experiment
 from mstgraph.feed import Pool
 from mstgraph.plan import StageNode
@@ -49,6 +50,7 @@ def evaluate_run(path: Path, split: str | None, part: str, device: torch.device)
         split or experiment.split,
         device,
         experiment.data.normalisation,
+        experiment.engine.memory_budget(device),
         trained_on=experiment.split,
     )
     return {
@@ -80,14 +82,14 @@ def _evaluate_stage(
 ) -> Mapping[str, Mapping[str, float]]:
     # The stage's own weights, not those it started from.
     finished = replace(node, sources={**node.sources, **dict.fromkeys(node.trains, node.name)})
-    return evaluate(
-        finished,
-        load_modules(experiment, folder, finished, pool.device),
-        experiment.inputs_of,
-        pool.feed(part, modalities_of(experiment, node)),
-        experiment.task,
-        node.settings.batch_size or experiment.data.batch_size,
-    ).metrics
+    modules = load_modules(experiment, folder, [finished], pool.device)
+    precision = experiment.engine.precision
+    networks = Networks(modules, experiment.inputs_of, frozenset(), {}, precision)
+    wanted = {m for f in node.forwards.values() for m in experiment.inputs_of[f.member]}
+    batch_size = node.settings.batch_size or experiment.data.batch_size
+    feed = pool.feed(part, [name for name in experiment.source.modalities if name in wanted])
+    (result,) = evaluate([finished], networks, feed, experiment.task, batch_size, kept={})
+    return result.metrics
 
 
 def print_evaluation(result: Mapping[str, Any], console: Console) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mstgraph.batch import Batch, Responder
+from mstgraph.batch import Batch, Networks, Shared
 from mstgraph.feed import Feed
-from mstgraph.plan import StageNode
+from mstgraph.kept import Kept
+from mstgraph.plan import Forward, StageNode
 from mstgraph.tasks import ConfusionMatrix, Task
 
 
@@ -34,41 +35,62 @@ class Evaluation:
         return {"loss": self.loss, "metrics": dict(self.metrics), **self.statistics}
 
 
+class _Account:
+    """Adds up one stage's results, batch by batch."""
+
+    def __init__(self, node: StageNode, task: Task, device: torch.device):
+        self.node = node
+        self.losses: list[Tensor] = []
+        self.statistics: dict[str, list[Tensor]] = {}
+        names = node.settings.reported(node)
+        self.matrices = {name: ConfusionMatrix(task, device) for name in names}
+
+    def add(self, batch: Batch) -> None:
+        settings = self.node.settings
+        self.losses.append(settings.validation_loss(self.node, batch))
+        for name, matrix in self.matrices.items():
+            matrix.update(batch.response(name), batch.labels)
+        for name, values in settings.statistics(self.node, batch).items():
+            self.statistics.setdefault(name, []).append(values)
+
+    def result(self) -> Evaluation:
+        return Evaluation(
+            loss=float(torch.cat(self.losses).double().mean()),
+            metrics={name: matrix.metrics() for name, matrix in self.matrices.items()},
+            statistics={
+                name: torch.cat(values).double().mean(0).tolist()
+                for name, values in self.statistics.items()
+            },
+        )
+
+
 @torch.no_grad()
 def evaluate(
-    node: StageNode,
-    modules: Mapping[str, nn.Module],
-    inputs_of: Mapping[str, tuple[str, ...]],
+    nodes: Sequence[StageNode],
+    networks: Networks,
     feed: Feed,
     task: Task,
     batch_size: int,
-) -> Evaluation:
-    """Evaluate a stage's reported responses on a split, every network in eval mode.
+    kept: Mapping[Forward | str, Kept],
+) -> list[Evaluation]:
+    """Evaluate the responses that stages report on a split, every network in eval mode.
 
     Args:
-        node: the stage.
-        modules: name of a part → module.
-        inputs_of: member → its modalities.
+        nodes: stages that share their networks.
+        networks: their networks.
         feed: the split.
         task: the task, for metrics.
         batch_size: samples per batch.
+        kept: what is kept of this split.
+
+    Returns:
+        The result of each stage, in order.
     """
-    for module in modules.values():
+    for module in networks.modules.values():
         module.eval()
-    responder = Responder(node, modules, inputs_of)
-    names = node.settings.reported(node)
-    matrices = {name: ConfusionMatrix(task, feed.device) for name in names}
-    losses: list[Tensor] = []
-    statistics: dict[str, list[Tensor]] = {}
-    for inputs, labels in feed.epoch(batch_size):
-        batch = Batch(inputs, labels, responder, task)
-        losses.append(node.settings.validation_loss(node, batch))
-        for name in names:
-            matrices[name].update(batch.response(name), labels)
-        for name, values in node.settings.statistics(node, batch).items():
-            statistics.setdefault(name, []).append(values)
-    return Evaluation(
-        loss=float(torch.cat(losses).double().mean()),
-        metrics={name: matrix.metrics() for name, matrix in matrices.items()},
-        statistics={n: torch.cat(v).double().mean(0).tolist() for n, v in statistics.items()},
-    )
+    accounts = [_Account(node, task, feed.device) for node in nodes]
+    for inputs, labels, positions in feed.epoch(batch_size):
+        shared = Shared(inputs, labels, positions, kept)
+        for account in accounts:
+            account.add(Batch(account.node, networks, shared, task))
+    return [account.result() for account in accounts]

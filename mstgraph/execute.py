@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from mstgraph import memory
-from mstgraph.checkpoint import Checkpoints, TrainingState
+from mstgraph.batch import Networks
+from mstgraph.checkpoint import Checkpoints
+from mstgraph.constants import group_stages
 from mstgraph.document import plan_document
 from mstgraph.errors import UserError
 from mstgraph.evaluation import evaluate
 from mstgraph.experiment import Experiment
-from mstgraph.feed import Pool
+from mstgraph.feed import Feed, Pool
 from mstgraph.files import write_json, write_text
+from mstgraph.group import find_constants
 from mstgraph.interrupt import Interrupt, Interrupted
+from mstgraph.keeper import Keeper
 from mstgraph.metrics_log import MetricsLog
+from mstgraph.numerics import numerics
 from mstgraph.plan import StageNode
 from mstgraph.progress import ConsoleReporter
 from mstgraph.run_folder import RunFolder, save_weights
 from mstgraph.student import student_description
 from mstgraph.summary import summarise
-from mstgraph.train import Training, train
+from mstgraph.train import Setting, Training, train
 
 
 def choose_device(name: str) -> torch.device:
@@ -68,8 +73,13 @@ class Execution:
         self.device = device
         self.reporter = reporter
         self.interrupt = Interrupt()
-        store, data = experiment.source.store, experiment.data
-        self.pool = Pool(store, experiment.split, device, data.normalisation)
+        self.pool = Pool(
+            experiment.source.store,
+            experiment.split,
+            device,
+            experiment.data.normalisation,
+            experiment.engine.memory_budget(device),
+        )
 
     def run(self) -> dict[str, Any]:
         """Run every stage that is not finished yet, and return the summary.
@@ -79,90 +89,143 @@ class Execution:
             UserError: the folder cannot be written, or the disk is full.
             RunError: a stage failed.
         """
-        with self.folder.locked(), self.interrupt:
+        stages = list(self.experiment.plan.stages.values())
+        precision = numerics(self.experiment.engine.precision, self.device)
+        with self.folder.locked(), self.interrupt, precision:
             write_text(self.folder.path / "config.gin", self.experiment.gin_text)
             self._write_plan()
-            self._tell_initialisations()
-            for node in self.experiment.plan.stages.values():
-                self._run_stage(node)
+            for name, shapes in self.experiment.parts.members.items():
+                self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
+            for group in group_stages(stages):
+                self._run_group(group)
                 if self.interrupt.requested:
-                    raise Interrupted(node.name)
+                    raise Interrupted(group[-1].name)
             return self._conclude()
 
     def _write_plan(self) -> None:
         document = plan_document(self.experiment, self.folder.state)
         write_json(self.folder.path / "plan.json", document)
 
-    def _tell_initialisations(self) -> None:
-        for name, shapes in self.experiment.parts.members.items():
-            self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
-
-    def _run_stage(self, node: StageNode) -> None:
-        done, reason = self.folder.state(node)
-        if not done:
-            if reason:
+    def _run_group(self, group: Sequence[StageNode]) -> None:
+        states = {node.name: self.folder.state(node) for node in group}
+        unfinished = [node for node in group if not states[node.name][0]]
+        for node in unfinished:
+            if reason := states[node.name][1]:
                 self.reporter.note(f"{node.name} is trained again: {reason}")
-            self._train_stage(node)
-        artefact = self.folder.artefact(node.name)
-        assert artefact is not None
-        self.reporter.stage_line(node.name, artefact, reused=done)
+        if unfinished:
+            self._train_group(unfinished)
+        for node in group:
+            artefact = self.folder.artefact(node.name)
+            assert artefact is not None
+            self.reporter.stage_line(node.name, artefact, reused=node not in unfinished)
 
-    def _train_stage(self, node: StageNode) -> None:
-        folder = self.folder.begin(node)
+    def _train_group(self, group: Sequence[StageNode]) -> None:
+        for node in group:
+            self.folder.begin(node)
         memory.reset_peak(self.device)
-        modules = load_modules(self.experiment, self.folder, node, self.device)
-        modalities = modalities_of(self.experiment, node)
-        batch_size = node.settings.batch_size or self.experiment.data.batch_size
-        feed = self.pool.feed("train", modalities)
-        log = MetricsLog(folder, self.reporter)
-        training = Training(
-            node=node,
-            modules=modules,
-            inputs_of=self.experiment.inputs_of,
-            task=self.experiment.task,
-            training=feed,
-            validation=self.pool.feed("validation", modalities),
+        setting = self._setting(group)
+        logs = [MetricsLog(self.folder.stage(node.name), self.reporter) for node in group]
+        self.reporter.group_started(group, batches=-(-len(setting.training) // setting.batch_size))
+        try:
+            trainings = [
+                Training(
+                    node,
+                    setting,
+                    Checkpoints(self.folder.stage(node.name) / "checkpoint.pt"),
+                    log,
+                )
+                for node, log in zip(group, logs, strict=True)
+            ]
+            train(trainings)
+        finally:
+            self.reporter.group_ended()
+            for log in logs:
+                log.close()
+        self.pool.remaining += setting.keeper.release()
+        self._finish(trainings, setting)
+
+    def _setting(self, group: Sequence[StageNode]) -> Setting:
+        experiment, engine = self.experiment, self.experiment.engine
+        modules = load_modules(experiment, self.folder, group, self.device)
+        constants = find_constants(
+            experiment,
+            group,
+            modules,
+            memory=self.pool.remaining,
+            disk=engine.disk_budget(self.folder.path),
+        )
+        trained = frozenset(name for node in group for name in node.trains)
+        networks = Networks(
+            modules, experiment.inputs_of, trained, constants.cuts, engine.precision
+        )
+        batch_size = group[0].settings.batch_size or experiment.data.batch_size
+        keeper = Keeper(
+            networks=networks,
+            decisions=constants.decisions,
+            feed_for=self.pool.feed,
+            block_size=batch_size,
+            halved=engine.halved,
+            folder=self.folder.path / "kept",
+            key={
+                "store": experiment.source.fingerprint,
+                "split": experiment.split,
+                "normalisation": experiment.data.normalisation,
+                "precision": engine.precision,
+            },
+            told=self.reporter.keeping,
+        )
+        self.pool.remaining -= keeper.memory
+        return Setting(
+            networks=networks,
+            keeper=keeper,
+            training=self._feed("train", group, keeper),
+            validation=self._feed("validation", group, keeper),
+            task=experiment.task,
             batch_size=batch_size,
-            seed=self.experiment.plan.graph.seed,
-            checkpoints=Checkpoints(folder / "checkpoint.pt"),
-            reporter=log,
+            seed=experiment.plan.graph.seed,
             interrupt=self.interrupt,
         )
-        self.reporter.stage_started(node, batches=-(-len(feed) // batch_size))
-        try:
-            state = train(training)
-        finally:
-            self.reporter.stage_ended()
-            log.close()
-        result = self._result(node, modules, modalities, state, batch_size)
-        self.folder.finish(node, modules, result)
-        training.checkpoints.remove()
 
-    def _result(
-        self,
-        node: StageNode,
-        modules: Mapping[str, nn.Module],
-        modalities: tuple[str, ...],
-        state: TrainingState,
-        batch_size: int,
-    ) -> dict[str, Any]:
-        test = evaluate(
-            node,
-            modules,
-            self.experiment.inputs_of,
-            self.pool.feed("test", modalities),
-            self.experiment.task,
-            batch_size,
+    def _feed(self, part: str, group: Sequence[StageNode], keeper: Keeper | None) -> Feed:
+        """Return the feed of what the group's responses still have to see."""
+        inputs_of = self.experiment.inputs_of
+        forwards = [forward for node in group for forward in node.forwards.values()]
+        if keeper is None:
+            wanted = {name for forward in forwards for name in inputs_of[forward.member]}
+        else:
+            wanted = keeper.modalities(part, forwards)
+        augmentation = self.experiment.data.augmentation if part == "train" else None
+        return self.pool.feed(part, self._in_order(wanted), augmentation)
+
+    def _in_order(self, modalities: Iterable[str]) -> tuple[str, ...]:
+        wanted = set(modalities)
+        return tuple(name for name in self.experiment.source.modalities if name in wanted)
+
+    def _finish(self, trainings: Sequence[Training], setting: Setting) -> None:
+        """Test the best epochs and write the artefacts."""
+        nodes = [training.node for training in trainings]
+        results = evaluate(
+            nodes,
+            setting.networks,
+            self._feed("test", nodes, None),
+            setting.task,
+            setting.batch_size,
+            kept={},
         )
-        return {
-            "epochs": node.settings.epochs,
-            "best_epoch": state.best_epoch,
-            "validation": state.history[state.best_epoch - 1]["validation"],
-            "test": test.as_dict(),
-            "seconds": state.seconds,
-            "peak_memory": memory.peak(self.device),
-            "device": str(self.device),
-        }
+        peak = memory.peak(self.device)
+        for training, test in zip(trainings, results, strict=True):
+            state, node = training.state, training.node
+            artefact = {
+                "epochs": node.settings.epochs,
+                "best_epoch": state.best_epoch,
+                "validation": state.history[state.best_epoch - 1]["validation"],
+                "test": test.as_dict(),
+                "seconds": state.seconds,
+                "peak_memory": peak,
+                "device": str(self.device),
+            }
+            self.folder.finish(node, setting.networks.modules, artefact)
+            training.checkpoints.remove()
 
     def _conclude(self) -> dict[str, Any]:
         """Write the students and the summary."""
@@ -182,20 +245,19 @@ class Execution:
 
 
 def load_modules(
-    experiment: Experiment, folder: RunFolder, node: StageNode, device: torch.device
+    experiment: Experiment,
+    folder: RunFolder,
+    group: Sequence[StageNode],
+    device: torch.device,
 ) -> dict[str, nn.Module]:
-    """Build a stage's parts on a device, with the weights that earlier stages left in a folder."""
+    """Build the parts of stages on a device, with the weights that earlier stages left."""
     modules = {}
-    for name, part in node.parts.items():
-        modules[name] = experiment.parts.build(part, "cpu")
-        if name in node.sources:
-            folder.load(node.sources[name], name, modules[name])
-        modules[name].to(device)
+    for node in group:
+        for name, part in node.parts.items():
+            if name in modules:
+                continue
+            modules[name] = experiment.parts.build(part, "cpu")
+            if name in node.sources:
+                folder.load(node.sources[name], name, modules[name])
+            modules[name].to(device)
     return modules
-
-
-def modalities_of(experiment: Experiment, node: StageNode) -> tuple[str, ...]:
-    """Return the modalities that a stage's responses need, in the store's order."""
-    inputs_of = experiment.inputs_of
-    used = {name for forward in node.forwards.values() for name in inputs_of[forward.member]}
-    return tuple(name for name in experiment.source.modalities if name in used)

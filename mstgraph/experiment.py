@@ -15,13 +15,13 @@ import gin
 
 from mstgraph.config import Configuration, find_file, load, refuse_unused_scoped_bindings
 from mstgraph.data import Data
-from mstgraph.errors import UserError
+from mstgraph.engine import Engine
+from mstgraph.errors import UserError, nearest
 from mstgraph.graph import declare
 from mstgraph.identity import identify
 from mstgraph.parts import Parts
-from mstgraph.plan import Plan, derive
+from mstgraph.plan import Plan, StageNode, derive
 from mstgraph.store import Store, load_recipe, missing_raw
-from mstgraph.store.load import recipe_class
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.tasks import Task
 
@@ -61,6 +61,7 @@ class Experiment:
         configuration: the loaded gin files.
         gin_text: the operative configuration; as a gin file it gives the same experiment.
         data: the data's settings.
+        engine: the engine's settings.
         source: the data.
         task: the task.
         plan: the derived plan with hashes.
@@ -71,6 +72,7 @@ class Experiment:
     configuration: Configuration
     gin_text: str
     data: Data
+    engine: Engine
     source: Source
     task: Task
     plan: Plan
@@ -85,6 +87,10 @@ class Experiment:
     def inputs_of(self) -> dict[str, tuple[str, ...]]:
         """Member → its modalities."""
         return {name: member.inputs for name, member in self.plan.graph.members.items()}
+
+    def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
+        """Return modality → shape of a sample, for a member's modalities."""
+        return {name: self.source.modalities[name].shape for name in self.inputs_of[member]}
 
 
 Prepare = Callable[[Data, Path], Store]
@@ -113,18 +119,20 @@ def open_experiment(
     source = _source(data, configuration, prepare)
     task = Task.of(source.labels)
     graph = declare(configuration, source.modalities)
-    _check_data(data, configuration, source)
+    _check_data(data, graph.seed, configuration, source)
     plan = derive(graph)
     parts = Parts(plan, source.modalities, task, configuration)
     _check_stages(plan, configuration)
-    plan = identify(plan, parts, data, source.fingerprint)
-    _touch(plan, parts)
+    engine = Engine()
+    plan = identify(plan, parts, data, engine, source.fingerprint)
+    _touch(plan, parts, configuration)
     refuse_unused_scoped_bindings(configuration)
     return Experiment(
         name="-".join(Path(file).stem for file in files),
         configuration=configuration,
         gin_text=gin.operative_config_str(),
         data=data,
+        engine=engine,
         source=source,
         task=task,
         plan=plan,
@@ -142,24 +150,31 @@ def _load_with_data(
         missing = "store" if not data.store else "recipe"
         place = configuration.where("data", missing)
         raise UserError(f"{place}: data.{missing} is missing; include a data set's gin file")
-    if Path(data.store).exists() or Path(f"{data.store}.partial").exists():
+    if Path(data.store).exists():
         return files, configuration, data
-    recipe = find_file(data.recipe, configuration)
+    recipe = _named_file(data.recipe, "recipe", configuration)
     lacking = missing_raw(recipe, Path(data.raw) if data.raw else None)
     if lacking is None:
         return files, configuration, data
-    asked = [p for p in ("store", "raw") if configuration.on_command_line("data", p)]
-    if data.demonstration is None or asked or data.raw:
-        raise UserError(lacking)
-    profile = find_file(data.demonstration, configuration)
+    asked = any(configuration.on_command_line("data", p) for p in ("store", "recipe", "raw"))
+    begun = Path(f"{data.store}.partial").exists()
+    if data.demonstration is None or asked or begun or data.raw:
+        place = configuration.where("data", "raw" if data.raw else "store")
+        state = "is only half prepared" if begun else "does not exist"
+        raise UserError(f"{place}: the store '{data.store}' {state}, and {lacking}")
+    profile = _named_file(data.demonstration, "demonstration", configuration)
     notice(
-        f"the store '{data.store}' is not prepared yet ({recipe_class(recipe).requires}, "
-        f"'mstgraph prepare {data.recipe} --raw FILE'); until then the same graph runs as the "
-        f"demonstration in '{data.demonstration}'"
+        f"the store '{data.store}' is not prepared yet; until it is "
+        f"('mstgraph prepare {data.recipe} --raw …'), the same graph runs as the demonstration "
+        f"in '{data.demonstration}'"
     )
     files = [*files, profile]
     configuration = load(files, bindings)
     return files, configuration, Data()
+
+
+def _named_file(name: str, parameter: str, configuration: Configuration) -> Path:
+    return find_file(name, configuration.where("data", parameter), configuration)
 
 
 def _source(data: Data, configuration: Configuration, prepare: Prepare | None) -> Source:
@@ -169,12 +184,13 @@ def _source(data: Data, configuration: Configuration, prepare: Prepare | None) -
         store = Store(path)
         _check_options(data, store, configuration)
     elif prepare is not None:
-        store = prepare(data, find_file(data.recipe, configuration))
+        store = prepare(data, _named_file(data.recipe, "recipe", configuration))
     if store is not None:
         title, synthetic = store.metadata["title"], store.metadata["synthetic"]
         return Source(title, synthetic, store.modalities, store.labels_spec, store)
     raw = Path(data.raw) if data.raw else None
-    recipe = load_recipe(find_file(data.recipe, configuration), raw, data.options)
+    path = _named_file(data.recipe, "recipe", configuration)
+    recipe = load_recipe(path, raw, data.options)
     modalities = {modality.name: modality for modality in recipe.modalities()}
     return Source(recipe.title, recipe.synthetic, modalities, recipe.labels(), None)
 
@@ -183,8 +199,13 @@ def _check_options(data: Data, store: Store, configuration: Configuration) -> No
     """A store prepared with other options is not the one that was asked for."""
     prepared: Mapping[str, Any] = store.metadata["recipe"]["options"]
     for name, value in data.options.items():
+        if name not in prepared:
+            raise UserError(
+                f"{configuration.where('data', 'options')}: the store '{data.store}' was prepared "
+                f"by a recipe without the option '{name}'{nearest(name, prepared)}"
+            )
         wanted = list(value) if isinstance(value, tuple) else value
-        if name in prepared and prepared[name] != wanted:
+        if prepared[name] != wanted:
             raise UserError(
                 f"{configuration.where('data', 'options')}: the store '{data.store}' was prepared "
                 f"with {name} = {prepared[name]}, but {value} is asked for; remove it, or name "
@@ -192,16 +213,18 @@ def _check_options(data: Data, store: Store, configuration: Configuration) -> No
             )
 
 
-def _check_data(data: Data, configuration: Configuration, source: Source) -> None:
-    if data.normalisation not in ("standard", "minmax", "none"):
-        raise UserError(
-            f"{configuration.where('data', 'normalisation')}: data.normalisation is "
-            f"'{data.normalisation}', expected 'standard', 'minmax' or 'none'"
-        )
+def _check_data(data: Data, seed: int, configuration: Configuration, source: Source) -> None:
     if data.batch_size < 1:
         raise UserError(
             f"{configuration.where('data', 'batch_size')}: data.batch_size is {data.batch_size}, "
             "expected at least 1"
+        )
+    splits = source.store.metadata["splits"] if source.store else {}
+    wanted = data.split_name(seed)
+    if splits and wanted not in splits:
+        raise UserError(
+            f"{configuration.where('data', 'split')}: the store '{data.store}' has no split "
+            f"'{wanted}'{nearest(wanted, splits)}"
         )
 
 
@@ -215,13 +238,29 @@ def _check_stages(plan: Plan, configuration: Configuration) -> None:
             raise UserError(f"{place}: {name}.{parameter} {sentence}")
 
 
-def _touch(plan: Plan, parts: Parts) -> None:
-    """Build everything once, so that gin's operative configuration is complete and checked."""
+def _touch(plan: Plan, parts: Parts, configuration: Configuration) -> None:
+    """Build the rest once, so that gin's operative configuration is complete and checked.
+
+    The networks are built already, to be inspected.
+    """
+    for part in (part for node in plan.stages.values() for part in node.parts.values()):
+        if part.kind != "network":
+            parts.parameters(part)
+    for node in plan.stages.values():
+        _try_optimizer(node, configuration)
+
+
+def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
     import torch
 
-    for node in plan.stages.values():
-        for name in node.trains:
-            parts.build(node.parts[name], "meta")
-        with gin.config_scope(node.scope or None):
-            parameter = torch.zeros(1, requires_grad=True)
+    with gin.config_scope(node.scope or None):
+        parameter = torch.zeros(1, requires_grad=True)
+        try:
             node.settings.optimizer([parameter], lr=node.settings.learning_rate)
+        except Exception as error:  # whatever an optimiser of the user's raises
+            name = type(node.settings).__name__
+            place = configuration.where(name, "optimizer", node.scope)
+            raise UserError(
+                f"{place}: the optimiser of stage {node.name} cannot be built: "
+                f"{str(error).splitlines()[0]}"
+            ) from error

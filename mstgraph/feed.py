@@ -7,7 +7,6 @@ indices. The rest is read batch by batch by a background thread. Both give the s
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,11 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mstgraph.augmentation import Augmentation, Inputs
+from mstgraph.seeds import derive_seed
 from mstgraph.store import Store
 
 PREFETCHED = 3  # batches read ahead; more would only take memory
-RESIDENT_SHARE = 0.25  # of the memory that is free when the run starts
 LABELS = "label"
+
+Item = tuple[Inputs, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,16 @@ class Normaliser:
     """(stored × scale − centre) / spread, per channel, as one multiplication and one addition.
 
     Attributes:
-        factor: [channels, 1, ...] float32.
-        offset: [channels, 1, ...] float32.
+        factor: [channels, 1, ...] float.
+        offset: [channels, 1, ...] float.
     """
 
     factor: Tensor
     offset: Tensor
 
-    def __call__(self, stored: Tensor) -> Tensor:
-        """Return [batch, channels, ...] float32."""
-        return torch.addcmul(self.offset, stored.to(torch.float32), self.factor)
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return [batch, channels, ...] float of stored values as float."""
+        return torch.addcmul(self.offset, values, self.factor)
 
 
 def normaliser(
@@ -65,18 +67,9 @@ def normaliser(
     shape = (-1, *[1] * (len(spec.shape) - 1))
 
     def tensor(values: np.ndarray) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device).reshape(shape)
+        return torch.tensor(values, dtype=torch.get_default_dtype(), device=device).reshape(shape)
 
     return Normaliser(tensor(spec.scale / spread), tensor(-centre / spread))
-
-
-def default_budget(device: torch.device) -> int:
-    """Return how many bytes of data may stay on the device."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return int(free * RESIDENT_SHARE)
 
 
 class Pool:
@@ -87,7 +80,7 @@ class Pool:
         split: name of the split.
         device: where batches are wanted.
         normalisation: see `normaliser`.
-        budget: bytes that may stay on the device; None takes `default_budget`.
+        budget: bytes that may stay on the device.
         trained_on: split whose training part the statistics come from, if it is another one.
     """
 
@@ -97,7 +90,7 @@ class Pool:
         split: str,
         device: torch.device | str,
         normalisation: str,
-        budget: int | None = None,
+        budget: int,
         trained_on: str | None = None,
     ):
         self.store = store
@@ -105,13 +98,15 @@ class Pool:
         self.trained_on = trained_on or split
         self.device = torch.device(device)
         self.normalisation = normalisation
-        self.remaining = default_budget(self.device) if budget is None else budget
+        self.remaining = budget
         self._resident: dict[tuple[str, str], Tensor] = {}
         self._normalisers: dict[str, Normaliser] = {}
 
-    def feed(self, part: str, modalities: Sequence[str]) -> Feed:
+    def feed(
+        self, part: str, modalities: Sequence[str], augmentation: Augmentation | None = None
+    ) -> Feed:
         """Return the feed of ``train``, ``validation`` or ``test`` for some modalities."""
-        return Feed(self, part, modalities)
+        return Feed(self, part, modalities, augmentation)
 
     def normaliser(self, modality: str) -> Normaliser:
         """Return a modality's normaliser."""
@@ -146,37 +141,59 @@ class Feed:
         pool: what stays on the device.
         part: ``train``, ``validation`` or ``test``.
         modalities: the modalities to read; no page of another one is touched.
+        augmentation: applied to each batch, or None.
     """
 
-    def __init__(self, pool: Pool, part: str, modalities: Sequence[str]):
+    def __init__(
+        self,
+        pool: Pool,
+        part: str,
+        modalities: Sequence[str],
+        augmentation: Augmentation | None = None,
+    ):
         self.pool = pool
         self.device = pool.device
         self.ids = pool.store.split(pool.split, part)
         self.modalities = tuple(modalities)
+        self.augmentation = augmentation
         self._columns = {name: pool.resident(part, name) for name in (*modalities, LABELS)}
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def epoch(
-        self, batch_size: int, order: Tensor | None = None, start: int = 0
-    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Yield (modality → [batch, ...] float32 normalised, labels int64) for one pass.
+        self, batch_size: int, order: Tensor | None = None, start: int = 0, seed: int = 0
+    ) -> Iterator[Item]:
+        """Yield the batches of one pass, see `batches`.
 
         Args:
             batch_size: samples per batch.
             order: [n] int64 permutation of positions; None keeps the order of the ids.
             start: number of batches to leave out at the beginning (for a resumed epoch).
+            seed: of the augmentation.
         """
         positions = torch.arange(len(self.ids)) if order is None else order
-        batches = batch_positions(positions, batch_size)[start:]
+        return self.batches(batch_positions(positions, batch_size)[start:], start, seed)
+
+    def batches(self, batches: Sequence[Tensor], first: int = 0, seed: int = 0) -> Iterator[Item]:
+        """Yield (modality → [batch, ...] float normalised, labels int64, positions int64).
+
+        Args:
+            batches: positions of each batch, [batch] int64.
+            first: number of the first batch, for the augmentation's randomness.
+            seed: of the augmentation.
+        """
+        dtype = torch.get_default_dtype()
         streamed = any(column is None for column in self._columns.values())
-        for raw in self._prefetched(batches) if streamed else map(self._gather, batches):
-            inputs = {
-                name: self.pool.normaliser(name)(raw[name].to(self.device))
-                for name in self.modalities
-            }
-            yield inputs, raw[LABELS].to(self.device, torch.int64)
+        stored = self._prefetched(batches) if streamed else map(self._gather, batches)
+        for number, (raw, positions) in enumerate(zip(stored, batches, strict=True), first):
+            inputs: Inputs = {n: raw[n].to(self.device).to(dtype) for n in self.modalities}
+            labels = raw[LABELS].to(self.device, torch.int64)
+            if self.augmentation is not None:
+                generator = torch.Generator().manual_seed(derive_seed(seed, number))
+                inputs, labels = self.augmentation(inputs, labels, generator)
+            normalised = {n: self.pool.normaliser(n)(values) for n, values in inputs.items()}
+            yield normalised, labels, positions.to(self.device)
 
     def _gather(self, positions: Tensor) -> dict[str, Tensor]:
         """Return a batch as stored, from the device where it is there."""

@@ -12,8 +12,9 @@ from typing import Any
 
 import gin
 
-from mstgraph.config import describe
 from mstgraph.data import Data
+from mstgraph.describe import describe
+from mstgraph.engine import Engine
 from mstgraph.parts import Parts
 from mstgraph.plan import Plan, StageNode
 
@@ -21,25 +22,26 @@ from mstgraph.plan import Plan, StageNode
 FORMAT_VERSION = 1
 
 
-def identify(plan: Plan, parts: Parts, data: Data, fingerprint: str) -> Plan:
+def identify(plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: str) -> Plan:
     """Return the plan with each stage's identity and hash filled in.
 
     Args:
         plan: the derived plan.
         parts: builds its parts; gives their configuration.
         data: the data's settings.
+        engine: the engine's settings; some of them change numbers.
         fingerprint: of the store.
     """
     stages: dict[str, StageNode] = {}
     for name, node in plan.stages.items():
-        identity = _identity(node, plan, parts, data, fingerprint)
+        identity = _identity(node, plan, parts, data, engine, fingerprint)
         identity["needs"] = {part: stages[stage].hash for part, stage in node.sources.items()}
         stages[name] = replace(node, identity=identity, hash=digest(identity))
     return replace(plan, stages=stages)
 
 
 def _identity(
-    node: StageNode, plan: Plan, parts: Parts, data: Data, fingerprint: str
+    node: StageNode, plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: str
 ) -> dict[str, Any]:
     with gin.config_scope(node.scope or None):
         settings = describe(node.settings)
@@ -56,6 +58,9 @@ def _identity(
         "store": fingerprint,
         "split": data.split_name(plan.graph.seed),
         "normalisation": data.normalisation,
+        "augmentation": describe(data.augmentation),
+        "precision": engine.precision,
+        "cache_dtype": engine.cache_dtype,
         "seed": plan.graph.seed,
     }
 

@@ -6,6 +6,7 @@ part's name alone.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ class Parts:
         self.modalities = modalities
         self.task = task
         self.configuration = configuration
+        self._parameters: dict[Part, int] = {}
         self.members = {name: self._inspect(name) for name in plan.graph.members}
         self._check_outputs()
 
@@ -81,8 +83,10 @@ class Parts:
             return self._construct(part)
 
     def parameters(self, part: Part) -> int:
-        """Return the number of a part's parameters."""
-        return count_parameters(self.build(part, "meta"))
+        """Return the number of a part's parameters; builds it on the meta device, once."""
+        if part not in self._parameters:
+            self._parameters[part] = count_parameters(self.build(part, "meta"))
+        return self._parameters[part]
 
     def feature(self, part: Part) -> tuple[int, ...]:
         """Return the shape of the feature that a MaskNet masks."""
@@ -113,28 +117,40 @@ class Parts:
     @contextmanager
     def _in_words(self, part: Part, scope: str) -> Iterator[None]:
         """Name the place and the member in front of whatever a constructor refuses."""
-        selector = {"network": "network", "masknet": "masks", "gate": "gate"}[part.kind]
-        place = self.configuration.where("Member", selector, scope)
         where = f"mask point '{part.point}' of " if part.point else ""
         try:
             yield
         except UserError as error:  # gin appends lines of its own
             text = str(error).splitlines()[0]
+            place = self._place(part, scope, text)
             raise UserError(f"{place}: {where}member '{scope}': {text}") from error
-        except (TypeError, ValueError, RuntimeError) as error:
-            text = str(error).splitlines()[0]
+        except Exception as error:  # whatever a network of the user's raises
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
-                f"{place}: {where}member '{scope}': its {part.kind} cannot be built: {text}"
+                f"{self._place(part, scope, text)}: {where}member '{scope}': its {part.kind} "
+                f"cannot be built: {text}"
             ) from error
+
+    def _place(self, part: Part, scope: str, text: str) -> str:
+        """Return where the option stands that a message names, else where the part is declared."""
+        _, constructor = self.constructor(part)
+        name = constructor.__name__
+        for option in inspect.signature(constructor).parameters:
+            place = self.configuration.exactly_where(name, option, scope)
+            if place is not None and f"{name}.{option}" in text:
+                return place
+        declared = {"network": ("Member", "network"), "masknet": ("Member", "masks")}
+        return self.configuration.where(*declared.get(part.kind, ("graph", "gate")), scope)
 
     def _inspect(self, name: str) -> MemberShapes:
         member = self.plan.graph.members[name]
         network = self.build(Part("network", name), "meta")
         shapes = {modality: self.modalities[modality].shape for modality in member.inputs}
-        place = self.configuration.where("Member", "masks" if member.masks else "network", name)
         try:
             outputs = output_shapes(network, shapes, member.masks)
         except UserError as error:
+            at_fault = "masks" if member.masks and _runs(network, shapes) else "network"
+            place = self.configuration.where("Member", at_fault, name)
             raise UserError(f"{place}: member '{name}': {error}") from error
         return MemberShapes(
             network=type(network).__name__,
@@ -153,6 +169,14 @@ class Parts:
                     f"{shapes.network} of member '{name}' answers with {_shown(shapes.output)}, "
                     f"expected {_shown(expected)} (classes, and size of the labels)"
                 )
+
+
+def _runs(network: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    try:
+        output_shapes(network, shapes)
+    except UserError:
+        return False
+    return True
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -32,13 +32,14 @@ class ConsoleReporter:
         self.synthetic = synthetic
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
+        self._names: list[str] = []
         self._batches = 0
         self._metric = ""
         self._shown = 0.0
 
-    def stage_started(self, node: StageNode, batches: int) -> None:
-        """Open the bar of a stage that has this many batches per epoch."""
-        self._batches, self._metric = batches, ""
+    def group_started(self, group: Sequence[StageNode], batches: int) -> None:
+        """Open the bar of stages that have this many batches per epoch."""
+        self._batches, self._metric, self._names = batches, "", [node.name for node in group]
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -48,8 +49,9 @@ class ConsoleReporter:
         self._progress = Progress(
             *columns, console=self.console, transient=True, disable=not self.console.is_terminal
         )
-        total = node.settings.epochs * batches
-        self._bar = self._progress.add_task(node.name, total=total, status="")
+        total = group[0].settings.epochs * batches
+        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        self._bar = self._progress.add_task(group[0].name + more, total=total, status="")
         self._progress.start()
 
     def batch_done(
@@ -58,6 +60,8 @@ class ConsoleReporter:
         """Move the bar; read the losses now and then."""
         now = time.monotonic()
         if self._progress is None or self._bar is None or now - self._shown < REFRESH:
+            return
+        if self._progress.disable or node.name != self._names[0]:
             return
         self._shown = now
         losses = " ".join(
@@ -76,11 +80,16 @@ class ConsoleReporter:
         values = [m[self.task.primary] for m in record["validation"]["metrics"].values()]
         self._metric = f" · {self.task.primary} {sum(values) / len(values):.4f}"
 
-    def stage_ended(self) -> None:
+    def group_ended(self) -> None:
         """Close the bar."""
         if self._progress is not None:
             self._progress.stop()
         self._progress = None
+
+    def keeping(self, sentence: str, done: int, total: int) -> None:
+        """Show how far the values are that are computed once."""
+        if self._progress is not None and self._bar is not None:
+            self._progress.update(self._bar, status=f"{sentence}: {done}/{total}")
 
     def stage_line(self, name: str, artefact: Mapping[str, Any], reused: bool) -> None:
         """Print what a stage came to."""

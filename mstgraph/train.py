@@ -1,17 +1,21 @@
-"""The one training loop: any stage, from its first batch to its best epoch."""
+"""The one training loop: any stage, from its first batch to its best epoch.
+
+Stages of a group go through the data together and share what is frozen in all of them. Each has
+its own optimiser, random state and checkpoint, and comes out as if it had been alone.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mstgraph.batch import Batch, Responder
+from mstgraph.batch import Batch, Networks, Shared
 from mstgraph.checkpoint import (
     Checkpoints,
     TrainingState,
@@ -22,6 +26,7 @@ from mstgraph.errors import RunError
 from mstgraph.evaluation import Evaluation, evaluate
 from mstgraph.feed import Feed
 from mstgraph.interrupt import Interrupt, Interrupted
+from mstgraph.keeper import Keeper
 from mstgraph.plan import StageNode
 from mstgraph.seeds import derive_seed
 from mstgraph.stages.stage import Term
@@ -43,107 +48,236 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Training:
-    """One stage with all it needs to be trained.
+class Setting:
+    """What the stages of a group have in common.
 
     Attributes:
-        node: the stage in the plan.
-        modules: name of a part → module, on the device, weights loaded.
-        inputs_of: member → its modalities.
-        task: the task.
+        networks: their networks, on the device, weights loaded.
+        keeper: their constant values.
         training: the training split.
         validation: the validation split.
+        task: the task.
         batch_size: samples per step.
         seed: the run's seed.
-        checkpoints: where its state is kept while it is under way.
-        reporter: who is told.
         interrupt: who may ask to stop.
     """
 
-    node: StageNode
-    modules: Mapping[str, nn.Module]
-    inputs_of: Mapping[str, tuple[str, ...]]
-    task: Task
+    networks: Networks
+    keeper: Keeper
     training: Feed
     validation: Feed
+    task: Task
     batch_size: int
     seed: int
-    checkpoints: Checkpoints
-    reporter: Reporter
     interrupt: Interrupt
 
 
-def train(training: Training) -> TrainingState:
-    """Train a stage, going on from its checkpoint if there is one.
+class Training:
+    """One stage on its way.
 
-    Afterwards the trained parts hold the weights of the best epoch.
+    Args:
+        node: the stage in the plan.
+        setting: what it shares with its group.
+        checkpoints: where its state is kept while it is under way.
+        reporter: who is told.
+    """
 
-    Returns:
-        The final state; its ``history`` holds one record per epoch.
+    def __init__(
+        self, node: StageNode, setting: Setting, checkpoints: Checkpoints, reporter: Reporter
+    ):
+        self.node = node
+        self.setting = setting
+        self.checkpoints = checkpoints
+        self.reporter = reporter
+        self.parts = {name: setting.networks.modules[name] for name in node.trains}
+        parameters = [p for module in self.parts.values() for p in module.parameters()]
+        self.optimizer = node.settings.optimizer(parameters, lr=node.settings.learning_rate)
+        self.state = checkpoints.load(node.hash) or TrainingState(hash=node.hash)
+        if self.state.parts:
+            self._restore()
+
+    def begin_epoch(self) -> None:
+        """Seed what is random, unless the epoch is already under way."""
+        state = self.state
+        if state.batch == 0:
+            state.sums = {}
+            torch.manual_seed(derive_seed(self.setting.seed, self.node.name, "epoch", state.epoch))
+            state.random = random_states()
+        restore_random_states(state.random)
+
+    def step(self, shared: Shared) -> None:
+        """Take one optimiser step on a batch."""
+        state, node = self.state, self.node
+        batch = Batch(node, self.setting.networks, shared, self.setting.task)
+        terms = node.settings.losses(node, batch, state.epoch)
+        total(terms).backward()
+        self.optimizer.step()
+        # Gradients go before the next stage of the group needs the memory.
+        self.optimizer.zero_grad(set_to_none=True)
+        self._add(terms, len(batch))
+        state.batch += 1
+        self.reporter.batch_done(node, state.epoch, state.batch, state.sums)
+
+    def end_epoch(self, result: Evaluation) -> None:
+        """Keep the weights if they are the best so far, and write the record."""
+        state, node = self.state, self.node
+        losses = {
+            name: {"value": float(value) / state.sums[SAMPLES], "scale": state.scales[name]}
+            for name, value in state.sums.items()
+            if name != SAMPLES
+        }
+        self._check(losses)
+        value = self._selection_value(result)
+        best = node.settings.select == "last" or value < state.best_value
+        if best:
+            state.best_epoch, state.best_value = state.epoch, value
+            state.best = {name: _copy(part.state_dict()) for name, part in self.parts.items()}
+        record = {
+            "epoch": state.epoch,
+            "training": losses,
+            "validation": result.as_dict(),
+            "best": best,
+            "seconds": state.seconds,
+        }
+        state.history.append(record)
+        state.epoch, state.batch, state.sums = state.epoch + 1, 0, {}
+        self.reporter.epoch_done(node, record)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.state.parts = {name: dict(p.state_dict()) for name, p in self.parts.items()}
+        self.state.optimizer = self.optimizer.state_dict()
+        self.checkpoints.save(self.state)
+
+    def load_best(self) -> None:
+        """Put the weights of the best epoch into the trained parts."""
+        for name, best in self.state.best.items():
+            self.parts[name].load_state_dict(best)
+
+    def _restore(self) -> None:
+        for name, states in self.state.parts.items():
+            self.parts[name].load_state_dict(states)
+        self.optimizer.load_state_dict(self.state.optimizer)
+        device = self.setting.training.device
+        sums = self.state.sums
+        self.state.sums = {n: v.to(device) if torch.is_tensor(v) else v for n, v in sums.items()}
+        for record in self.state.history:
+            self.reporter.epoch_done(self.node, record)
+
+    def _add(self, terms: Mapping[str, Term], size: int) -> None:
+        """Add to the running sums without waiting for the device."""
+        state = self.state
+        for name, term in terms.items():
+            state.sums[name] = state.sums.get(name, 0) + term.value.detach() * size
+        state.sums[SAMPLES] = state.sums.get(SAMPLES, 0) + size
+        state.scales = {name: term.scale for name, term in terms.items()}
+
+    def _check(self, losses: Mapping[str, Mapping[str, float]]) -> None:
+        for name, term in losses.items():
+            if not math.isfinite(term["value"]):
+                raise RunError(
+                    f"stage {self.node.name}: the loss term '{name}' is {term['value']} in epoch "
+                    f"{self.state.epoch}; try a smaller "
+                    f"{type(self.node.settings).__name__}.learning_rate"
+                )
+
+    def _selection_value(self, result: Evaluation) -> float:
+        """Lower is better."""
+        if self.node.settings.select != "metric":
+            return result.loss
+        values = [metrics[self.setting.task.primary] for metrics in result.metrics.values()]
+        return -sum(values) / len(values)
+
+
+def train(group: Sequence[Training]) -> None:
+    """Train stages that share a setting, each going on from its checkpoint if it has one.
+
+    Afterwards the trained parts hold the weights of the best epoch, and each state's ``history``
+    one record per epoch.
 
     Raises:
-        Interrupted: somebody asked to stop; the state is saved.
-        RunError: the loss is no longer a number.
+        Interrupted: somebody asked to stop; the states are saved.
+        RunError: a loss is no longer a number.
     """
-    node = training.node
-    _freeze(training)
-    optimizer = _optimizer(training)
-    state = training.checkpoints.load(node.hash)
-    if state is None:
-        state = TrainingState(hash=node.hash)
-    else:
-        _restore(training, optimizer, state)
-    for record in state.history:
-        training.reporter.epoch_done(node, record)
-    while state.epoch <= node.settings.epochs:
-        _train_epoch(training, optimizer, state)
-        _finish_epoch(training, state)
-        over = state.epoch > node.settings.epochs
-        if training.interrupt.requested or (not over and training.checkpoints.due()):
-            _save(training, optimizer, state)
-        if training.interrupt.requested and not over:
-            raise Interrupted(node.name)
-    for name, best in state.best.items():
-        training.modules[name].load_state_dict(best)
-    return state
+    setting = group[0].setting
+    for name, module in setting.networks.modules.items():
+        module.requires_grad_(name in setting.networks.trained)
+    for together in _at_one_place(group):
+        while together[0].state.epoch <= together[0].node.settings.epochs:
+            _train_epoch(together)
+    for training in group:
+        training.load_best()
 
 
-def _freeze(training: Training) -> None:
-    for name, module in training.modules.items():
-        module.requires_grad_(name in training.node.trains)
+def _at_one_place(group: Sequence[Training]) -> list[list[Training]]:
+    """A kill can leave the stages of a group at different batches; those go on apart."""
+    places: dict[tuple[int, int], list[Training]] = {}
+    for training in group:
+        places.setdefault((training.state.epoch, training.state.batch), []).append(training)
+    return list(places.values())
 
 
-def _optimizer(training: Training) -> torch.optim.Optimizer:
-    node = training.node
-    parameters = [p for name in node.trains for p in training.modules[name].parameters()]
-    return node.settings.optimizer(parameters, lr=node.settings.learning_rate)
+def _train_epoch(group: Sequence[Training]) -> None:
+    setting, state = group[0].setting, group[0].state
+    clock = _Clock(group)
+    kept = setting.keeper.kept("train")
+    order = epoch_order(len(setting.training), setting.seed, state.epoch)
+    for training in group:
+        training.begin_epoch()
+    trained = {name for training in group for name in training.node.trains}
+    for name, module in setting.networks.modules.items():
+        module.train(name in trained)
+    seed = derive_seed(setting.seed, "augmentation", state.epoch)
+    for item in setting.training.epoch(setting.batch_size, order, state.batch, seed):
+        shared = Shared(*item, kept)
+        for training in group:
+            if len(group) > 1:
+                restore_random_states(training.state.random)
+            training.step(shared)
+            if len(group) > 1:
+                training.state.random = random_states()
+        if setting.interrupt.requested:
+            clock.stop()
+            _stop(group)
+    nodes = [training.node for training in group]
+    results = evaluate(
+        nodes,
+        setting.networks,
+        setting.validation,
+        setting.task,
+        setting.batch_size,
+        setting.keeper.kept("validation"),
+    )
+    clock.stop()
+    for training, result in zip(group, results, strict=True):
+        training.end_epoch(result)
+    over = state.epoch > group[0].node.settings.epochs
+    if setting.interrupt.requested and not over:
+        _stop(group)
+    for training in group:
+        if not over and training.checkpoints.due():
+            training.save()
 
 
-def _train_epoch(
-    training: Training, optimizer: torch.optim.Optimizer, state: TrainingState
-) -> None:
-    node, started = training.node, time.monotonic()
-    order = epoch_order(len(training.training), training.seed, node.name, state.epoch)
-    if state.batch == 0:
-        state.sums = {}
-        torch.manual_seed(derive_seed(training.seed, node.name, "epoch", state.epoch))
-    for name, module in training.modules.items():
-        module.train(name in node.trains)
-    responder = Responder(node, training.modules, training.inputs_of)
-    for inputs, labels in training.training.epoch(training.batch_size, order, state.batch):
-        batch = Batch(inputs, labels, responder, training.task)
-        terms = node.settings.losses(node, batch, state.epoch)
-        optimizer.zero_grad(set_to_none=True)
-        total(terms).backward()
-        optimizer.step()
-        _add(state, terms, len(batch))
-        state.batch += 1
-        training.reporter.batch_done(node, state.epoch, state.batch, state.sums)
-        if training.interrupt.requested:
-            state.seconds += time.monotonic() - started
-            _save(training, optimizer, state)
-            raise Interrupted(node.name)
-    state.seconds += time.monotonic() - started
+def _stop(group: Sequence[Training]) -> None:
+    if len(group) == 1:
+        group[0].state.random = random_states()
+    for training in group:
+        training.save()
+    raise Interrupted(", ".join(training.node.name for training in group))
+
+
+class _Clock:
+    """Shares the time of a pass among the stages of a group."""
+
+    def __init__(self, group: Sequence[Training]):
+        self._group = group
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        share = (time.monotonic() - self._started) / len(self._group)
+        for training in self._group:
+            training.state.seconds += share
 
 
 def total(terms: Mapping[str, Term]) -> Tensor:
@@ -151,84 +285,14 @@ def total(terms: Mapping[str, Term]) -> Tensor:
     return torch.stack([term.scale * term.value for term in terms.values()]).sum()
 
 
-def epoch_order(length: int, seed: int, stage: str, epoch: int) -> Tensor:
-    """Return an epoch's order, [length] int64: it depends on seed, stage and epoch alone."""
-    generator = torch.Generator().manual_seed(derive_seed(seed, stage, "order", epoch))
+def epoch_order(length: int, seed: int, epoch: int) -> Tensor:
+    """Return an epoch's order, [length] int64: it depends on the seed and the epoch alone.
+
+    So stages can share a pass over the data.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
     return torch.randperm(length, generator=generator)
-
-
-def _add(state: TrainingState, terms: Mapping[str, Term], size: int) -> None:
-    """Add to the running sums without waiting for the device."""
-    for name, term in terms.items():
-        state.sums[name] = state.sums.get(name, 0) + term.value.detach() * size
-    state.sums[SAMPLES] = state.sums.get(SAMPLES, 0) + size
-    state.scales = {name: term.scale for name, term in terms.items()}
-
-
-def _finish_epoch(training: Training, state: TrainingState) -> None:
-    """Validate, keep the weights if they are the best so far, and write the record."""
-    node, started = training.node, time.monotonic()
-    losses = {
-        name: {"value": float(value) / state.sums[SAMPLES], "scale": state.scales[name]}
-        for name, value in state.sums.items()
-        if name != SAMPLES
-    }
-    for name, term in losses.items():
-        if not math.isfinite(term["value"]):
-            raise RunError(
-                f"stage {node.name}: the loss term '{name}' is {term['value']} in epoch "
-                f"{state.epoch}; try a smaller {type(node.settings).__name__}.learning_rate"
-            )
-    result = evaluate(
-        node,
-        training.modules,
-        training.inputs_of,
-        training.validation,
-        training.task,
-        training.batch_size,
-    )
-    value = _selection_value(training, result)
-    best = node.settings.select == "last" or value < state.best_value
-    if best:
-        state.best_epoch, state.best_value = state.epoch, value
-        state.best = {n: _copy(training.modules[n].state_dict()) for n in node.trains}
-    state.seconds += time.monotonic() - started
-    record = {
-        "epoch": state.epoch,
-        "training": losses,
-        "validation": result.as_dict(),
-        "best": best,
-        "seconds": state.seconds,
-    }
-    state.history.append(record)
-    state.epoch, state.batch, state.sums = state.epoch + 1, 0, {}
-    training.reporter.epoch_done(node, record)
-
-
-def _selection_value(training: Training, result: Evaluation) -> float:
-    """Lower is better."""
-    if training.node.settings.select != "metric":
-        return result.loss
-    values = [metrics[training.task.primary] for metrics in result.metrics.values()]
-    return -sum(values) / len(values)
 
 
 def _copy(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in states.items()}
-
-
-def _save(training: Training, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    state.parts = {n: dict(training.modules[n].state_dict()) for n in training.node.trains}
-    state.optimizer = optimizer.state_dict()
-    state.random = random_states()
-    training.checkpoints.save(state)
-
-
-def _restore(training: Training, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    for name, states in state.parts.items():
-        training.modules[name].load_state_dict(states)
-    optimizer.load_state_dict(state.optimizer)
-    restore_random_states(state.random)
-    device = training.training.device
-    state.sums = {n: v.to(device) if torch.is_tensor(v) else v for n, v in state.sums.items()}
-    state.best = {n: {k: t.to(device) for k, t in s.items()} for n, s in state.best.items()}

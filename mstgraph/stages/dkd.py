@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import gin
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mstgraph.errors import nearest
 from mstgraph.gate import load_balance_cv, load_balance_kl, top_k
-from mstgraph.methods.loss import EdgeLoss
 from mstgraph.stages.stage import Stage, Term, decayed
 
 if TYPE_CHECKING:
@@ -74,7 +71,8 @@ class DKD(Stage):
     def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
         """Return the gate's confidence and the share of samples it sends to each teacher."""
         confidence = self._confidence(node, batch)
-        return {"confidence": confidence, "share": self._chosen(confidence) / self.k}
+        chosen = F.one_hot(top_k(confidence, self.k), confidence.shape[1]).sum(1)
+        return {"confidence": confidence, "share": chosen.to(confidence.dtype) / self.k}
 
     def problem(self, node: StageNode) -> tuple[str, str] | None:
         """Refuse a k that is no number of teachers, and an unknown load balance."""
@@ -89,21 +87,11 @@ class DKD(Stage):
         """Eq. 11–12: [batch, N]."""
         return batch.module(node.gate)(batch.response(node.student))
 
-    def _chosen(self, confidence: Tensor) -> Tensor:
-        """Eq. 13 as 0 and 1: [batch, N] float."""
-        chosen = F.one_hot(top_k(confidence, self.k), confidence.shape[1])
-        return chosen.sum(1).to(confidence.dtype)
-
     def _distillation(self, node: StageNode, batch: Batch, confidence: Tensor) -> Tensor:
-        """Eq. 14: [batch]. Only a sample's own teachers have to answer for it."""
-        student, chosen = batch.response(node.student), self._chosen(confidence)
-        losses = [
-            batch.where(chosen[:, j], teacher.name, partial(_routed, teacher.loss, student))
-            for j, teacher in enumerate(node.teachers)
-        ]
-        return torch.stack(losses).sum(0)
-
-
-def _routed(loss: EdgeLoss, student: Tensor, teacher: Tensor, rows: Tensor) -> Tensor:
-    """Return the loss of the rows that a teacher answers for."""
-    return loss(teacher, student[rows])
+        """Eq. 13–14: [batch]. Only a sample's own teachers have to answer for it."""
+        return batch.routed(
+            [teacher.name for teacher in node.teachers],
+            [teacher.loss for teacher in node.teachers],
+            top_k(confidence, self.k),
+            batch.response(node.student),
+        )

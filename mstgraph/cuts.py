@@ -1,0 +1,170 @@
+"""Cutting a network at its mask points: what comes before them, and what comes after.
+
+A frozen teacher's activations before a mask point do not depend on the MaskNet, so several
+specialised teachers can share them, and they can be kept (DESIGN: never compute what cannot
+change). torch.fx traces the network; one that cannot be traced is run whole, slower, never wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+PROBE_BATCH = 3
+
+
+class Cut:
+    """A network cut at some of its modules.
+
+    Args:
+        network: the network; the cut shares its submodules and so its weights.
+        points: dotted paths of the modules to cut at.
+
+    Raises:
+        ValueError: the network cannot be cut there.
+    """
+
+    def __init__(self, network: nn.Module, points: Sequence[str]):
+        graph = _Tracer(points).trace(network)
+        nodes = {point: _node_at(graph, point) for point in points}
+        crossing = {point: _crossing(graph, node) for point, node in nodes.items()}
+        ordered = [n for n in graph.nodes if any(n in group for group in crossing.values())]
+        self.names = tuple(node.name for node in ordered)
+        self._points = {point: node.name for point, node in nodes.items()}
+        self._trunk = fx.GraphModule(network, _trunk_graph(graph, ordered))
+        self._tails = {
+            point: _Tail(network, graph, nodes[point], crossing[point]) for point in points
+        }
+
+    def trunk(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return what crosses the cuts: name → [batch, ...], for all points at once."""
+        return dict(zip(self.names, self._trunk(*inputs), strict=True))
+
+    def tail(self, point: str, values: Mapping[str, Tensor], masknet: nn.Module) -> Tensor:
+        """Return the network's output with the feature at a point rewritten by ``masknet``."""
+        tail = self._tails[point]
+        feature = masknet(values[self._points[point]])
+        return tail.module(feature, *(values[name] for name in tail.others))
+
+    def needed(self, point: str) -> tuple[str, ...]:
+        """Return the names of the values that the tail of a point reads."""
+        return (self._points[point], *self._tails[point].others)
+
+
+class _Tail:
+    """The part of a network that depends on the module at a point."""
+
+    def __init__(
+        self, network: nn.Module, graph: fx.Graph, at: fx.Node, crossing: Iterable[fx.Node]
+    ):
+        others = [node for node in graph.nodes if node in crossing and node is not at]
+        self.others = tuple(node.name for node in others)
+        tail = fx.Graph()
+        copies = {node: tail.placeholder(node.name) for node in (at, *others)}
+        after = _after(at)
+        for node in graph.nodes:
+            if node in after or (node.op == "get_attr" and after & set(node.users)):
+                copies[node] = tail.node_copy(node, lambda n: copies[n])
+        tail.lint()
+        self.module = fx.GraphModule(network, tail)
+
+
+class _Tracer(fx.Tracer):
+    """Keeps the modules at mask points whole; looks into all others that are not torch's own."""
+
+    def __init__(self, points: Iterable[str]):
+        super().__init__()
+        self._whole = frozenset(points)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return module_qualified_name in self._whole or super().is_leaf_module(
+            m, module_qualified_name
+        )
+
+
+def _node_at(graph: fx.Graph, point: str) -> fx.Node:
+    found = [n for n in graph.nodes if n.op == "call_module" and n.target == point]
+    if len(found) != 1:
+        raise ValueError(f"the network calls '{point}' {len(found)} times on its traced path")
+    return found[0]
+
+
+def _after(at: fx.Node) -> set[fx.Node]:
+    """All nodes that depend on a node."""
+    return _reachable([at], lambda node: node.users)
+
+
+def _reachable(
+    start: Sequence[fx.Node], step: Callable[[fx.Node], Iterable[fx.Node]]
+) -> set[fx.Node]:
+    seen: set[fx.Node] = set()
+    waiting = [node for origin in start for node in step(origin)]
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting.extend(step(node))
+    return seen
+
+
+def _crossing(graph: fx.Graph, at: fx.Node) -> set[fx.Node]:
+    """The node itself, and whatever comes before the cut and is used behind it."""
+    after = _after(at)
+    found = {
+        node
+        for node in graph.nodes
+        if node not in after and node.op != "get_attr" and after & set(node.users)
+    }
+    if any(node.op == "placeholder" for node in found):
+        raise ValueError("the network hands its inputs past the cut")
+    return found | {at}
+
+
+def _trunk_graph(graph: fx.Graph, outputs: Sequence[fx.Node]) -> fx.Graph:
+    trunk = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    wanted = _reachable(outputs, lambda node: node.all_input_nodes) | set(outputs)
+    for node in graph.nodes:
+        if node in wanted or node.op == "placeholder":
+            copies[node] = trunk.node_copy(node, lambda n: copies[n])
+    trunk.output(tuple(copies[node] for node in outputs))
+    trunk.lint()
+    return trunk
+
+
+def try_cut(
+    network: nn.Module, points: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
+) -> Cut | None:
+    """Cut a network, or return None if it has to run whole.
+
+    Args:
+        network: an eval-mode network.
+        points: mask points.
+        shapes: modality → shape of a sample, to probe what crosses.
+    """
+    try:
+        cut = Cut(network, points)
+        crossing = crossing_shapes(cut, network, shapes)
+    except Exception:  # torch.fx raises whatever the network's own code raises on its proxies
+        return None
+    return cut if crossing is not None else None
+
+
+def crossing_shapes(
+    cut: Cut, network: nn.Module, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]] | None:
+    """Return name → (shape without batch, dtype) of what crosses, or None if it is no batch.
+
+    A value that is no tensor, or whose first extent is not the batch, cannot be kept by sample.
+    """
+    state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    device = next(iter(state.values())).device if state else torch.device("cpu")
+    samples = [torch.zeros(PROBE_BATCH, *shape, device=device) for shape in shapes.values()]
+    with torch.no_grad():
+        values = cut.trunk(samples)
+    for value in values.values():
+        if not isinstance(value, Tensor) or value.dim() < 1 or len(value) != PROBE_BATCH:
+            return None
+    return {name: (tuple(value.shape[1:]), value.dtype) for name, value in values.items()}

@@ -1,0 +1,119 @@
+"""A group of stages made ready: networks with their weights, cuts, and what is kept where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mstgraph.batch import RESPONSE
+from mstgraph.constants import (
+    Decision,
+    Value,
+    constant_responses,
+    decide,
+    trunk_points,
+)
+from mstgraph.cuts import Cut, crossing_shapes, try_cut
+from mstgraph.experiment import Experiment
+from mstgraph.plan import Forward, StageNode
+
+KEPT_PARTS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What of a group cannot change, and what is done about it.
+
+    Attributes:
+        cuts: member → its frozen network, cut at its mask points.
+        decisions: part of the split → one decision per constant value.
+    """
+
+    cuts: Mapping[str, Cut]
+    decisions: Mapping[str, Sequence[Decision]]
+
+
+def find_constants(
+    experiment: Experiment,
+    group: Sequence[StageNode],
+    modules: Mapping[str, nn.Module],
+    *,
+    memory: int,
+    disk: int,
+) -> Constants:
+    """Find the constant values of a group and decide where each is kept.
+
+    Args:
+        experiment: the experiment.
+        group: its stages.
+        modules: name of a part → module; on the meta device where nothing is to be computed.
+        memory: bytes of the device that are left.
+        disk: bytes of disk that are left.
+    """
+    engine = experiment.engine
+    cuts = _cuts(experiment, group, modules) if engine.cache else {}
+    values = _values(experiment, group, modules, cuts)
+    store = experiment.source.store
+    sizes = store.metadata["splits"][experiment.split] if store else {}
+    decisions = {}
+    for part in KEPT_PARTS:
+        decisions[part] = decide(
+            values,
+            sizes.get(part, 0),
+            group[0].settings.epochs,
+            halved=engine.halved,
+            memory=memory,
+            disk=disk,
+            cache=engine.cache,
+            augmented=part == "train" and experiment.data.augmentation is not None,
+        )
+        memory -= sum(d.size for d in decisions[part] if d.placement == "memory")
+        disk -= sum(d.size for d in decisions[part] if d.placement == "disk")
+    return Constants(cuts, decisions)
+
+
+def _cuts(
+    experiment: Experiment, group: Sequence[StageNode], modules: Mapping[str, nn.Module]
+) -> dict[str, Cut]:
+    cuts = {}
+    for member, points in trunk_points(group).items():
+        modules[member].eval()
+        cut = try_cut(modules[member], points, experiment.input_shapes(member))
+        if cut is not None:
+            cuts[member] = cut
+    return cuts
+
+
+def _values(
+    experiment: Experiment,
+    group: Sequence[StageNode],
+    modules: Mapping[str, nn.Module],
+    cuts: Mapping[str, Cut],
+) -> list[Value]:
+    """Constant responses, and the trunks below MaskNets that train."""
+    responses = constant_responses(group)
+    values = [
+        Value("response", forward.member, forward, (), _response_shape(experiment, forward))
+        for forward in responses
+    ]
+    trained = {
+        forward.member
+        for node in group
+        for forward in node.forwards.values()
+        if forward.masknet and forward not in responses
+    }
+    for member, cut in cuts.items():
+        if member in trained:
+            shapes = crossing_shapes(cut, modules[member], experiment.input_shapes(member))
+            assert shapes is not None
+            values.append(Value("trunk", member, None, trunk_points(group)[member], shapes))
+    return values
+
+
+def _response_shape(
+    experiment: Experiment, forward: Forward
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    return {RESPONSE: (experiment.parts.members[forward.member].output, torch.get_default_dtype())}

@@ -1,0 +1,125 @@
+"""The tool that draws distillation paths."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from click.testing import CliRunner
+
+ROOT = Path(__file__).parents[2]
+
+
+def load(path):
+    """Import a file by its path."""
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tool = load(ROOT / "tools" / "draw_paths.py")
+documents = load(ROOT / "tests" / "viz" / "plan_documents.py")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A finished run's folder."""
+    folder = tmp_path / "runs" / "example"
+    folder.mkdir(parents=True)
+    plan = documents.two_modalities()
+    summary = {"routing": documents.routing(plan, [0.41, 0.08, 0.37, 0.14])}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    (folder / "summary.json").write_text(json.dumps(summary))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def call(*arguments):
+    """Run the tool; return its exit code, and its lines on stdout and on stderr."""
+    result = CliRunner().invoke(tool.main, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout.splitlines(), result.stderr.splitlines()
+
+
+def test_a_run_is_drawn_with_its_routing(run):
+    """From a run's folder, SVG and PNG; shares as percentages; named after the plan."""
+    code, written, errors = call(run)
+    assert (code, written, errors) == (0, ["example-paths.svg", "example-paths.png"], [])
+    assert "KL · 41 %" in Path("example-paths.svg").read_text()
+    assert Path("example-paths.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_without_a_gate_has_no_routing(run):
+    """A run whose summary has no routing is drawn as planned."""
+    (run / "summary.json").write_text("{}")
+    assert call(run, "--out", "x/plain")[0] == 0
+    assert "%" not in Path("x/plain.svg").read_text().partition("</style>")[2]
+
+
+def test_a_gin_file_is_drawn_before_any_run(tmp_path, monkeypatch):
+    """From gin files and bindings, without a store."""
+    monkeypatch.chdir(ROOT)
+    code, written, _ = call(
+        "gin/mfeat_zer.gin",
+        "-p",
+        "data.store = 'stores/nowhere'",
+        "-p",
+        "fou/Member.masks = ('hidden2',)",
+        "--out",
+        tmp_path / "zer",
+    )
+    assert (code, written) == (0, [f"{tmp_path}/zer.svg", f"{tmp_path}/zer.png"])
+    svg = (tmp_path / "zer.svg").read_text()
+    assert "for zer: N = 3" in svg
+    assert ">Distillation paths of mfeat_zer<" in svg
+
+
+def test_data_that_stands_in_is_said(tmp_path, monkeypatch):
+    """When synthetic rooms stand in for missing data, the picture says so."""
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = call(ROOT / "gin" / "nyudepth_rgb.gin", "--out", "rooms")
+    assert code == 0
+    assert len(errors) == 1
+    assert ">synthetic rooms<" in Path("rooms.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere.gin"], "nowhere.gin"),
+        (["empty"], "has no plan.json"),
+        (["runs/example", "-p", "graph.seed = 1"], "give no other source"),
+        (["runs/example", "runs/example"], "give no other source"),
+        (["runs/example", "--out", "runs/example/plan.json/x"], "cannot be made"),
+    ],
+)
+def test_a_wrong_source_is_one_sentence(run, arguments, sentence):
+    """The user's mistakes: one sentence and exit code 2."""
+    Path("empty").mkdir()
+    code, written, errors = call(*arguments)
+    assert (code, written) == (2, [])
+    assert len(errors) == 1
+    assert sentence in errors[0]
+
+
+def test_an_unfinished_run_is_refused(run):
+    """A run without a summary has no routing to show."""
+    (run / "summary.json").unlink()
+    code, _, errors = call(run)
+    assert code == 2
+    assert errors == [
+        f"draw_paths: '{run}' has no summary.json; expected the folder of a finished run, or a "
+        "gin file"
+    ]
+
+
+def test_a_source_is_asked_for():
+    """Without a source, the usage."""
+    code, _, errors = call()
+    assert code == 2
+    assert "Missing argument" in errors[-1]
