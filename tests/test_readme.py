@@ -1,0 +1,99 @@
+"""The README's commands, run one after the other as a reader would, with smaller budgets."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+h5py = pytest.importorskip("h5py")
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SMALLER = {
+    "gin/nyudepth_rgb.gin": ["CI.epochs = 1", "STA.epochs = 1", "DKD.epochs = 1"],
+    "gin/mfeat_zer.gin": ["CI.epochs = 2", "STA.epochs = 1", "DKD.epochs = 2"],
+}
+INSTALLS = ("python3 -m venv", "pip install")  # what the continuous integration does
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's code blocks of a language."""
+    return [text for found, text in BLOCK.findall(README) if found == language]
+
+
+def commands() -> list[str]:
+    """Return every shell command of the README, installation left out."""
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    steps = [step for line in lines for step in line.split(" && ")]
+    return [s for s in steps if not s.startswith((*INSTALLS, ".")) and s != "pytest"]
+
+
+def smaller(command: str) -> list[str]:
+    """Return the command's words, with bindings that make it short."""
+    words = shlex.split(command)
+    words[0] = str(Path(sys.executable).parent / words[0])
+    if words[1:2] == ["run"]:
+        for binding in SMALLER.get(words[2], []):
+            words[3:3] = ["-p", binding]
+    return words
+
+
+def write_nyu(path: Path, samples: int = 10) -> None:
+    """Write a tiny file laid out as the official one: noise, labelled so by its name alone."""
+    random = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        file["images"] = random.integers(0, 255, (samples, 3, 128, 96), dtype=np.uint8)
+        file["depths"] = random.uniform(1, 9, (samples, 128, 96)).astype(np.float32)
+        file["labels"] = random.integers(0, 895, (samples, 128, 96), dtype=np.uint16)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's commands can be typed, with the files that it lists."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("gin", "datasets", "tools"):
+        (folder / name).symlink_to(ROOT / name)
+    for text in blocks("python") + blocks("gin"):
+        name = re.match(r"# ([\w/.]+)", text)
+        if name and not (folder / name[1]).exists():
+            (folder / name[1]).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_the_commands_run_in_their_order(clone: Path) -> None:
+    """Whoever types the README's commands from top to bottom gets no error."""
+    environment = {**os.environ, "COLUMNS": "120"}
+    for command in commands():
+        if command.startswith("mstgraph prepare datasets/nyudepth.py"):
+            write_nyu(clone / "nyu_depth_v2_labeled.mat")
+        done = subprocess.run(
+            smaller(command), cwd=clone, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_gin_blocks_are_the_files_they_name(clone: Path) -> None:
+    """A gin file that the README prints is the one in the repository, comments aside."""
+
+    def statements(text: str) -> list[str]:
+        lines = (re.sub(r"\s*#.*", "", line) for line in text.splitlines())
+        return [re.sub(r"\s+", " ", line).strip() for line in lines if line.strip()]
+
+    mfeat, normals = blocks("gin")[:2]
+    assert statements(mfeat) == statements((ROOT / "gin/mfeat_zer.gin").read_text())
+    assert statements(normals) == statements((ROOT / "gin/nyudepth_rgb_normals.gin").read_text())
+
+
+def test_the_readme_has_the_two_commands() -> None:
+    """One command sets up and runs the main job, the other sets up and passes the tests."""
+    first, second = (line for block in blocks("sh")[:2] for line in block.splitlines())
+    assert first.endswith("mstgraph run gin/nyudepth_rgb.gin")
+    assert second.endswith("&& pytest")
