@@ -43,6 +43,7 @@ setup(
             *RAW,
             *PICTURES,
             "pytest>=8",
+            "hypothesis>=6",
             "scikit-learn>=1.4",
             "torchmetrics>=1.3",
             "ruff",

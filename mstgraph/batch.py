@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mstgraph.cuts import Cut
 from mstgraph.insertion import inserted
-from mstgraph.kept import Kept
+from mstgraph.kept import Kept, pick
 from mstgraph.methods.loss import EdgeLoss
 from mstgraph.numerics import autocast
 from mstgraph.plan import Forward, StageNode
@@ -132,7 +132,8 @@ class Networks:
             union, values = trunks[forward.member]
             places = torch.searchsorted(union, rows)
             needed = self.cuts[forward.member].needed(forward.point)
-            with torch.no_grad():
+            trained = not self.trained.isdisjoint(forward.parts)
+            with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
                 logits = self._tail(forward, {name: values[name][places] for name in needed})
             answers.append((j, rows, logits))
         return answers
@@ -228,11 +229,10 @@ class Batch:
         self, names: Sequence[str], losses: Sequence[EdgeLoss], chosen: Tensor, student: Tensor
     ) -> Tensor:
         """Gather the chosen responses; nothing here waits for the device."""
-        responses = torch.stack([self.response(name) for name in names])
-        everyone = torch.arange(len(student), device=student.device)
-        total = student.new_zeros(len(student))
+        kept = [self._shared.kept[self.node.forwards[name]] for name in names]
+        total = torch.zeros((), device=student.device, dtype=student.dtype)
         for slot in chosen.unbind(1):
-            teacher = responses[slot, everyone]
+            teacher = pick(kept, RESPONSE, self._shared.positions, slot)
             for loss in dict.fromkeys(losses):
                 values = self._task.average(loss(teacher, student), self.labels)
                 if len(set(losses)) > 1:

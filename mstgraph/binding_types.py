@@ -31,11 +31,11 @@ def type_problem(wrapped: Callable[..., Any], parameter: str, value: Any) -> str
         parameter: one of its parameters.
         value: what gin's parser made of the text: a literal, or a reference.
     """
-    if is_reference(value):
+    kind = _types(wrapped).get(parameter, Any)
+    if is_reference(value) and kind is not Any:
         wrong = _reference_problem(value)
         if wrong is not None:
             return wrong
-    kind = _types(wrapped).get(parameter, Any)
     if _fits(value, kind):
         return None
     literals = [item for item in _alternatives(kind) if isinstance(item, str)]
@@ -49,10 +49,9 @@ def is_reference(value: Any) -> bool:
 
 
 def _types(wrapped: Callable[..., Any]) -> dict[str, Any]:
-    own_init = not is_dataclass(wrapped) or "__init__" in vars(wrapped)
     source: Any = wrapped
-    if isinstance(wrapped, type) and own_init:
-        source = inspect.unwrap(wrapped.__init__)
+    if isinstance(wrapped, type) and not is_dataclass(wrapped):
+        source = inspect.unwrap(vars(wrapped).get("__init__", wrapped))
     try:
         return get_type_hints(source)
     except (NameError, TypeError, AttributeError):  # names that are imported for checkers alone
@@ -107,6 +106,8 @@ def _fits_one(value: Any, kind: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     origin = get_origin(kind) or kind
     if origin in (tuple, list, Sequence):
+        if isinstance(value, str):  # the forgotten comma of a tuple of one
+            return get_args(kind) == (str, ...)
         return isinstance(value, (tuple, list)) and _items_fit(value, kind)
     if origin is Callable or not isinstance(origin, type):
         # What is no type is a value of a literal.

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
 
-from mstgraph.files import write_atomically
+from mstgraph.files import partial_path, write_atomically
 
 # A checkpoint may cost at most this share of the time since the one before.
 COST_SHARE = 0.02
+DIGEST_BYTES = 32
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -60,10 +67,16 @@ class Checkpoints:
         self._written = time.monotonic()
 
     def load(self, stage_hash: str) -> TrainingState | None:
-        """Return the state to go on from, or None if there is none of this very stage."""
+        """Return the state to go on from, or None if there is none of this very stage.
+
+        A damaged one is reported and counts as none: the stage comes out the same, only later.
+        """
         if not self.path.is_file():
             return None
-        saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        saved = _read(self.path)
+        if saved is None:
+            _log.warning("'%s' is damaged; its stage starts over", self.path)
+            return None
         return TrainingState(**saved) if saved["hash"] == stage_hash else None
 
     def due(self) -> bool:
@@ -74,25 +87,61 @@ class Checkpoints:
         """Write the state atomically."""
         started = time.monotonic()
         content = {item.name: getattr(state, item.name) for item in fields(state)}
-        write_atomically(self.path, lambda temporary: torch.save(content, temporary))
+        write_atomically(self.path, lambda temporary: _write(temporary, content))
         self._written = time.monotonic()
         self._cost = self._written - started
 
     def remove(self) -> None:
         """Forget the state; the stage is finished."""
         self.path.unlink(missing_ok=True)
+        partial_path(self.path).unlink(missing_ok=True)  # a kill can leave it
 
 
-def random_states() -> dict[str, Tensor]:
-    """Return the states of torch's random generators."""
+class _Digesting(io.RawIOBase):
+    """Passes bytes on to a file and keeps their digest: torch checks none when it reads."""
+
+    def __init__(self, stream: IO[bytes]):
+        super().__init__()
+        self.stream = stream
+        self.total = hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self.total.update(content)
+        return self.stream.write(content)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with path.open("wb") as stream:
+        digesting = _Digesting(stream)
+        try:
+            torch.save(content, cast(IO[bytes], digesting))
+        except RuntimeError as error:  # torch hides why a write failed
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+        stream.write(digesting.total.digest())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return a checkpoint's content, or None if it is not as it was written."""
+    content = path.read_bytes()
+    body, expected = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != expected:
+        return None
+    saved: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    return saved
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's random generators that a stage on a device draws from."""
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
     return states
 
 
-def restore_random_states(states: dict[str, Tensor]) -> None:
+def restore_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
     """Set torch's random generators."""
     torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -21,13 +21,27 @@ if TYPE_CHECKING:
     from mstgraph.store import Store
 
 INTERRUPTED = 130
+_DEBUG = "mstgraph.debug"
 
 gin_files = click.argument("gin_files", nargs=-1, required=True, metavar="GIN…")
 bindings = click.option(
     "-p", "bindings", multiple=True, metavar="BINDING", help="Binding that wins: 'CI.epochs = 2'."
 )
 seed = click.option("--seed", type=int, help="Same as -p 'graph.seed = N'.")
-debug = click.option("--debug", is_flag=True, help="Show tracebacks.")
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.find_root().meta[_DEBUG] = value
+
+
+debug = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_remember_debug,
+    help="Show tracebacks.",
+)
 
 
 class Commands(click.Group):
@@ -38,17 +52,13 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, RunError) as error:
-            if _debug(ctx):
+            if ctx.meta.get(_DEBUG):
                 traceback.print_exc()
             click.echo(f"mstgraph: {str(error).splitlines()[0]}", err=True)
             sys.exit(2 if isinstance(error, UserError) else 1)
         except KeyboardInterrupt:
             click.echo("mstgraph: stopped", err=True)
             sys.exit(INTERRUPTED)
-
-
-def _debug(ctx: click.Context) -> bool:
-    return bool(ctx.params.get("debug")) or "--debug" in sys.argv
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,14 +101,17 @@ def show(
     seed: int | None,
     form: str | None,
     out: Path | None,
-    debug: bool,
 ) -> None:
     """Show what a graph implies: members, teachers, δ(j), the schedule, what is done already.
 
     Networks are built without memory and no data is read, so this is quick for any size.
     """
+    import gc
     import json
 
+    # Torch's modules come to stay; looking through them for garbage would take half a second.
+    gc.disable()
+    click.get_current_context().call_on_close(gc.enable)
     from mstgraph.document import plan_document
     from mstgraph.experiment import open_experiment
     from mstgraph.run_folder import RunFolder, default_folder
@@ -135,7 +148,6 @@ def run(
     seed: int | None,
     device: str,
     out: Path | None,
-    debug: bool,
 ) -> None:
     """Run a graph: prepare the store if it is missing, train every stage, print the table.
 
@@ -199,9 +211,7 @@ def _build(recipe: Path, raw: Path | None, options: dict[str, Any], out: Path) -
     "-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="size=96x128, …"
 )
 @debug
-def prepare(
-    recipe: Path, raw: Path | None, out: Path | None, options: tuple[str, ...], debug: bool
-) -> None:
+def prepare(recipe: Path, raw: Path | None, out: Path | None, options: tuple[str, ...]) -> None:
     """Build a feature store from a recipe, or continue an interrupted build."""
     chosen = {}
     for option in options:
@@ -221,7 +231,7 @@ def store() -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @debug
-def info(path: Path, as_json: bool, debug: bool) -> None:
+def info(path: Path, as_json: bool) -> None:
     """Say what a store holds and where it comes from."""
     import json
 
@@ -238,7 +248,7 @@ def info(path: Path, as_json: bool, debug: bool) -> None:
 @store.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @debug
-def verify(path: Path, debug: bool) -> None:
+def verify(path: Path) -> None:
     """Compare every record with its checksum; exit code 1 if something is damaged."""
     from rich.progress import Progress
 
@@ -271,9 +281,7 @@ def verify(path: Path, debug: bool) -> None:
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print metrics as JSON.")
 @debug
-def evaluate(
-    run_folder: Path, split: str | None, part: str, device: str, as_json: bool, debug: bool
-) -> None:
+def evaluate(run_folder: Path, split: str | None, part: str, device: str, as_json: bool) -> None:
     """Evaluate a finished run: every student, alone and distilled, and every teacher."""
     import json
 

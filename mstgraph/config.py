@@ -62,18 +62,28 @@ class Configuration:
     macros: dict[str, str] = field(default_factory=dict)
     macro_uses: dict[str, str] = field(default_factory=dict)
 
-    def where(self, selector: str, parameter: str, scope: str = "") -> str:
+    def where(self, selector: str | Callable[..., Any], parameter: str, scope: str = "") -> str:
         """Return the place of a binding, or of the member's declaration if it has none."""
         place = self.exactly_where(selector, parameter, scope)
         for candidate in (("", GRAPH, scope), ("", GRAPH, parameter)):
             place = place or self.locations.get(candidate)
         return place or (str(self.files[0]) if self.files else _COMMAND_LINE)
 
-    def exactly_where(self, selector: str, parameter: str, scope: str = "") -> str | None:
+    def exactly_where(
+        self, selector: str | Callable[..., Any], parameter: str, scope: str = ""
+    ) -> str | None:
         """Return the place of the binding that holds in a scope, or None if there is none."""
         full = _full_selector(selector)
         found = self.locations.get((scope, full, parameter))
         return found or self.locations.get(("", full, parameter))
+
+    def refuse_given(self, constructor: Callable[..., Any], count: int, scope: str) -> None:
+        """Refuse bindings of the first ``count`` parameters: the caller gives them, and wins."""
+        for parameter in list(inspect.signature(constructor).parameters)[:count]:
+            place = self.exactly_where(constructor, parameter, scope)
+            if place is not None:
+                name = f"{constructor.__name__}.{parameter}"
+                raise UserError(f"{place}: {name} follows from the data and the graph; remove it")
 
     def on_command_line(self, selector: str, parameter: str) -> bool:
         """Say whether a binding came from the command line."""
@@ -194,7 +204,8 @@ def _unknown_reference(error: Exception, place: str) -> UserError:
 
 
 def _ambiguous(error: KeyError) -> str:
-    return f"{str(error.args[0]).rstrip('.')}; write the module in front of the name"
+    words = str(error).splitlines()[0].strip('".')
+    return f"{words}; write the module in front of the name"
 
 
 def _find_include(name: str, folder: Path | None, place: str) -> Path:
@@ -275,7 +286,10 @@ def configurables() -> dict[str, Callable[..., Any]]:
     }
 
 
-def _full_selector(selector: str) -> str:
+def _full_selector(selector: str | Callable[..., Any]) -> str:
+    if callable(selector):
+        entry = gin.config._inverse_lookup(selector)
+        return entry.selector if entry else selector.__name__
     entry = gin.config._REGISTRY.get_match(selector)
     return entry.selector if entry else selector
 

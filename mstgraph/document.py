@@ -82,9 +82,7 @@ def _role(experiment: Experiment, name: str) -> str:
     graph = experiment.plan.graph
     if name in graph.targets:
         return "student"
-    if graph.edges.out_degree(name) == 0 or not any(
-        kind == "teaches" for _, _, kind in graph.edges.out_edges(name, keys=True)
-    ):
+    if not any(kind == "teaches" for _, _, kind in graph.edges.out_edges(name, keys=True)):
         return "peer"
     if len(graph.members[name].inputs) > 1:
         return "multimodal teacher"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from mstgraph import memory
 from mstgraph.batch import Networks
@@ -18,17 +21,20 @@ from mstgraph.evaluation import evaluate
 from mstgraph.experiment import Experiment
 from mstgraph.feed import Feed, Pool
 from mstgraph.files import write_json, write_text
-from mstgraph.group import find_constants
+from mstgraph.group import find_constants, kept_in_words
 from mstgraph.interrupt import Interrupt, Interrupted
 from mstgraph.keeper import Keeper
 from mstgraph.metrics_log import MetricsLog
 from mstgraph.numerics import numerics
 from mstgraph.plan import StageNode
 from mstgraph.progress import ConsoleReporter
-from mstgraph.run_folder import RunFolder, save_weights
+from mstgraph.run_folder import RunFolder
 from mstgraph.student import student_description
 from mstgraph.summary import summarise
 from mstgraph.train import Setting, Training, train
+from mstgraph.weights import save_weights
+
+KEPT = "kept"  # folder of values that are kept on disk
 
 
 def choose_device(name: str) -> torch.device:
@@ -123,7 +129,7 @@ class Execution:
         for node in group:
             self.folder.begin(node)
         memory.reset_peak(self.device)
-        setting = self._setting(group)
+        setting = self.setting(group)
         logs = [MetricsLog(self.folder.stage(node.name), self.reporter) for node in group]
         self.reporter.group_started(group, batches=-(-len(setting.training) // setting.batch_size))
         try:
@@ -142,9 +148,12 @@ class Execution:
             for log in logs:
                 log.close()
         self.pool.remaining += setting.keeper.release()
+        # Whatever else is there was left by a run that was killed and then changed.
+        shutil.rmtree(self.folder.path / KEPT, ignore_errors=True)
         self._finish(trainings, setting)
 
-    def _setting(self, group: Sequence[StageNode]) -> Setting:
+    def setting(self, group: Sequence[StageNode]) -> Setting:
+        """Make a group ready: its networks with their weights, what is kept, its data."""
         experiment, engine = self.experiment, self.experiment.engine
         modules = load_modules(experiment, self.folder, group, self.device)
         constants = find_constants(
@@ -165,16 +174,18 @@ class Execution:
             feed_for=self.pool.feed,
             block_size=batch_size,
             halved=engine.halved,
-            folder=self.folder.path / "kept",
+            folder=self.folder.path / KEPT,
             key={
                 "store": experiment.source.fingerprint,
                 "split": experiment.split,
                 "normalisation": experiment.data.normalisation,
                 "precision": engine.precision,
             },
-            told=self.reporter.keeping,
+            told=partial(self._keeping, group),
         )
         self.pool.remaining -= keeper.memory
+        if kept := kept_in_words(constants):
+            self.reporter.note(f"computed once for {', '.join(n.name for n in group)}: {kept}")
         return Setting(
             networks=networks,
             keeper=keeper,
@@ -185,6 +196,11 @@ class Execution:
             seed=experiment.plan.graph.seed,
             interrupt=self.interrupt,
         )
+
+    def _keeping(self, group: Sequence[StageNode], sentence: str, done: int, total: int) -> None:
+        self.reporter.keeping(sentence, done, total)
+        if self.interrupt.requested:
+            raise Interrupted(", ".join(node.name for node in group))
 
     def _feed(self, part: str, group: Sequence[StageNode], keeper: Keeper | None) -> Feed:
         """Return the feed of what the group's responses still have to see."""
@@ -260,4 +276,6 @@ def load_modules(
             if name in node.sources:
                 folder.load(node.sources[name], name, modules[name])
             modules[name].to(device)
+            # Convolutions run up to twice as fast with channels last; all else stays as it is.
+            convert_conv2d_weight_memory_format(modules[name], torch.channels_last)
     return modules

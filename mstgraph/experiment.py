@@ -13,7 +13,8 @@ from typing import Any
 
 import gin
 
-from mstgraph.config import Configuration, find_file, load, refuse_unused_scoped_bindings
+from mstgraph.config import Configuration, find_file, load
+from mstgraph.config_checks import refuse_unused_scoped_bindings
 from mstgraph.data import Data
 from mstgraph.engine import Engine
 from mstgraph.errors import UserError, nearest
@@ -253,12 +254,20 @@ def _touch(plan: Plan, parts: Parts, configuration: Configuration) -> None:
 def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
     import torch
 
+    optimizer = node.settings.optimizer
     with gin.config_scope(node.scope or None):
+        name = type(node.settings).__name__
+        for given in ("params", "lr"):
+            place = configuration.exactly_where(optimizer, given, node.scope)
+            if place is not None:
+                raise UserError(
+                    f"{place}: the stage gives {optimizer.__name__}.{given}; expected "
+                    f"{name}.learning_rate in its place"
+                )
         parameter = torch.zeros(1, requires_grad=True)
         try:
-            node.settings.optimizer([parameter], lr=node.settings.learning_rate)
+            optimizer([parameter], lr=node.settings.learning_rate)
         except Exception as error:  # whatever an optimiser of the user's raises
-            name = type(node.settings).__name__
             place = configuration.where(name, "optimizer", node.scope)
             raise UserError(
                 f"{place}: the optimiser of stage {node.name} cannot be built: "

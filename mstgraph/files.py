@@ -13,7 +13,7 @@ from typing import Any
 from mstgraph.errors import UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
 @contextmanager
@@ -34,9 +34,14 @@ def explained(path: Path) -> Iterator[None]:
         raise
 
 
+def partial_path(path: Path) -> Path:
+    """Return where a file is written before it takes its name."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, make it durable, then rename it."""
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = partial_path(path)
     with explained(path):
         try:
             write(temporary)

@@ -41,9 +41,9 @@ class Member:
     """
 
     network: Callable[..., Any] | None = None
-    inputs: tuple[str, ...] | str = ()
-    masks: tuple[str, ...] | str = ()
-    teaches: tuple[str, ...] | str | None = None
+    inputs: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    teaches: tuple[str, ...] | None = None
     mutual: tuple[str, ...] | str = ()
     loss: EdgeLoss = field(default_factory=KL)
     scope: str = field(default_factory=gin.config.current_scope_str)

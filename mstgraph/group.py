@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +16,8 @@ from mstgraph.constants import (
     Value,
     constant_responses,
     decide,
+    group_stages,
+    megabytes,
     trunk_points,
 )
 from mstgraph.cuts import Cut, crossing_shapes, try_cut
@@ -117,3 +121,48 @@ def _response_shape(
     experiment: Experiment, forward: Forward
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     return {RESPONSE: (experiment.parts.members[forward.member].output, torch.get_default_dtype())}
+
+
+def constants_by_stage(
+    experiment: Experiment, device: torch.device, folder: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Return stage → what is constant in it, and what would be done about it on this machine.
+
+    Args:
+        experiment: the experiment; its networks are built on the meta device.
+        device: where it would run.
+        folder: where its values on disk would go.
+    """
+    engine = experiment.engine
+    memory, disk = engine.memory_budget(device), engine.disk_budget(folder)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for group in group_stages(list(experiment.plan.stages.values())):
+        parts = {name: part for node in group for name, part in node.parts.items()}
+        modules = {name: experiment.parts.build(part, "meta") for name, part in parts.items()}
+        constants = find_constants(experiment, group, modules, memory=memory, disk=disk)
+        found |= {node.name: _concerning(node, constants) for node in group}
+    return found
+
+
+def _concerning(node: StageNode, constants: Constants) -> list[dict[str, Any]]:
+    """Return the decisions on values that a stage reads, as plain data."""
+    forwards = set(node.forwards.values())
+    members = {f.member for f in forwards if f.masknet in node.trains}
+    return [
+        {
+            "value": decision.value.name,
+            "part": part,
+            "placement": decision.placement,
+            "bytes": decision.size,
+            "reason": decision.reason,
+        }
+        for part, decisions in constants.decisions.items()
+        for decision in decisions
+        if (decision.value.forward or decision.value.member) in forwards | members
+    ]
+
+
+def kept_in_words(constants: Constants) -> str:
+    """Return a sentence that says what a group keeps; empty if it keeps nothing."""
+    kept = [d for d in constants.decisions["train"] if d.placement != "recompute"]
+    return ", ".join(f"{d.value.name} ({megabytes(d.size)}, {d.placement})" for d in kept)

@@ -20,6 +20,7 @@ from mstgraph.plan import Plan, StageNode
 
 # Raised whenever the meaning of an artefact changes with the same configuration.
 FORMAT_VERSION = 1
+LONGEST_PATH = 4096  # longer text makes the system call fail
 
 
 def identify(plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: str) -> Plan:
@@ -73,17 +74,17 @@ def _part(parts: Parts, name: str, node: StageNode) -> dict[str, Any]:
     scope, constructor = parts.constructor(node.parts[name])
     with gin.config_scope(scope):
         described = describe(constructor)
-    files = {value: _file_digest(value) for value in described.values() if _is_file(value)}
-    return {
-        **described,
-        "source": _source_digest(constructor),
-        **({"files": files} if files else {}),
-    }
+    return {**_by_content(described), "source": _source_digest(constructor)}
 
 
-def _is_file(value: Any) -> bool:
+def _by_content(value: Any) -> Any:
     """Weights to start from are named by path; their content counts, not their name."""
-    return isinstance(value, str) and len(value) < 4096 and Path(value).is_file()
+    if isinstance(value, dict):
+        return {key: _by_content(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_by_content(item) for item in value]
+    is_file = isinstance(value, str) and len(value) < LONGEST_PATH and Path(value).is_file()
+    return f"file {_file_digest(value)[:16]}" if is_file else value
 
 
 def _file_digest(path: str) -> str:
@@ -107,13 +108,28 @@ def digest(identity: Mapping[str, Any]) -> str:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Say what differs between two identities: "settings.epochs was 3, is 5"."""
+    """Say what differs between two identities: "settings.epochs was 3, is 5".
+
+    Reasons of a stage's own come before those that it inherits from the stages it needs.
+    """
     old, new = dict(_flat(before)), dict(_flat(after))
+    differing = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
     return [
-        f"{key} was {old.get(key, 'absent')}, is {new.get(key, 'absent')}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+        _change(key, old.get(key, "absent"), new.get(key, "absent"))
+        for key in sorted(differing, key=lambda key: (key.startswith("needs."), key))
     ]
+
+
+def _change(key: str, old: Any, new: Any) -> str:
+    """Hashes say nothing to a person: name what they stand for."""
+    section, _, rest = key.partition(".")
+    if key == "store":
+        return "the store's content has changed" if new else "the store is not there"
+    if section == "needs":
+        return f"the weights of '{rest}' that it starts from have changed"
+    if section == "parts" and rest.endswith(".source"):
+        return f"the source file of '{rest.removesuffix('.source')}' has changed"
+    return f"{key} was {old}, is {new}"
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mstgraph.batch import RESPONSE, Networks, Shared
 from mstgraph.constants import Decision, Value
 from mstgraph.feed import Feed
 from mstgraph.kept import InMemory, Kept, OnDisk
 from mstgraph.plan import Forward
+from mstgraph.weights import weights_digest
 
 FORMAT_VERSION = 1
 
@@ -91,7 +93,7 @@ class Keeper:
             return {}
         needed = {m for d in values for m in self.networks.inputs_of[d.value.member]}
         feed = self.feed_for(part, sorted(needed))
-        kept = {_owner(d.value): self._allocate(d, part, len(feed), feed.device) for d in values}
+        kept = self._allocate(values, part, len(feed), feed.device)
         self._compute_missing(part, feed, kept)
         for value in kept.values():
             value.finish()
@@ -119,12 +121,25 @@ class Keeper:
             return {RESPONSE: self.networks.response(owner, shared)}
         return self.networks.trunk(owner, shared)
 
-    def _allocate(self, decision: Decision, part: str, samples: int, device: torch.device) -> Kept:
-        tensors = decision.value.tensors
-        if decision.placement == "memory":
-            return InMemory(tensors, samples, self.halved, device)
-        folder = self.folder / self._digest(decision.value, part)
-        return OnDisk(tensors, samples, self.halved, device, folder, self.block_size)
+    def _allocate(
+        self, decisions: Sequence[Decision], part: str, samples: int, device: torch.device
+    ) -> dict[Forward | str, Kept]:
+        """Make room; responses in memory lie side by side, so that a choice is one gather."""
+        kept: dict[Forward | str, Kept] = {}
+        counts = Counter(map(_row, decisions))
+        last: dict[object, InMemory] = {}
+        for decision in decisions:
+            value, row = decision.value, _row(decision)
+            if decision.placement == "memory":
+                kept[_owner(value)] = last[row] = InMemory(
+                    value.tensors, samples, self.halved, device, last.get(row), counts[row]
+                )
+            else:
+                folder = self.folder / self._digest(value, part)
+                kept[_owner(value)] = OnDisk(
+                    value.tensors, samples, self.halved, device, folder, self.block_size
+                )
+        return kept
 
     def _digest(self, value: Value, part: str) -> str:
         """Name a value by all that determines it: one other bit in a weight, another name."""
@@ -135,7 +150,7 @@ class Keeper:
             "part": part,
             "kind": value.kind,
             "points": value.points or (value.forward.point if value.forward else ""),
-            "weights": [weights_digest(self.networks.modules[name]) for name in parts],
+            "weights": [weights_digest(self.networks.modules[name].state_dict()) for name in parts],
             "halved": self.halved,
             "block": self.block_size,
         }
@@ -143,15 +158,12 @@ class Keeper:
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+def _row(decision: Decision) -> object:
+    """Return what responses that can lie side by side have in common."""
+    value = decision.value
+    shared = value.kind == "response" and decision.placement == "memory"
+    return tuple(value.tensors.items()) if shared else id(decision)
+
+
 def _owner(value: Value) -> Forward | str:
     return value.member if value.forward is None else value.forward
-
-
-def weights_digest(module: nn.Module) -> str:
-    """Return the hash of a module's parameters and buffers, bit by bit."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        array = tensor.detach().cpu().contiguous()
-        total.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
-        total.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
@@ -57,14 +59,33 @@ class Kept(ABC):
 
 
 class InMemory(Kept):
-    """Kept on the device."""
+    """Kept on the device, several values of one kind side by side.
 
-    def __init__(self, tensors: Shapes, samples: int, halved: bool, device: torch.device):
+    Args:
+        beside: the value whose rows this one continues, if it is not the first.
+        count: how many values lie side by side.
+    """
+
+    def __init__(
+        self,
+        tensors: Shapes,
+        samples: int,
+        halved: bool,
+        device: torch.device,
+        beside: InMemory | None = None,
+        count: int = 1,
+    ):
         super().__init__(tensors, samples, halved)
-        self._columns = {
-            name: torch.empty((samples, *shape), dtype=self.types[name], device=device)
-            for name, (shape, _) in tensors.items()
-        }
+        self.place: int = beside.place + 1 if beside else 0
+        self.rows: Mapping[str, Tensor] = (
+            beside.rows
+            if beside
+            else {
+                name: torch.empty((samples, count, *shape), dtype=self.types[name], device=device)
+                for name, (shape, _) in tensors.items()
+            }
+        )
+        self._columns = {name: rows[:, self.place] for name, rows in self.rows.items()}
 
     def missing(self, block: int) -> bool:
         """It is empty at first."""
@@ -87,7 +108,35 @@ class InMemory(Kept):
 
     def release(self) -> None:
         """Let go of the tensors."""
+        self.rows = {}
         self._columns.clear()
+
+
+def pick(values: Sequence[Kept], name: str, positions: Tensor, chosen: Tensor) -> Tensor:
+    """Return for each sample the tensor of the value that it chose, [batch, ...].
+
+    Only what is chosen is read if the values lie side by side in memory.
+
+    Args:
+        values: what to choose from.
+        name: of the tensor.
+        positions: of the samples, [batch] int64.
+        chosen: [batch] int64, indices into ``values``.
+    """
+    first = values[0]
+    if isinstance(first, InMemory) and _side_by_side(first, values):
+        rows = first.rows[name]
+        places = torch.add(chosen + first.place, positions, alpha=rows.shape[1])
+        return rows.flatten(0, 1).index_select(0, places).to(first.tensors[name][1])
+    everything = torch.stack([value.read(positions)[name] for value in values])
+    return everything[chosen, torch.arange(len(chosen), device=chosen.device)]
+
+
+def _side_by_side(first: InMemory, values: Sequence[Kept]) -> bool:
+    return all(
+        isinstance(value, InMemory) and value.rows is first.rows and value.place == place
+        for place, value in enumerate(values, first.place)
+    )
 
 
 class OnDisk(Kept):
@@ -118,7 +167,7 @@ class OnDisk(Kept):
         }
         self._gathers: dict[str, Gather] = {}
         size = sum(c.row_bytes for c in self._columns.values()) * samples
-        with explained(folder):
+        with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._writer = lmdb.open(
                 str(folder), map_size=2 * size + (64 << 20), max_dbs=len(tensors), lock=False
@@ -135,7 +184,7 @@ class OnDisk(Kept):
 
     def write(self, block: int, first: int, values: Tensors) -> None:
         """Commit the block's tensors in one transaction."""
-        with explained(self.folder), self._writer.begin(write=True) as transaction:
+        with _writing(self.folder), self._writer.begin(write=True) as transaction:
             for name, database in self._databases.items():
                 array = values[name].to("cpu", self.types[name]).contiguous().numpy()
                 transaction.put(record_key(block), array.tobytes(), db=database)
@@ -159,9 +208,19 @@ class OnDisk(Kept):
 
     def release(self) -> None:
         """Reclaim the disk."""
-        self._gathers.clear()
+        self._gathers.clear()  # closes the map: until then the disk is taken
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _numpy_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say in a sentence that the disk is full; LMDB has errors of its own for it."""
+    with explained(folder):
+        try:
+            yield
+        except (lmdb.DiskError, lmdb.MapFullError) as error:
+            raise OSError(errno.ENOSPC, str(error)) from error
+        except lmdb.Error as error:
+            # A write that was cut short is reported as an input/output error.
+            code = getattr(error, "code", None)
+            raise OSError(errno.ENOSPC if code == errno.EIO else code, str(error)) from error

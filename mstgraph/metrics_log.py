@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.summary import scalar
 from torch import Tensor
 
 from mstgraph.files import explained
@@ -28,7 +31,8 @@ class MetricsLog:
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
             self._lines = (folder / "metrics.jsonl").open("w", encoding="utf-8")
-            self._events = SummaryWriter(str(folder), write_to_disk=True)
+            # Not a SummaryWriter: its thread dies of a full disk, and the run waits for it.
+            self._events = EventsWriter(str(folder / "events"))
 
     def batch_done(
         self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
@@ -41,14 +45,18 @@ class MetricsLog:
         with explained(Path(self._lines.name)):
             self._lines.write(json.dumps(record, ensure_ascii=False) + "\n")
             self._lines.flush()
-        for name, value in scalars(record):
-            self._events.add_scalar(name, value, record["epoch"])
+            for name, value in scalars(record):
+                summary = scalar(name, value)
+                event = Event(wall_time=time.time(), step=record["epoch"], summary=summary)
+                self._events.write_event(event)
+            self._events.flush()
         self.listener.epoch_done(node, record)
 
     def close(self) -> None:
         """Close both files."""
-        self._lines.close()
-        self._events.close()
+        with explained(Path(self._lines.name)):
+            self._lines.close()
+            self._events.close()
 
 
 def scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -104,15 +104,23 @@ class Parts:
 
     def _construct(self, part: Part) -> nn.Module:
         scope, constructor = self.constructor(part)
+        given = self._given(part)
+        self.configuration.refuse_given(constructor, len(given), scope)
         with gin.config_scope(scope), self._in_words(part, scope):
-            if part.kind == "network":
-                inputs = self.plan.graph.members[part.member].inputs
-                shapes = {name: self.modalities[name].shape for name in inputs}
-                return constructor(shapes, self.task.num_outputs)
-            if part.kind == "masknet":
-                return constructor(self.feature(part))
-            count = len(self.plan.teachers[part.student])
-            return constructor(self.task.num_outputs, count, self.task.dense)
+            module = constructor(*given)
+            if not isinstance(module, nn.Module):
+                raise UserError(f"{constructor.__name__} is no network, expected a torch module")
+            return module
+
+    def _given(self, part: Part) -> tuple[Any, ...]:
+        """Return the arguments that follow from the data and the plan."""
+        if part.kind == "network":
+            inputs = self.plan.graph.members[part.member].inputs
+            return {name: self.modalities[name].shape for name in inputs}, self.task.num_outputs
+        if part.kind == "masknet":
+            return (self.feature(part),)
+        count = len(self.plan.teachers[part.student])
+        return self.task.num_outputs, count, self.task.dense
 
     @contextmanager
     def _in_words(self, part: Part, scope: str) -> Iterator[None]:
@@ -136,7 +144,7 @@ class Parts:
         _, constructor = self.constructor(part)
         name = constructor.__name__
         for option in inspect.signature(constructor).parameters:
-            place = self.configuration.exactly_where(name, option, scope)
+            place = self.configuration.exactly_where(constructor, option, scope)
             if place is not None and f"{name}.{option}" in text:
                 return place
         declared = {"network": ("Member", "network"), "masknet": ("Member", "masks")}

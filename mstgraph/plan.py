@@ -291,16 +291,21 @@ class _Builder:
 
     def add_alone(self, target: str, last: str) -> None:
         """The same network with the same number of epochs, without distillation."""
-        chain = [n for n in self.stages.values() if target in n.trains and n.kind != "alone"]
         final = self.stages[last].settings
         settings = Pretrain(
-            epochs=sum(node.settings.epochs for node in chain),
+            epochs=self._epochs(target, last),
             learning_rate=final.learning_rate,
             optimizer=final.optimizer,
             batch_size=final.batch_size,
             select=final.select,
         )
         self._add(f"alone-{target}", "alone", scope=target, members=(target,), settings=settings)
+
+    def _epochs(self, member: str, last: str) -> int:
+        """Epochs behind the weights that a stage leaves for a member, its first ones included."""
+        node = self.stages[last]
+        before = node.sources.get(member)
+        return node.settings.epochs + (self._epochs(member, before) if before else 0)
 
     def _add_sta(self, student: str, teacher: Teacher) -> None:
         masknet = self._masknet(student, teacher)

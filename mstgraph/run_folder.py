@@ -15,14 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from mstgraph.errors import UserError
-from mstgraph.files import explained, read_json, write_atomically, write_json
+from mstgraph.files import explained, read_json, write_json
 from mstgraph.identity import changes
 from mstgraph.plan import StageNode
+from mstgraph.weights import load_weights, save_weights
 
 ARTEFACT = "artefact.json"
 
@@ -39,17 +38,15 @@ class RunFolder:
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process is running in '{self.path}'; wait for it, or choose another "
-                "place with --out"
-            ) from error
-        try:
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"another process is running in '{self.path}'; wait for it, or choose another "
+                    "place with --out"
+                ) from error
             yield
-        finally:
-            lock.close()
 
     def stage(self, name: str) -> Path:
         """Return a stage's folder."""
@@ -96,26 +93,3 @@ class RunFolder:
 def default_folder(name: str, seed: int) -> Path:
     """Return ``runs/NAME-seedN``: runs of different seeds stand side by side."""
     return Path("runs") / f"{name}-seed{seed}"
-
-
-def save_weights(path: Path, module: nn.Module) -> None:
-    """Write a module's state as safetensors, atomically."""
-    states: dict[str, Tensor] = {
-        name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()
-    }
-    write_atomically(path, lambda temporary: save_file(states, temporary))
-
-
-def load_weights(path: Path, module: nn.Module) -> None:
-    """Load a module's state from safetensors.
-
-    Raises:
-        UserError: the file is missing, damaged, or of another network.
-    """
-    try:
-        module.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(
-            f"the weights '{path}' cannot be used ({str(error).splitlines()[0]}); remove the "
-            f"folder '{path.parent}' to train them again"
-        ) from error

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.tree import Tree
 
 Document = Mapping[str, Any]
 
@@ -24,6 +23,7 @@ def print_plan(document: Document, console: Console) -> None:
     for student, teachers in document["teachers"].items():
         console.print(_teachers_table(student, teachers, document))
     console.print(_schedule(document))
+    _print_reasons(document, console)
 
 
 def _headline(document: Document) -> str:
@@ -83,26 +83,70 @@ def _teachers_table(
     return result
 
 
-def _schedule(document: Document) -> Tree:
-    """A tree: each stage below the one that it waits for longest."""
-    tree = Tree("[bold]Schedule[/] (a stage stands below what it needs)")
-    branches: dict[str, Tree] = {}
+def _schedule(document: Document) -> Table:
+    """One row per stage; a stage needs stages of earlier steps only."""
+    steps = _steps(document)
+    words = _part_words(document)
+    title = "Schedule, in order; stages of one step are independent of each other"
+    columns = ("step", "stage", "epochs", "trains", "frozen", "state")
+    result = table(title, columns, right=("step", "epochs"))
+    result.columns[1].no_wrap = True
     for stage in document["stages"]:
-        parent = branches[stage["needs"][-1]] if stage["needs"] else tree
-        branches[stage["name"]] = parent.add(_stage_line(stage), highlight=False)
-    return tree
+        result.add_row(
+            str(steps[stage["name"]]),
+            stage["name"],
+            f"{stage['epochs']:,}",
+            _listed(stage["trains"], words),
+            _listed(stage["freezes"], words),
+            _state(stage),
+        )
+    return result
 
 
-def _stage_line(stage: Mapping[str, Any]) -> str:
-    state = "[green]done[/]" if stage["done"] else "[yellow]to do[/]"
-    if stage["reason"]:
-        state += f" again: {stage['reason']}"
-    freezes = f", freezes {', '.join(stage['freezes'])}" if stage["freezes"] else ""
-    needs = f", after {', '.join(stage['needs'])}" if len(stage["needs"]) > 1 else ""
-    return (
-        f"[bold]{stage['name']}[/] ({stage['epochs']} epochs){needs}: trains "
-        f"{', '.join(stage['trains'])}{freezes} · {state}"
-    )
+def _steps(document: Document) -> dict[str, int]:
+    """Stage → 1 + the number of stages on the longest way to it."""
+    steps: dict[str, int] = {}
+    for stage in document["stages"]:
+        steps[stage["name"]] = 1 + max((steps[need] for need in stage["needs"]), default=0)
+    return steps
+
+
+def _part_words(document: Document) -> dict[str, str]:
+    """Name of a part → how the schedule calls it, where that is shorter."""
+    several = len(document["teachers"]) > 1
+    words = {}
+    for student, teachers in document["teachers"].items():
+        of = f" of {student}" if several else ""
+        words[f"gate.{student}"] = f"gate{of}"
+        for teacher in teachers:
+            words[f"masknet.{student}.{teacher['name']}"] = f"MaskNet {teacher['j']}{of}"
+    return words
+
+
+def _listed(parts: Sequence[str], words: Mapping[str, str]) -> str:
+    """Return parts as "rgbd, depth, MaskNets 1–4"."""
+    named = [words.get(name, name) for name in parts]
+    masknets = [word.split(maxsplit=2) for word in named if word.startswith("MaskNet ")]
+    numbers = [int(number) for _, number, *_ in masknets]
+    if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        of = " ".join(["", *masknets[0][2:]])
+        others = [word for word in named if not word.startswith("MaskNet ")]
+        named = [*others, f"MaskNets {numbers[0]}–{numbers[-1]}{of}"]
+    return ", ".join(named)
+
+
+def _state(stage: Mapping[str, Any]) -> str:
+    if stage["done"]:
+        return "[green]done[/]"
+    return "[yellow]again[/]" if stage["reason"] else "[yellow]to do[/]"
+
+
+def _print_reasons(document: Document, console: Console) -> None:
+    """Say below the schedule why finished stages are to be trained again."""
+    for stage in document["stages"]:
+        if stage["reason"]:
+            text = f"{stage['name']} is trained again: {stage['reason']}"
+            console.print(text, markup=False, highlight=False)
 
 
 def shape(extents: Sequence[int]) -> str:

@@ -20,7 +20,7 @@ from mstgraph.experiment import Experiment
 from mstgraph.feed import Pool
 from mstgraph.files import read_json
 from mstgraph.graph import Declaration
-from mstgraph.run_folder import load_weights
+from mstgraph.weights import load_weights
 
 
 class Student(nn.Module):

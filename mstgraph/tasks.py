@@ -94,7 +94,8 @@ class ConfusionMatrix:
     def __init__(self, task: Task, device: torch.device | str = "cpu"):
         self.task = task
         size = task.num_outputs
-        self.counts = torch.zeros(size * size, dtype=torch.int64, device=device)
+        # One more cell takes the ignored labels, which need not be indices of classes.
+        self.counts = torch.zeros(size * size + 1, dtype=torch.int64, device=device)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch.
@@ -104,13 +105,15 @@ class ConfusionMatrix:
             labels: [batch] or [batch, height, width] int64.
         """
         cells = labels.flatten() * self.task.num_outputs + logits.argmax(1).flatten()
-        # Integer addition is exact in any order; ignored labels fill rows that nobody reads.
+        if self.task.ignored is not None:
+            cells = cells.masked_fill(labels.flatten() == self.task.ignored, len(self.counts) - 1)
+        # Integer addition is exact in any order.
         self.counts.index_add_(0, cells, torch.ones_like(cells))
 
     def metrics(self) -> dict[str, float]:
         """Return the task's metrics, see `metrics_of`."""
         size = self.task.num_outputs
-        return metrics_of(self.counts.view(size, size).cpu(), self.task)
+        return metrics_of(self.counts[:-1].view(size, size).cpu(), self.task)
 
 
 def metrics_of(counts: Tensor, task: Task) -> dict[str, float]:
@@ -126,9 +129,10 @@ def metrics_of(counts: Tensor, task: Task) -> dict[str, float]:
         occur or are predicted, F1 the mean weighted by support, kappa Cohen's.
     """
     counts = counts.double()
-    if task.ignored is not None:
+    ignored = task.ignored if task.ignored in range(task.num_outputs) else None
+    if ignored is not None:
         counts = counts.clone()
-        counts[task.ignored] = 0
+        counts[ignored] = 0
     hits, support, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     total = counts.sum()
     present, union = support > 0, support + predicted - hits
@@ -137,7 +141,7 @@ def metrics_of(counts: Tensor, task: Task) -> dict[str, float]:
     values = {
         "OA": agreement,
         "AA": (hits[present] / support[present]).mean(),
-        "mIoU": _mean_over(hits, union, union > 0, task),
+        "mIoU": _mean_over(hits, union, union > 0, ignored),
         "F1": (f1 * support).sum() / total,
         # Every prediction and label in one class: agreement is all there can be.
         "kappa": (agreement - chance) / (1 - chance) if chance < 1 else agreement * 0 + 1,
@@ -145,8 +149,8 @@ def metrics_of(counts: Tensor, task: Task) -> dict[str, float]:
     return {name: float(values[name]) for name in task.metrics}
 
 
-def _mean_over(hits: Tensor, union: Tensor, counted: Tensor, task: Task) -> Tensor:
-    if task.ignored is not None:
+def _mean_over(hits: Tensor, union: Tensor, counted: Tensor, ignored: int | None) -> Tensor:
+    if ignored is not None:
         counted = counted.clone()
-        counted[task.ignored] = False  # predicting "unlabelled" is an error, not a class
+        counted[ignored] = False  # predicting "unlabelled" is an error, not a class
     return (hits[counted] / union[counted]).mean()

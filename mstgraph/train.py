@@ -6,6 +6,7 @@ its own optimiser, random state and checkpoint, and comes out as if it had been 
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,7 @@ class Training:
         self.setting = setting
         self.checkpoints = checkpoints
         self.reporter = reporter
+        self.device = setting.training.device
         self.parts = {name: setting.networks.modules[name] for name in node.trains}
         parameters = [p for module in self.parts.values() for p in module.parameters()]
         self.optimizer = node.settings.optimizer(parameters, lr=node.settings.learning_rate)
@@ -102,8 +104,8 @@ class Training:
         if state.batch == 0:
             state.sums = {}
             torch.manual_seed(derive_seed(self.setting.seed, self.node.name, "epoch", state.epoch))
-            state.random = random_states()
-        restore_random_states(state.random)
+            state.random = random_states(self.device)
+        restore_random_states(state.random, self.device)
 
     def step(self, shared: Shared) -> None:
         """Take one optimiser step on a batch."""
@@ -126,8 +128,9 @@ class Training:
             for name, value in state.sums.items()
             if name != SAMPLES
         }
-        self._check(losses)
         value = self._selection_value(result)
+        self._check({name: term["value"] for name, term in losses.items()}, "loss term")
+        self._check({"loss": result.loss, node.settings.select: value}, "validation")
         best = node.settings.select == "last" or value < state.best_value
         if best:
             state.best_epoch, state.best_value = state.epoch, value
@@ -158,9 +161,10 @@ class Training:
         for name, states in self.state.parts.items():
             self.parts[name].load_state_dict(states)
         self.optimizer.load_state_dict(self.state.optimizer)
-        device = self.setting.training.device
-        sums = self.state.sums
-        self.state.sums = {n: v.to(device) if torch.is_tensor(v) else v for n, v in sums.items()}
+        self.state.sums = {
+            name: value.to(self.device) if torch.is_tensor(value) else value
+            for name, value in self.state.sums.items()
+        }
         for record in self.state.history:
             self.reporter.epoch_done(self.node, record)
 
@@ -168,15 +172,19 @@ class Training:
         """Add to the running sums without waiting for the device."""
         state = self.state
         for name, term in terms.items():
-            state.sums[name] = state.sums.get(name, 0) + term.value.detach() * size
+            value = term.value.detach()
+            if name in state.sums:
+                state.sums[name].add_(value, alpha=size)
+            else:
+                state.sums[name] = value * size
         state.sums[SAMPLES] = state.sums.get(SAMPLES, 0) + size
         state.scales = {name: term.scale for name, term in terms.items()}
 
-    def _check(self, losses: Mapping[str, Mapping[str, float]]) -> None:
-        for name, term in losses.items():
-            if not math.isfinite(term["value"]):
+    def _check(self, values: Mapping[str, float], what: str) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
                 raise RunError(
-                    f"stage {self.node.name}: the loss term '{name}' is {term['value']} in epoch "
+                    f"stage {self.node.name}: the {what} '{name}' is {value} in epoch "
                     f"{self.state.epoch}; try a smaller "
                     f"{type(self.node.settings).__name__}.learning_rate"
                 )
@@ -204,7 +212,7 @@ def train(group: Sequence[Training]) -> None:
         module.requires_grad_(name in setting.networks.trained)
     for together in _at_one_place(group):
         while together[0].state.epoch <= together[0].node.settings.epochs:
-            _train_epoch(together)
+            train_epoch(together)
     for training in group:
         training.load_best()
 
@@ -217,25 +225,16 @@ def _at_one_place(group: Sequence[Training]) -> list[list[Training]]:
     return list(places.values())
 
 
-def _train_epoch(group: Sequence[Training]) -> None:
+def train_epoch(group: Sequence[Training]) -> None:
+    """Train stages that are at the same place to the end of their epoch, and validate them."""
     setting, state = group[0].setting, group[0].state
     clock = _Clock(group)
     kept = setting.keeper.kept("train")
     order = epoch_order(len(setting.training), setting.seed, state.epoch)
-    for training in group:
-        training.begin_epoch()
-    trained = {name for training in group for name in training.node.trains}
-    for name, module in setting.networks.modules.items():
-        module.train(name in trained)
+    begin_epoch(group)
     seed = derive_seed(setting.seed, "augmentation", state.epoch)
     for item in setting.training.epoch(setting.batch_size, order, state.batch, seed):
-        shared = Shared(*item, kept)
-        for training in group:
-            if len(group) > 1:
-                restore_random_states(training.state.random)
-            training.step(shared)
-            if len(group) > 1:
-                training.state.random = random_states()
+        step(group, Shared(*item, kept))
         if setting.interrupt.requested:
             clock.stop()
             _stop(group)
@@ -259,9 +258,28 @@ def _train_epoch(group: Sequence[Training]) -> None:
             training.save()
 
 
+def begin_epoch(group: Sequence[Training]) -> None:
+    """Put random states, and which networks are in training mode, right for an epoch."""
+    for training in group:
+        training.begin_epoch()
+    trained = {name for training in group for name in training.node.trains}
+    for name, module in group[0].setting.networks.modules.items():
+        module.train(name in trained)
+
+
+def step(group: Sequence[Training], shared: Shared) -> None:
+    """Take one step of each stage on a batch, each with its own random state."""
+    for training in group:
+        if len(group) > 1:
+            restore_random_states(training.state.random, training.device)
+        training.step(shared)
+        if len(group) > 1:
+            training.state.random = random_states(training.device)
+
+
 def _stop(group: Sequence[Training]) -> None:
     if len(group) == 1:
-        group[0].state.random = random_states()
+        group[0].state.random = random_states(group[0].device)
     for training in group:
         training.save()
     raise Interrupted(", ".join(training.node.name for training in group))
@@ -282,7 +300,8 @@ class _Clock:
 
 def total(terms: Mapping[str, Term]) -> Tensor:
     """Return the loss: the sum of scale × value."""
-    return torch.stack([term.scale * term.value for term in terms.values()]).sum()
+    scaled = [t.value if t.scale == 1 else t.value * t.scale for t in terms.values()]
+    return functools.reduce(torch.add, scaled)
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> Tensor:

@@ -1,0 +1,126 @@
+"""The command line: exit codes, one sentence per mistake, and what is imported when."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import ROOT, TWO
+
+from mstgraph.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, so that no run folder of somebody else is looked at."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*arguments: str | Path) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(*arguments: str | Path) -> str:
+    """Return the one line on standard error of a command that exits with 2."""
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("mstgraph: ")
+    assert result.stderr.count("\n") == 1, "one sentence, no traceback"
+    return result.stderr.removeprefix("mstgraph: ").rstrip()
+
+
+MISTAKES = {
+    "no such file": (["nothing.gin"], "gin file 'nothing.gin' does not exist"),
+    "syntax": (["-p", "CI.epochs"], "command line '-p CI.epochs': gin cannot read this: "),
+    "unknown parameter": (["-p", "CI.epoch = 1"], "command line '-p CI.epoch = 1': 'CI' has no "),
+    "unknown name": (["-p", "CII.epochs = 1"], "command line '-p CII.epochs = 1': unknown name "),
+    "scope": (["-p", "dept/MLP.hidden = (3,)"], "command line '-p dept/MLP.hidden = (3,)': nobody"),
+    "type": (
+        ["-p", "CI.epochs = 'ten'"],
+        "command line '-p CI.epochs = 'ten'': CI.epochs is 'ten'",
+    ),
+    "target": (
+        ["-p", "graph.target = 'x'"],
+        "command line '-p graph.target = 'x'': the target 'x'",
+    ),
+    "mask": (
+        ["-p", "depth/Member.masks = 'x'"],
+        "command line '-p depth/Member.masks = 'x'': member 'depth': MLP has no layer 'x'",
+    ),
+    "k": (["-p", "DKD.k = 9"], "command line '-p DKD.k = 9': DKD.k is 9, expected 1 to N = 4"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("command", ["show", "run"])
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    folder: Path, write_gin: Callable[..., Path], command: str, mistake: str
+) -> None:
+    """For every command that takes gin files; nothing is written."""
+    path = write_gin(TWO)
+    arguments, sentence = MISTAKES[mistake]
+    assert refused(command, path, *arguments).startswith(sentence)
+    assert not (folder / "runs").exists()
+
+
+def test_debug_shows_the_traceback(folder: Path, write_gin: Callable[..., Path]) -> None:
+    """And the sentence after it; the exit code stays."""
+    result = call("show", write_gin(TWO), "-p", "DKD.k = 9", "--debug")
+    assert result.exit_code == 2
+    assert "Traceback (most recent call last)" in result.stderr
+    assert result.stderr.rstrip().splitlines()[-1].startswith("mstgraph: command line '-p DKD.k")
+
+
+def test_wrong_usage_is_exit_code_2(folder: Path) -> None:
+    """What click refuses itself."""
+    assert call("show").exit_code == 2
+    assert call("shwo", "x.gin").exit_code == 2
+    assert call("show", "x.gin", "--colour").exit_code == 2
+
+
+@pytest.mark.parametrize("form", ["--json", "--dot", "--mermaid"])
+def test_machine_readable_forms_stand_alone_on_standard_output(
+    folder: Path, write_gin: Callable[..., Path], form: str
+) -> None:
+    """Nothing but the form itself, with --seed taken over."""
+    result = call("show", write_gin(TWO), form, "--seed", "3")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    start = {"--json": "{", "--dot": "digraph", "--mermaid": "flowchart"}[form]
+    assert result.stdout.startswith(start)
+    if form == "--json":
+        assert json.loads(result.stdout)["seed"] == 3
+
+
+def test_show_works_without_any_data(folder: Path) -> None:
+    """A graph whose data is missing is shown as its demonstration; the notice is one line."""
+    for name in ("gin", "datasets"):
+        (folder / name).symlink_to(ROOT / name)
+    result = call("show", "gin/nyudepth_rgb.gin")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("mstgraph: the store 'stores/nyudepth' is not prepared yet; ")
+    assert result.stderr.count("\n") == 1
+    assert "store not prepared yet" in result.stdout
+    assert "dkd-rgb" in result.stdout
+    assert {path.name for path in folder.iterdir()} == {"gin", "datasets"}, "nothing is written"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["show", "--help"], ["--version"]])
+def test_help_does_not_import_torch(arguments: list[str]) -> None:
+    """So that it comes at once; gin and rich are not needed either."""
+    code = (
+        "import sys\nfrom mstgraph.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "assert not {'torch', 'gin', 'rich', 'numpy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

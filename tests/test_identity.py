@@ -1,0 +1,276 @@
+"""A stage's hash: changes with all that can change its result, and with nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY_RECIPE, TWO
+
+from mstgraph.experiment import Experiment, open_experiment
+from mstgraph.identity import changes, digest
+from mstgraph.store import build, load_recipe
+
+Make = Callable[..., Experiment]
+STA = ("sta-rgb-fused.fusion", "sta-rgb-fused.hidden1")
+STA_DEPTH = ("sta-rgb-depth.hidden1", "sta-rgb-depth.hidden2")
+ALL = {"ci", *STA, *STA_DEPTH, "dkd-rgb", "alone-rgb"}
+DISTILLED = ALL - {"alone-rgb"}
+
+
+def hashes(experiment: Experiment) -> dict[str, str]:
+    """Return stage → hash."""
+    return {name: node.hash for name, node in experiment.plan.stages.items()}
+
+
+def changed(before: Experiment, after: Experiment) -> set[str]:
+    """Return the stages whose hash is another one."""
+    old, new = hashes(before), hashes(after)
+    assert old.keys() == new.keys()
+    return {name for name in old if old[name] != new[name]}
+
+
+CHANGES = {
+    "CI.epochs = 5": ALL,  # the student alone gets the same budget
+    "CI.learning_rate = 0.5": DISTILLED,
+    "CI.batch_size = 3": DISTILLED,
+    "CI.optimizer = @SGD": DISTILLED,
+    "CI.select = 'last'": DISTILLED,
+    "CI.alignment_weight = 2.0": DISTILLED,
+    "STA.epochs = 5": {*STA, *STA_DEPTH, "dkd-rgb"},
+    "depth/STA.epochs = 5": {*STA_DEPTH, "dkd-rgb"},
+    "depth/STA.learning_rate = 0.5": {*STA_DEPTH, "dkd-rgb"},
+    "DKD.epochs = 5": {"dkd-rgb", "alone-rgb"},
+    "DKD.k = 2": {"dkd-rgb"},
+    "DKD.balance_decay = (0.5, 3)": {"dkd-rgb"},
+    "data.batch_size = 4": ALL,
+    "data.split = 2": ALL,
+    "data.normalisation = 'minmax'": ALL,
+    "graph.seed = 5": ALL,  # the same split, another seed
+    "graph.seed = 1": ALL,
+    "MLP.hidden = (6, 5)": ALL,
+    "rgb/MLP.hidden = (6, 5)": ALL,
+    "depth/MLP.hidden = (6, 5)": DISTILLED,
+    "fused/FusedMLP.branch = (3,)": DISTILLED,
+    "fused/Member.inputs = ('depth', 'rgb')": DISTILLED,
+    "fused/Member.inputs = ('rgb', 'audio')": DISTILLED,
+    "KL.temperature = 2.0": DISTILLED,
+    "KL.temperature_squared = True": DISTILLED,
+    "depth/KL.temperature = 2.0": {*STA_DEPTH, "dkd-rgb"},
+    "MaskNet.factor = 1": {*STA, *STA_DEPTH, "dkd-rgb"},
+    "depth/MaskNet.factor = 1": {*STA_DEPTH, "dkd-rgb"},
+    "Gate.activation = False": {"dkd-rgb"},
+    "rgb/Gate.detach = True": {"dkd-rgb"},
+    "Adam.weight_decay = 0.5": ALL,
+    "rgb/Adam.weight_decay = 0.5": {"dkd-rgb", "alone-rgb"},
+    "depth/Adam.betas = (0.5, 0.9)": {*STA_DEPTH, "dkd-rgb"},
+}
+
+
+@pytest.mark.parametrize("binding", CHANGES)
+def test_hash_changes_with_what_can_change_the_result(experiment: Make, binding: str) -> None:
+    """Of the stages that a setting rules, and of all that build on them; of no others."""
+    assert changed(experiment(), experiment(TWO, binding)) == CHANGES[binding]
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        "data.demonstration = 'somewhere/else.gin'",
+        "data.raw = 'raw/files'",
+        "Distill.epochs = 3",
+        "Pretrain.epochs = 3",
+        "SGD.momentum = 0.5",
+        "FuseNet.width = 0.5",
+        "CI.epochs = 100",
+        "graph.audio = None",
+    ],
+)
+def test_hash_stays_with_what_cannot(experiment: Make, binding: str) -> None:
+    """Also a default that is written out is no change."""
+    assert changed(experiment(), experiment(TWO, binding)) == set()
+
+
+def test_two_experiments_over_the_same_files_are_the_same(experiment: Make) -> None:
+    """Nothing depends on memory addresses, sets or the time."""
+    first = experiment()
+    second = experiment()
+    assert hashes(first) == hashes(second)
+    for name, node in first.plan.stages.items():
+        assert " at 0x" not in str(node.identity)
+        assert digest(node.identity) == node.hash == second.plan.stages[name].hash
+
+
+def test_a_new_member_leaves_other_components_alone(experiment: Make) -> None:
+    """A pre-trained teacher more: the others' STA and CI are reused, only DKD is new."""
+    text = TWO.replace("Member.mutual = 'all'", "Member.mutual = ()")
+    more = text + "graph.audio = @audio/Member()\naudio/Member.masks = ('hidden1',)\n"
+    old, new = hashes(experiment(text)), hashes(experiment(more))
+    assert {name for name in old if old[name] != new[name]} == {"dkd-rgb"}
+    assert new.keys() - old.keys() == {"pretrain-audio", "sta-rgb-audio.hidden1"}
+
+
+def test_a_new_mask_point_leaves_the_other_teachers_alone(experiment: Make) -> None:
+    """Teachers are not named by their index j, so that those behind a new one stay."""
+    more = "fused/Member.masks = ('branches.rgb', 'fusion', 'hidden1')"
+    old, new = hashes(experiment()), hashes(experiment(TWO, more))
+    assert {name for name in old if old[name] != new[name]} == {"dkd-rgb"}
+
+
+def test_the_order_of_teachers_counts(experiment: Make) -> None:
+    """The gate's outputs follow it."""
+    swapped = "fused/Member.masks = ('hidden1', 'fusion')"
+    assert changed(experiment(), experiment(TWO, swapped)) == {"dkd-rgb"}
+
+
+def test_a_macro_counts_by_its_value(experiment: Make) -> None:
+    """Of settings and of networks alike."""
+    text = TWO + "WIDTHS = {}\nEPOCHS = {}\nrgb/MLP.hidden = %WIDTHS\nDKD.epochs = %EPOCHS\n"
+    first = experiment(text.format("(6, 5)", 100))
+    assert changed(first, experiment(text.format("(6, 7)", 100))) == ALL
+    assert changed(first, experiment(text.format("(6, 5)", 9))) == {"dkd-rgb", "alone-rgb"}
+    assert changed(first, experiment(TWO, "rgb/MLP.hidden = (6, 5)")) == set()
+
+
+def test_the_stores_content_counts(write_gin: Callable[..., Path], tiny_recipe: Path) -> None:
+    """Another seed of the recipe gives another fingerprint; without a store no hash is equal."""
+    before = open_experiment([write_gin(TWO)])
+    for seed in (0, 1):
+        build(load_recipe(tiny_recipe, None, {"seed": seed}), tiny_recipe.parent / f"seed{seed}")
+    path = write_gin(TWO)
+    same, other, none = (
+        open_experiment([path], [f"data.store = '{tiny_recipe.parent / name}'"])
+        for name in ("seed0", "seed1", "nowhere")
+    )
+    assert changed(before, same) == set()
+    assert changed(before, other) == ALL
+    assert changed(before, none) == ALL
+
+
+NETWORK = """
+import gin
+import torch
+from torch import nn
+
+
+@gin.configurable
+class Affine(nn.Module):
+    def __init__(self, inputs, num_outputs, weights=None, several=()):
+        super().__init__()
+        self.layer = nn.Linear(next(iter(inputs.values()))[0], num_outputs)
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+USER = (
+    "import identity_network\ngraph.target = 'rgb'\ngraph.rgb = @rgb/Member()\n"
+    "graph.depth = @depth/Member()\ndepth/Member.network = @Affine\n"
+)
+
+
+def test_the_source_of_a_users_network_counts(
+    write_gin: Callable[..., Path], tmp_path: Path
+) -> None:
+    """An edited network is never taken for the old one; the other member's stages stay."""
+    module = tmp_path / "identity_network.py"
+    module.write_text(NETWORK)
+    path = write_gin(USER)
+    before = open_experiment([path])
+    module.write_text(NETWORK + "# edited\n")
+    after = open_experiment([path])
+    assert changed(before, after) == {"pretrain-depth", "distill-rgb"}
+    assert changes(
+        before.plan.stages["pretrain-depth"].identity, after.plan.stages["pretrain-depth"].identity
+    ) == ["the source file of 'depth' has changed"]
+
+    weights, renamed = tmp_path / "weights.pt", tmp_path / "renamed.pt"
+    weights.write_bytes(b"one")
+    renamed.write_bytes(b"one")
+    first = open_experiment([path], [f"depth/Affine.weights = '{weights}'"])
+    moved = open_experiment([path], [f"depth/Affine.weights = '{renamed}'"])
+    listed = open_experiment([path], [f"depth/Affine.several = ('{weights}', 3)"])
+    weights.write_bytes(b"two")
+    edited = open_experiment([path], [f"depth/Affine.weights = '{weights}'"])
+    listed_edited = open_experiment([path], [f"depth/Affine.several = ('{weights}', 3)"])
+    assert changed(after, first) == {"pretrain-depth", "distill-rgb"}
+    assert changed(first, moved) == set(), "the content of a file counts, not its name"
+    assert changed(first, edited) == {"pretrain-depth", "distill-rgb"}
+    assert changed(listed, listed_edited) == {"pretrain-depth", "distill-rgb"}
+
+
+def test_changes_are_told_in_words(experiment: Make) -> None:
+    """A stage's own settings first; hashes are replaced by what they stand for."""
+    before = experiment().plan.stages["dkd-rgb"].identity
+    after = experiment(TWO, "DKD.epochs = 5", "CI.epochs = 3", "rgb/MLP.hidden = (3, 4)")
+    told = changes(before, after.plan.stages["dkd-rgb"].identity)
+    assert told[:2] == ["parts.rgb.hidden was [6, 4], is [3, 4]", "settings.epochs was 100, is 5"]
+    assert "the weights of 'rgb' that it starts from have changed" in told[2:]
+    assert changes(before, before) == []
+    assert changes({"store": "aa"}, {"store": "bb"}) == ["the store's content has changed"]
+    assert changes({"store": "aa"}, {"store": ""}) == ["the store is not there"]
+    assert changes({"a": {"b": 1}}, {"c": 2}) == ["a.b was 1, is absent", "c was absent, is 2"]
+
+
+TOP = sorted(path.name for path in (ROOT / "gin").glob("*.gin"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the project's gin files and recipes, and no store."""
+    for name in ("gin", "datasets"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# Data sets without a demonstration: modalities and number of classes of a stand-in store.
+STAND_INS = {
+    "avmnist": ({"image": (1, 28, 28), "audio": (1, 112, 112)}, 10),
+    "crisismmd": ({"image": (2048,), "text": (768,)}, 8),
+}
+
+
+def build_stand_ins(project: Path) -> None:
+    """Build a store of random samples in place of each data set that is not here."""
+    for name, (shapes, classes) in STAND_INS.items():
+        recipe = project / f"{name}_stand_in.py"
+        text = TINY_RECIPE.replace('("cat", "dog", "owl")', f"tuple(map(str, range({classes})))")
+        start, end = text.index("widths = "), text.index("\n", text.index("return tuple("))
+        shaped = f"return tuple(Modality(n, 'float32', s) for n, s in {shapes}.items())"
+        recipe.write_text(text[:start] + shaped + text[end:])
+        build(load_recipe(recipe), project / "stores" / name)
+
+
+@pytest.mark.parametrize("name", TOP)
+def test_the_written_configuration_is_the_same_experiment(project: Path, name: str) -> None:
+    """Rerunning config.gin reuses every stage, also of the demonstration (no data is here)."""
+    if name.startswith(tuple(STAND_INS)):
+        build_stand_ins(project)
+    first = open_experiment([f"gin/{name}"], ["graph.seed = 3", "DKD.k = 2"])
+    (project / "config.gin").write_text(first.gin_text)
+    again = open_experiment(["config.gin"])
+    assert hashes(again) == hashes(first)
+    assert again.gin_text == first.gin_text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TWO + "graph.audio = @audio/Member()\nEPOCHS = 7\nCI.epochs = %EPOCHS\n",
+        TWO.replace("target = 'rgb'", "target = ('rgb', 'depth')") + "graph.alone = False\n",
+        TWO.replace("graph.gate = @Gate", "graph.gate = None") + "\n"
+        "depth/STA.optimizer = @SGD\ndepth/SGD.momentum = 0.5\ndata.split = '4'\n",
+        "graph.target = 'rgb'\ngraph.rgb = @rgb/Member()\ngraph.depth = @depth/Member()\n"
+        "depth/Member.loss = @KL()\ndepth/KL.temperature = 3.0\ndepth/MLP.hidden = (9,)\n",
+    ],
+)
+def test_the_written_configuration_of_other_graphs(
+    experiment: Make, text: str, tmp_path: Path
+) -> None:
+    """Macros, several targets, dropped members, other optimisers, scoped losses."""
+    first = experiment(text, "graph.audio = None")
+    (tmp_path / "config.gin").write_text(first.gin_text)
+    again = open_experiment([tmp_path / "config.gin"])
+    assert hashes(again) == hashes(first)
+    assert again.gin_text == first.gin_text
