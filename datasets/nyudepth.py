@@ -54,8 +54,8 @@ class NYUDepth(Recipe):
     source: ClassVar[str] = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
     licence: ClassVar[str] = "for research; cite Silberman et al., ECCV 2012"
     requires: ClassVar[str] = (
-        "the raw data of NYU-Depth-V2 is needed: download nyu_depth_v2_labeled.mat from "
-        "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html and name it with --raw"
+        "download nyu_depth_v2_labeled.mat from "
+        "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
     )
 
     raw: Path | None = None
@@ -69,7 +69,7 @@ class NYUDepth(Recipe):
     @cached_property
     def _frames(self) -> _Frames:
         if self.raw is None:
-            raise UserError(self.requires)
+            raise UserError(f"NYU-Depth-V2 needs its raw data: {self.requires}")
         path = Path(self.raw)
         if not path.exists():
             raise UserError(f"{path} does not exist; {self.requires}")

@@ -119,7 +119,7 @@ def show(
 
     experiment = open_experiment(gin_files, _all_bindings(bindings, seed), notice=_notice)
     folder = RunFolder(out or default_folder(experiment.name, experiment.plan.graph.seed))
-    document = plan_document(experiment, folder.state)
+    document = plan_document(experiment, folder.state, folder.path)
     if form is None:
         print_plan(document, _console())
         return

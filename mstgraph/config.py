@@ -54,6 +54,7 @@ class Configuration:
         locations: (scope, full selector, parameter) → "file:line".
         macros: name → "file:line".
         macro_uses: name → "file:line" of the first binding that uses it.
+        modules: files of the user's own modules that gin files import.
     """
 
     files: tuple[Path, ...] = ()
@@ -61,6 +62,7 @@ class Configuration:
     locations: dict[tuple[str, str, str], str] = field(default_factory=dict)
     macros: dict[str, str] = field(default_factory=dict)
     macro_uses: dict[str, str] = field(default_factory=dict)
+    modules: list[Path] = field(default_factory=list)
 
     def where(self, selector: str | Callable[..., Any], parameter: str, scope: str = "") -> str:
         """Return the place of a binding, or of the member's declaration if it has none."""
@@ -274,6 +276,9 @@ def _import(statement: Any, place: str) -> None:
             f"{place}: the module '{statement.module}' cannot be imported: {type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no message'}"
         ) from error
+    file = getattr(sys.modules.get(statement.module), "__file__", None)
+    if file and "site-packages" not in file:
+        _current.modules.append(Path(file))
 
 
 def configurables() -> dict[str, Callable[..., Any]]:

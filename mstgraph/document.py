@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from mstgraph.experiment import Experiment
+from mstgraph.group import constants_by_stage
 from mstgraph.plan import Part, StageNode, Teacher
 
 State = Callable[[StageNode], tuple[bool, str]]
 
 
-def plan_document(experiment: Experiment, state: State) -> dict[str, Any]:
+def plan_document(
+    experiment: Experiment, state: State, folder: Path = Path("runs")
+) -> dict[str, Any]:
     """Return the derived graph as plain data.
 
     Args:
         experiment: the experiment.
         state: says of a stage whether its artefact can be used again, and why not.
+        folder: where a run would leave what it keeps; its disk limits how much that may be.
     """
     plan, source = experiment.plan, experiment.source
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    constants = constants_by_stage(experiment, device, folder)
     return {
         "name": experiment.name,
         "seed": plan.graph.seed,
@@ -29,9 +38,7 @@ def plan_document(experiment: Experiment, state: State) -> dict[str, Any]:
             "prepared": source.store is not None,
             "fingerprint": source.fingerprint,
             "split": experiment.split,
-            "samples": dict(source.store.metadata["splits"][experiment.split])
-            if source.store
-            else {},
+            "samples": source.samples(experiment.split),
         },
         "task": {
             "kind": source.labels.task,
@@ -58,7 +65,10 @@ def plan_document(experiment: Experiment, state: State) -> dict[str, Any]:
             for node in plan.stages.values()
             if node.gate
         },
-        "stages": [_stage(experiment, node, state) for node in plan.stages.values()],
+        "stages": [
+            {**_stage(experiment, node, state), "constants": constants[node.name]}
+            for node in plan.stages.values()
+        ],
     }
 
 

@@ -99,6 +99,9 @@ class Execution:
         precision = numerics(self.experiment.engine.precision, self.device)
         with self.folder.locked(), self.interrupt, precision:
             write_text(self.folder.path / "config.gin", self.experiment.gin_text)
+            for module in self.experiment.configuration.modules:
+                # Beside config.gin, where it is found from any working directory.
+                write_text(self.folder.path / module.name, module.read_text(encoding="utf-8"))
             self._write_plan()
             for name, shapes in self.experiment.parts.members.items():
                 self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
@@ -109,7 +112,7 @@ class Execution:
             return self._conclude()
 
     def _write_plan(self) -> None:
-        document = plan_document(self.experiment, self.folder.state)
+        document = plan_document(self.experiment, self.folder.state, self.folder.path)
         write_json(self.folder.path / "plan.json", document)
 
     def _run_group(self, group: Sequence[StageNode]) -> None:

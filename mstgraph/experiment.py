@@ -7,7 +7,7 @@ is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ from mstgraph.engine import Engine
 from mstgraph.errors import UserError, nearest
 from mstgraph.graph import declare
 from mstgraph.identity import identify
+from mstgraph.methods.loss import EdgeLoss
 from mstgraph.parts import Parts
 from mstgraph.plan import Plan, StageNode, derive
 from mstgraph.store import Store, load_recipe, missing_raw
+from mstgraph.store.load import recipe_class
 from mstgraph.store.recipe import Labels, Modality
+from mstgraph.store.splits import numbered_split
 from mstgraph.tasks import Task
 
 Notice = Callable[[str], None]
@@ -38,6 +41,7 @@ class Source:
         synthetic: what must be said wherever numbers appear; empty for real data.
         modalities: name → modality, in order.
         labels: what is to be predicted.
+        length: number of samples.
         store: the store, or None if it is not built yet.
     """
 
@@ -45,7 +49,19 @@ class Source:
     synthetic: str
     modalities: Mapping[str, Modality]
     labels: Labels
+    length: int
     store: Store | None
+
+    def samples(self, split: str) -> dict[str, int]:
+        """Return the number of samples of each part of a split.
+
+        Of an official split nothing is known before the store is built: {}.
+        """
+        if self.store is not None:
+            return dict(self.store.metadata["splits"][split])
+        if not split.isdigit():
+            return {}
+        return {part: len(ids) for part, ids in numbered_split(self.length, int(split)).items()}
 
     @property
     def fingerprint(self) -> str:
@@ -103,6 +119,7 @@ def open_experiment(
     *,
     prepare: Prepare | None = None,
     notice: Notice = lambda sentence: None,
+    stand_in: bool = True,
 ) -> Experiment:
     """Load gin files, find the data, and derive the plan.
 
@@ -112,11 +129,12 @@ def open_experiment(
         prepare: builds a missing store (data settings, recipe file); None leaves it unbuilt and
             takes the recipe's word for what it will hold.
         notice: is told what the user should know, such as a stand-in for missing data.
+        stand_in: whether the demonstration may take the place of data that is missing.
 
     Raises:
         UserError: the configuration or the graph is at fault.
     """
-    files, configuration, data = _load_with_data(files, bindings, notice)
+    files, configuration, data = _load_with_data(files, bindings, notice, stand_in)
     source = _source(data, configuration, prepare)
     task = Task.of(source.labels)
     graph = declare(configuration, source.modalities)
@@ -142,7 +160,7 @@ def open_experiment(
 
 
 def _load_with_data(
-    files: Sequence[Path | str], bindings: Sequence[str], notice: Notice
+    files: Sequence[Path | str], bindings: Sequence[str], notice: Notice, stand_in: bool
 ) -> tuple[Sequence[Path | str], Configuration, Data]:
     """Load; without the data that the files ask for, put the demonstration profile on top."""
     configuration = load(files, bindings)
@@ -159,19 +177,21 @@ def _load_with_data(
         return files, configuration, data
     asked = any(configuration.on_command_line("data", p) for p in ("store", "recipe", "raw"))
     begun = Path(f"{data.store}.partial").exists()
-    if data.demonstration is None or asked or begun or data.raw:
+    if data.demonstration is None or asked or begun or data.raw or not stand_in:
         place = configuration.where("data", "raw" if data.raw else "store")
         state = "is only half prepared" if begun else "does not exist"
         raise UserError(f"{place}: the store '{data.store}' {state}, and {lacking}")
     profile = _named_file(data.demonstration, "demonstration", configuration)
-    notice(
-        f"the store '{data.store}' is not prepared yet; until it is "
-        f"('mstgraph prepare {data.recipe} --raw …'), the same graph runs as the demonstration "
-        f"in '{data.demonstration}'"
-    )
     files = [*files, profile]
     configuration = load(files, bindings)
-    return files, configuration, Data()
+    shown = Data()
+    stand_in_recipe = _named_file(shown.recipe, "recipe", configuration)
+    notice(
+        f"the store '{data.store}' is not prepared: {recipe_class(recipe).requires}, then "
+        f"'mstgraph prepare {data.recipe} --raw FILE'; until then the same graph runs on "
+        f"{recipe_class(stand_in_recipe).title.lower()} ('{data.demonstration}')"
+    )
+    return files, configuration, shown
 
 
 def _named_file(name: str, parameter: str, configuration: Configuration) -> Path:
@@ -188,12 +208,12 @@ def _source(data: Data, configuration: Configuration, prepare: Prepare | None) -
         store = prepare(data, _named_file(data.recipe, "recipe", configuration))
     if store is not None:
         title, synthetic = store.metadata["title"], store.metadata["synthetic"]
-        return Source(title, synthetic, store.modalities, store.labels_spec, store)
+        return Source(title, synthetic, store.modalities, store.labels_spec, store.length, store)
     raw = Path(data.raw) if data.raw else None
     path = _named_file(data.recipe, "recipe", configuration)
     recipe = load_recipe(path, raw, data.options)
     modalities = {modality.name: modality for modality in recipe.modalities()}
-    return Source(recipe.title, recipe.synthetic, modalities, recipe.labels(), None)
+    return Source(recipe.title, recipe.synthetic, modalities, recipe.labels(), len(recipe), None)
 
 
 def _check_options(data: Data, store: Store, configuration: Configuration) -> None:
@@ -230,6 +250,15 @@ def _check_data(data: Data, seed: int, configuration: Configuration, source: Sou
 
 
 def _check_stages(plan: Plan, configuration: Configuration) -> None:
+    losses = [(name, member.loss) for name, member in plan.graph.members.items()]
+    for node in plan.stages.values():
+        values = [getattr(node.settings, item.name) for item in fields(node.settings)]
+        losses += [(node.scope, value) for value in values if isinstance(value, EdgeLoss)]
+    for scope, loss in losses:
+        if problem := loss.problem():
+            name = type(loss).__name__
+            place = configuration.where(name, problem[0], scope)
+            raise UserError(f"{place}: {name}.{problem[0]} {problem[1]}")
     for node in plan.stages.values():
         problem = node.settings.problem(node)
         if problem is not None:

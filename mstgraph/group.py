@@ -60,8 +60,7 @@ def find_constants(
     engine = experiment.engine
     cuts = _cuts(experiment, group, modules) if engine.cache else {}
     values = _values(experiment, group, modules, cuts)
-    store = experiment.source.store
-    sizes = store.metadata["splits"][experiment.split] if store else {}
+    sizes = experiment.source.samples(experiment.split)
     decisions = {}
     for part in KEPT_PARTS:
         decisions[part] = decide(

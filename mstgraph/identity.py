@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ def _identity(
         "mutual": [list(pair) for pair in node.mutual],
         "student": node.student,
         "teachers": [[teacher.name, describe(teacher.loss)] for teacher in node.teachers],
+        "sources": _sources(node, data),
         "store": fingerprint,
         "split": data.split_name(plan.graph.seed),
         "normalisation": data.normalisation,
@@ -64,6 +65,15 @@ def _identity(
         "cache_dtype": engine.cache_dtype,
         "seed": plan.graph.seed,
     }
+
+
+def _sources(node: StageNode, data: Data) -> dict[str, str]:
+    """Class → digest of its file: of the stage, its losses and the augmentation."""
+    settings = node.settings
+    values = [settings, data.augmentation, *(teacher.loss for teacher in node.teachers)]
+    values += [getattr(settings, item.name) for item in fields(settings)]
+    classes = {type(value) for value in values if is_dataclass(value)}
+    return {found.__qualname__: _source_digest(found) for found in classes}
 
 
 def _members(node: StageNode) -> list[str]:
@@ -125,6 +135,8 @@ def _change(key: str, old: Any, new: Any) -> str:
     section, _, rest = key.partition(".")
     if key == "store":
         return "the store's content has changed" if new else "the store is not there"
+    if section == "sources":
+        return f"the source file of '{rest}' has changed"
     if section == "needs":
         return f"the weights of '{rest}' that it starts from have changed"
     if section == "parts" and rest.endswith(".source"):

@@ -259,8 +259,8 @@ class _Builder:
             for other in component[i + 1 :]
             if edges.has_edge(one, other, key="mutual")
         )
-        alone = len(self.graph.mutual_components()) == 1
-        name = "ci" if alone else f"ci-{component[0]}"
+        # The name of the target's component does not change when another one comes or goes.
+        name = "ci" if self.graph.targets[0] in component else f"ci-{component[0]}"
         self._add(name, "ci", scope="", members=component, mutual=mutual)
         self.initial |= dict.fromkeys(component, name)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import networkx as nx
 from rich.console import Console
 from rich.table import Table
+from rich.tree import Tree
+
+from mstgraph.constants import megabytes
 
 Document = Mapping[str, Any]
 
@@ -30,7 +34,8 @@ def _headline(document: Document) -> str:
     data, task = document["data"], document["task"]
     label = f" · [bold yellow]{data['synthetic']}[/]" if data["synthetic"] else ""
     samples = ", ".join(f"{count} {part}" for part, count in data["samples"].items())
-    place = f"{samples}, split {data['split']}" if samples else "store not prepared yet"
+    place = f"{samples}, split {data['split']}" if samples else f"split {data['split']}"
+    place += "" if data["prepared"] else " (store not prepared yet)"
     return (
         f"[bold]{document['name']}[/]: {data['title']}{label} · {task['kind']}, "
         f"{task['outputs']} outputs · {place} · seed {document['seed']}"
@@ -83,32 +88,45 @@ def _teachers_table(
     return result
 
 
-def _schedule(document: Document) -> Table:
-    """One row per stage; a stage needs stages of earlier steps only."""
-    steps = _steps(document)
+def _schedule(document: Document) -> Tree:
+    """A stage stands below the one that all it needs goes back to."""
     words = _part_words(document)
-    title = "Schedule, in order; stages of one step are independent of each other"
-    columns = ("step", "stage", "epochs", "trains", "frozen", "state")
-    result = table(title, columns, right=("step", "epochs"))
-    result.columns[1].no_wrap = True
+    tree = Tree("[bold]Schedule[/] (a stage stands below the one that all it needs goes back to)")
+    branches: dict[str, Tree] = {}
+    parents = _parents(document)
     for stage in document["stages"]:
-        result.add_row(
-            str(steps[stage["name"]]),
-            stage["name"],
-            f"{stage['epochs']:,}",
-            _listed(stage["trains"], words),
-            _listed(stage["freezes"], words),
-            _state(stage),
-        )
-    return result
+        parent = branches.get(parents[stage["name"]], tree)
+        branch = parent.add(_stage_line(stage, words), highlight=False)
+        branches[stage["name"]] = branch
+        for constant in stage["constants"]:
+            if constant["part"] == "train":
+                branch.add(f"[dim]{_constant_line(constant)}[/]", highlight=False)
+    return tree
 
 
-def _steps(document: Document) -> dict[str, int]:
-    """Stage → 1 + the number of stages on the longest way to it."""
-    steps: dict[str, int] = {}
+def _parents(document: Document) -> dict[str, str]:
+    """Stage → its immediate dominator among the stages; "" for one that needs nothing."""
+    dag = nx.DiGraph()
     for stage in document["stages"]:
-        steps[stage["name"]] = 1 + max((steps[need] for need in stage["needs"]), default=0)
-    return steps
+        dag.add_edges_from((need, stage["name"]) for need in stage["needs"] or [""])
+    return dict(nx.immediate_dominators(dag, ""))
+
+
+def _stage_line(stage: Mapping[str, Any], words: Mapping[str, str]) -> str:
+    after = [need for need in stage["needs"] if need.startswith("sta-")]
+    waits = f" after its {len(after)} STA stages" if len(after) > 1 else ""
+    freezes = f" · freezes {_listed(stage['freezes'], words)}" if stage["freezes"] else ""
+    return (
+        f"[bold]{stage['name']}[/]{waits} · {stage['epochs']:,} epochs · trains "
+        f"{_listed(stage['trains'], words)}{freezes} · {_state(stage)}"
+    )
+
+
+def _constant_line(constant: Mapping[str, Any]) -> str:
+    size = megabytes(constant["bytes"])
+    if constant["placement"] == "recompute":
+        return f"computes again: {constant['value']}, {size} ({constant['reason']})"
+    return f"keeps: {constant['value']}, {size}, {constant['placement']} ({constant['reason']})"
 
 
 def _part_words(document: Document) -> dict[str, str]:

@@ -106,7 +106,7 @@ def test_show_works_without_any_data(folder: Path) -> None:
         (folder / name).symlink_to(ROOT / name)
     result = call("show", "gin/nyudepth_rgb.gin")
     assert result.exit_code == 0
-    assert result.stderr.startswith("mstgraph: the store 'stores/nyudepth' is not prepared yet; ")
+    assert result.stderr.startswith("mstgraph: the store 'stores/nyudepth' is not prepared: ")
     assert result.stderr.count("\n") == 1
     assert "store not prepared yet" in result.stdout
     assert "dkd-rgb" in result.stdout

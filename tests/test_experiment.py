@@ -56,8 +56,8 @@ def test_without_its_data_a_graph_runs_as_its_demonstration(needy: Path) -> None
     told: list[str] = []
     found = open_experiment(["graph.gin"], ["DKD.epochs = 9"], notice=told.append)
     assert told == [
-        "the store 'stores/needy' is not prepared yet; until it is ('mstgraph prepare "
-        "recipes/needy.py --raw …'), the same graph runs as the demonstration in 'demo.gin'"
+        "the store 'stores/needy' is not prepared: get the raw data first, then 'mstgraph prepare "
+        "recipes/needy.py --raw FILE'; until then the same graph runs on tiny vectors ('demo.gin')"
     ]
     assert (found.data.store, found.source.title) == ("stores/tiny", "tiny vectors")
     assert found.plan.stages["dkd-rgb"].settings.epochs == 9

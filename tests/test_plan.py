@@ -173,13 +173,13 @@ def test_mutual_components_train_apart(experiment: Make) -> None:
     )
     plan = experiment(text).plan
     assert list(plan.stages) == [
-        "ci-rgb",
+        "ci",
         "ci-audio",
         "pretrain-touch",
         "distill-rgb",
         "alone-rgb",
     ]
-    assert plan.stages["distill-rgb"].needs == ("ci-rgb", "ci-audio", "pretrain-touch")
+    assert plan.stages["distill-rgb"].needs == ("ci", "ci-audio", "pretrain-touch")
 
 
 def test_an_assistant_teaches_with_what_it_was_taught(experiment: Make) -> None:

@@ -34,25 +34,48 @@ def text(document: Mapping[str, Any], width: int) -> str:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("width", [100, 160])
-def test_the_schedule_says_what_each_stage_trains_and_freezes(experiment: Make, width: int) -> None:
-    """One row per stage, in order, with the step from which on it can run."""
-    found = text(plan_document(experiment(), nothing_done), width)
-    assert max(map(len, found.splitlines())) <= width
-    rows = [
-        [cell.strip() for cell in line.split("│")]
-        for line in found.partition("Schedule")[2].splitlines()
-        if "│" in line
+STA = "│   ├── sta-rgb-{} · 100 epochs · trains MaskNet {} · freezes rgb, {} · to do"
+SCHEDULE = [
+    "├── ci · 100 epochs · trains fused, rgb, depth · to do",
+    STA.format("fused.fusion", 1, "fused"),
+    STA.format("fused.hidden1", 2, "fused"),
+    STA.format("depth.hidden1", 3, "depth"),
+    STA.format("depth.hidden2", 4, "depth"),
+    "│   └── dkd-rgb after its 4 STA stages · 100 epochs · trains rgb, gate · "
+    "freezes fused, depth, MaskNets 1–4 · to do",
+    "└── alone-rgb · 200 epochs · trains rgb · to do",
+]
+
+
+def test_the_schedule_says_what_each_stage_trains_and_freezes(experiment: Make) -> None:
+    """A tree: each stage below the one that all it needs goes back to."""
+    found = text(plan_document(experiment(), nothing_done), 160)
+    tree = found.partition("Schedule")[2].splitlines()[1:]
+    assert [line for line in tree if " epochs · trains " in line] == SCHEDULE
+
+
+def test_a_narrow_console_folds_but_loses_nothing(experiment: Make) -> None:
+    """At 100 columns no line is longer, and every word is still there."""
+    found = text(plan_document(experiment(), nothing_done), 100)
+    assert max(map(len, found.splitlines())) <= 100
+    words = re.sub(r"[\s│├└─]+", " ", found)
+    assert all(re.sub(r"[\s│├└─]+", " ", line).strip() in words for line in SCHEDULE)
+
+
+def test_the_schedule_says_what_is_kept_and_why(experiment: Make) -> None:
+    """Each constant value with its size, where it is kept, and the reason."""
+    found = text(plan_document(experiment(), nothing_done), 160)
+    below = found.partition("dkd-rgb")[2]
+    kept = re.findall(
+        r"keeps: response of (\w+) with its MaskNet at (\w+), [\d.]+ kB, memory", below
+    )
+    assert kept == [
+        ("fused", "fusion"),
+        ("fused", "hidden1"),
+        ("depth", "hidden1"),
+        ("depth", "hidden2"),
     ]
-    assert rows == [
-        ["1", "ci", "100", "fused, rgb, depth", "", "to do"],
-        ["2", "sta-rgb-fused.fusion", "100", "MaskNet 1", "rgb, fused", "to do"],
-        ["2", "sta-rgb-fused.hidden1", "100", "MaskNet 2", "rgb, fused", "to do"],
-        ["2", "sta-rgb-depth.hidden1", "100", "MaskNet 3", "rgb, depth", "to do"],
-        ["2", "sta-rgb-depth.hidden2", "100", "MaskNet 4", "rgb, depth", "to do"],
-        ["3", "dkd-rgb", "100", "rgb, gate", "fused, depth, MaskNets 1–4", "to do"],
-        ["1", "alone-rgb", "200", "rgb", "", "to do"],
-    ]
+    assert "(computed once, read 100 times)" in below
 
 
 def test_members_and_teachers_are_told(experiment: Make) -> None:
@@ -84,11 +107,11 @@ def test_what_is_done_and_why_something_is_done_again(experiment: Make, tmp_path
         artefact = {"hash": node.hash, "identity": node.identity}
         write_json(folder.stage(name) / "artefact.json", artefact)
     found = text(plan_document(before, folder.state), 160)
-    assert found.count("│ done") == 3
-    assert found.count("│ to do") == 4
+    assert found.count("· done") == 3
+    assert found.count("· to do") == 4
     after = text(plan_document(experiment(TWO, "DKD.epochs = 7"), folder.state), 160)
-    assert after.count("│ done") == 2
-    assert after.count("│ again") == 1
+    assert after.count("· done") == 2
+    assert after.count("· again") == 1
     assert "dkd-rgb is trained again: settings.epochs was 100, is 7" in after
     inherited = text(plan_document(experiment(TWO, "CI.epochs = 7"), folder.state), 160)
     assert "ci is trained again: settings.epochs was 100, is 7" in inherited

@@ -48,3 +48,9 @@ class KL(EdgeLoss):
         """Return the divergence of each sample or pixel, see `kl_divergence`."""
         divergence = kl_divergence(teacher, student, self.temperature)
         return divergence * self.temperature**2 if self.temperature_squared else divergence
+
+    def problem(self) -> tuple[str, str] | None:
+        """Refuse a temperature that divides by zero or turns the distributions round."""
+        if not self.temperature > 0:
+            return "temperature", f"is {self.temperature}, expected more than 0"
+        return None

@@ -21,3 +21,7 @@ class EdgeLoss(ABC):
         Returns:
             [batch] or [batch, height, width] float.
         """
+
+    def problem(self) -> tuple[str, str] | None:
+        """Return (option, what is wrong and what was expected) if the options make no sense."""
+        return None

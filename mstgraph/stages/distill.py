@@ -10,7 +10,7 @@ import gin
 import torch
 from torch import Tensor
 
-from mstgraph.stages.stage import Stage, Term, decayed
+from mstgraph.stages.stage import Stage, Term, decay_problem, decayed
 
 if TYPE_CHECKING:
     from mstgraph.batch import Batch
@@ -53,3 +53,10 @@ class Distill(Stage):
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the student."""
         return (node.student,)
+
+    def problem(self, node: StageNode) -> tuple[str, str] | None:
+        """Refuse a weight that is no share, and a decay that never comes."""
+        if not 0 <= self.distillation_weight <= 1:
+            return "distillation_weight", f"is {self.distillation_weight}, expected 0 to 1"
+        wrong = decay_problem({"distillation_decay": self.distillation_decay})
+        return wrong or super().problem(node)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mstgraph.errors import nearest
 from mstgraph.gate import load_balance_cv, load_balance_kl, top_k
-from mstgraph.stages.stage import Stage, Term, decayed
+from mstgraph.stages.stage import Stage, Term, decay_problem, decayed
 
 if TYPE_CHECKING:
     from mstgraph.batch import Batch
@@ -81,7 +81,9 @@ class DKD(Stage):
             return "k", f"is {self.k}, expected 1 to N = {len(node.teachers)} teachers ({names})"
         if self.balance not in BALANCES:
             return "balance", f"is '{self.balance}'{nearest(self.balance, BALANCES)}"
-        return super().problem(node)
+        weights = ("distillation_weight", "distillation_decay", "balance_weight", "balance_decay")
+        wrong = decay_problem({name: getattr(self, name) for name in weights})
+        return wrong or super().problem(node)
 
     def _confidence(self, node: StageNode, batch: Batch) -> Tensor:
         """Eq. 11–12: [batch, N]."""

@@ -99,3 +99,16 @@ def decayed(weight: float, factor: float, every: int, epoch: int) -> float:
     [1.0, 1.0, 0.5, 0.25]
     """
     return weight * factor ** ((epoch - 1) // every)
+
+
+def decay_problem(
+    settings: Mapping[str, float | tuple[float, int]],
+) -> tuple[str, str] | None:
+    """Return what is wrong with weights (not negative) and their decays (factor, every ≥ 1)."""
+    for name, value in settings.items():
+        if isinstance(value, tuple):
+            if len(value) != 2 or not value[0] >= 0 or value[1] < 1:
+                return name, f"is {value}, expected (factor of at least 0, epochs of at least 1)"
+        elif not value >= 0:
+            return name, f"is {value}, expected at least 0"
+    return None
