@@ -15,6 +15,10 @@ VERSION = next(
 )
 RAW = ["h5py>=3.8", "Pillow>=10", "scipy>=1.10"]
 PICTURES = ["matplotlib>=3.8"]
+# Raw files of single data sets; weights and torchvision are the user's own, see each recipe.
+AUDIO = ["librosa>=0.10", "soundfile>=0.12"]
+VIDEO = ["av>=12"]
+TEXT = ["transformers>=4.40", "ftfy>=6", "emoji>=2", "nltk>=3.8"]
 
 setup(
     name="mstgraph",
@@ -39,6 +43,9 @@ setup(
     extras_require={
         "raw": RAW,
         "pictures": PICTURES,
+        "audio": AUDIO,
+        "video": VIDEO,
+        "text": TEXT,
         "test": [
             *RAW,
             *PICTURES,
