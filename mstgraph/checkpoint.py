@@ -79,9 +79,13 @@ class Checkpoints:
             return None
         return TrainingState(**saved) if saved["hash"] == stage_hash else None
 
-    def due(self) -> bool:
-        """Say whether another one would cost less than its share of the time since the last."""
-        return (time.monotonic() - self._written) * COST_SHARE >= self._cost
+    def due(self, stages: int = 1) -> bool:
+        """Say whether another one would cost less than its share of the time since the last.
+
+        Args:
+            stages: how many stages pass that time together, each with checkpoints of its own.
+        """
+        return (time.monotonic() - self._written) / stages * COST_SHARE >= self._cost
 
     def save(self, state: TrainingState) -> None:
         """Write the state atomically."""

@@ -254,7 +254,7 @@ def train_epoch(group: Sequence[Training]) -> None:
     if setting.interrupt.requested and not over:
         _stop(group)
     for training in group:
-        if not over and training.checkpoints.due():
+        if not over and training.checkpoints.due(len(group)):
             training.save()
 
 
