@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import ROOT, TWO
+from tiny_graphs import ROOT, TWO
 
 from mstgraph.cli import main
 

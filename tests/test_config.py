@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gin
 import pytest
-from conftest import ROOT, TWO
+from tiny_graphs import ROOT, TWO
 
 from mstgraph.config import find_file, load
 from mstgraph.errors import UserError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from conftest import TWO
+from tiny_graphs import TWO
 
 from mstgraph.document import plan_document
 from mstgraph.experiment import Experiment

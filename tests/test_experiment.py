@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_RECIPE, TWO
+from tiny_graphs import TINY_RECIPE, TWO
 
 from mstgraph.data import Data
 from mstgraph.errors import UserError

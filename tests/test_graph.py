@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import DATA, TWO
+from tiny_graphs import DATA, TWO
 
 from mstgraph.errors import UserError
 from mstgraph.experiment import Experiment, open_experiment

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_RECIPE, TWO
+from tiny_graphs import ROOT, TINY_RECIPE, TWO
 
 from mstgraph.experiment import Experiment, open_experiment
 from mstgraph.identity import changes, digest

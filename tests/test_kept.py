@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mstgraph.errors import UserError
-from mstgraph.kept import InMemory, Kept, OnDisk
+from mstgraph.kept import InMemory, Kept, OnDisk, pick
 
 CPU = torch.device("cpu")
 SHAPES = {
@@ -110,3 +110,27 @@ def test_a_full_disk_is_one_sentence(limit: int, tmp_path: Path) -> None:
             kept.write(0, 0, {"map": torch.zeros(BLOCK, 64, 64)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_choice_reads_what_was_chosen() -> None:
+    """Side by side in memory or each for itself, every sample gets the value that it chose."""
+    shapes = {"logits": ((3,), torch.float32)}
+    drawn = torch.randn(3, SAMPLES, 3)
+    first = InMemory(shapes, SAMPLES, False, CPU, count=3)
+    second = InMemory(shapes, SAMPLES, False, CPU, beside=first)
+    beside = [first, second, InMemory(shapes, SAMPLES, False, CPU, beside=second)]
+    apart = [InMemory(shapes, SAMPLES, False, CPU) for _ in range(3)]
+    for together in (beside, apart):
+        for kept, values_of_one in zip(together, drawn, strict=True):
+            kept.write(0, 0, {"logits": values_of_one})
+    positions, chosen = torch.tensor([7, 0, 7, 3]), torch.tensor([2, 1, 0, 1])
+    expected = drawn[chosen, positions]
+    assert torch.equal(pick(beside, "logits", positions, chosen), expected)
+    assert torch.equal(pick(apart, "logits", positions, chosen), expected)
+    later = pick(beside[1:], "logits", positions, torch.tensor([1, 0, 0, 1]))
+    assert torch.equal(later, drawn[torch.tensor([2, 1, 1, 2]), positions])
+    swapped = [beside[1], beside[0]]
+    assert torch.equal(
+        pick(swapped, "logits", positions, torch.tensor([0, 0, 1, 1])),
+        drawn[torch.tensor([1, 1, 0, 0]), positions],
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import DATA, TWO
+from tiny_graphs import DATA, TWO
 
 from mstgraph.errors import UserError
 from mstgraph.experiment import Experiment, open_experiment

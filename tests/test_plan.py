@@ -8,9 +8,9 @@ from collections.abc import Callable
 import gin
 import networkx as nx
 import pytest
-from conftest import TWO
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_graphs import TWO
 
 from mstgraph.experiment import Experiment
 from mstgraph.gate import Gate

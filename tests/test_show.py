@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from conftest import TWO
 from rich.console import Console
+from tiny_graphs import TWO
 
 from mstgraph.document import plan_document
 from mstgraph.experiment import Experiment

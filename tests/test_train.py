@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from mstgraph.errors import RunError
 from mstgraph.evaluation import Evaluation
 from mstgraph.feed import batch_positions
-from mstgraph.train import Training, epoch_order
+from mstgraph.order import epoch_order
+from mstgraph.train import Training
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")
