@@ -217,22 +217,9 @@ class Batch:
             [batch] float.
         """
         forwards = [self.node.forwards[name] for name in names]
-        if all(forward in self._shared.kept for forward in forwards):
-            return self._routed_kept(names, losses, chosen, student)
-        total = student.new_zeros(len(student))
-        for j, rows, teacher in self._networks.routed(forwards, chosen, self._shared):
-            values = losses[j](teacher, student[rows])
-            total = total.index_add(0, rows, self._task.average(values, self.labels[rows]))
-        return total
-
-    def _routed_kept(
-        self, names: Sequence[str], losses: Sequence[EdgeLoss], chosen: Tensor, student: Tensor
-    ) -> Tensor:
-        """Gather the chosen responses; nothing here waits for the device."""
-        kept = [self._shared.kept[self.node.forwards[name]] for name in names]
         total = torch.zeros((), device=student.device, dtype=student.dtype)
-        for slot in chosen.unbind(1):
-            teacher = pick(kept, RESPONSE, self._shared.positions, slot)
+        responses = self._chosen_responses(forwards, chosen, student)
+        for slot, teacher in zip(chosen.unbind(1), responses, strict=True):
             for loss in dict.fromkeys(losses):
                 values = self._task.average(loss(teacher, student), self.labels)
                 if len(set(losses)) > 1:
@@ -240,3 +227,17 @@ class Batch:
                     values = values * values.new_tensor(own)[slot]
                 total = total + values
         return total
+
+    def _chosen_responses(
+        self, forwards: Sequence[Forward], chosen: Tensor, student: Tensor
+    ) -> Sequence[Tensor]:
+        """Return what each sample's first, second, … choice answers, [batch, ...] each."""
+        shared = self._shared
+        if all(forward in shared.kept for forward in forwards):
+            kept = [shared.kept[forward] for forward in forwards]  # nothing waits for the device
+            return [pick(kept, RESPONSE, shared.positions, slot) for slot in chosen.unbind(1)]
+        # Put together first: the loss then runs once, not once per teacher and its samples.
+        responses = student.new_empty((chosen.shape[1], *student.shape))
+        for j, rows, teacher in self._networks.routed(forwards, chosen, shared):
+            responses[(chosen[rows] == j).int().argmax(1), rows] = teacher
+        return responses.unbind(0)

@@ -27,6 +27,9 @@ class Data:
         normalisation: ``'standard'`` (mean 0, standard deviation 1 per channel), ``'minmax'``
             (0 to 1 per channel) or ``'none'``; statistics come from the training split alone.
         augmentation: changes training batches (``@HorizontalFlip()``), or None.
+        shuffle_block: for a store beyond memory, on a disk that is slow at random: training
+            shuffles blocks of as many neighbouring samples, then the samples of some blocks
+            together, instead of all samples (None); some megabytes of samples make a good block.
         demonstration: gin file that is put on top of the given one when the store is missing and
             so is the raw data; None refuses to run then.
     """
@@ -39,6 +42,7 @@ class Data:
     batch_size: int = 64
     normalisation: Literal["standard", "minmax", "none"] = "standard"
     augmentation: Augmentation | None = None
+    shuffle_block: int | None = None
     demonstration: str | None = None
 
     def split_name(self, seed: int) -> str:

@@ -85,6 +85,7 @@ class Execution:
             device,
             experiment.data.normalisation,
             experiment.engine.memory_budget(device),
+            shuffle_block=experiment.data.shuffle_block,
         )
 
     def run(self) -> dict[str, Any]:

@@ -240,6 +240,11 @@ def _check_data(data: Data, seed: int, configuration: Configuration, source: Sou
             f"{configuration.where('data', 'batch_size')}: data.batch_size is {data.batch_size}, "
             "expected at least 1"
         )
+    if data.shuffle_block is not None and data.shuffle_block < 1:
+        raise UserError(
+            f"{configuration.where('data', 'shuffle_block')}: data.shuffle_block is "
+            f"{data.shuffle_block}, expected at least 1, or None to shuffle all samples"
+        )
     splits = source.store.metadata["splits"] if source.store else {}
     wanted = data.split_name(seed)
     if splits and wanted not in splits:

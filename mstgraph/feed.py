@@ -6,10 +6,7 @@ indices. The rest is read batch by batch by a background thread. Both give the s
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +14,13 @@ import torch
 from torch import Tensor
 
 from mstgraph.augmentation import Augmentation, Inputs
+from mstgraph.order import WINDOW, epoch_order
 from mstgraph.seeds import derive_seed
 from mstgraph.store import Store
+from mstgraph.streaming import PREFETCHED, Buffer, ReadAhead, stream
 
-PREFETCHED = 3  # batches read ahead; more would only take memory
 LABELS = "label"
+PIECE_BYTES = 16 * 1024 * 1024  # read at a time of what stays on the device
 
 Item = tuple[Inputs, Tensor, Tensor]
 
@@ -82,6 +81,7 @@ class Pool:
         normalisation: see `normaliser`.
         budget: bytes that may stay on the device.
         trained_on: split whose training part the statistics come from, if it is another one.
+        shuffle_block: block size of the training order, see `mstgraph.order.epoch_order`.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Pool:
         normalisation: str,
         budget: int,
         trained_on: str | None = None,
+        shuffle_block: int | None = None,
     ):
         self.store = store
         self.split = split
@@ -99,6 +100,7 @@ class Pool:
         self.device = torch.device(device)
         self.normalisation = normalisation
         self.remaining = budget
+        self.shuffle_block = shuffle_block
         self._resident: dict[tuple[str, str], Tensor] = {}
         self._normalisers: dict[str, Normaliser] = {}
 
@@ -124,14 +126,34 @@ class Pool:
             if size > self.remaining:
                 return None
             self.remaining -= size
-            self._resident[part, column] = self.read(ids, column).to(self.device)
+            self._resident[part, column] = self._read_all(ids, column).to(self.device)
         return self._resident[part, column]
 
-    def read(self, ids: np.ndarray, column: str) -> Tensor:
-        """Read a modality (or the labels) of some samples, as stored, on the CPU."""
+    def _read_all(self, ids: np.ndarray, column: str) -> Tensor:
+        """Read piece by piece, and ask for pages on the way."""
+        spec = self.store.columns[column]
+        out = torch.from_numpy(np.empty((len(ids), *spec.shape), spec.stored_dtype))
+        ahead = ReadAhead(self.store, [column], ids)
+        piece = max(1, PIECE_BYTES // spec.row_bytes)
+        for first in range(0, len(ids), piece):
+            rows = slice(first, first + piece)
+            ahead.advance(piece)
+            self.read(ids[rows], column, out[rows])
+        return out
+
+    def read(self, ids: np.ndarray, column: str, out: Tensor) -> Tensor:
+        """Read a modality (or the labels) of some samples, as stored, on the CPU.
+
+        Args:
+            ids: sample numbers, [batch].
+            column: the modality's name, or ``label``.
+            out: [batch, ...] of the stored type, filled and returned.
+        """
         if column == LABELS:
-            return torch.from_numpy(self.store.read_labels(ids))
-        return torch.from_numpy(self.store.read(column, ids))
+            self.store.read_labels(ids, out.numpy())
+        else:
+            self.store.read(column, ids, out.numpy())
+        return out
 
 
 class Feed:
@@ -161,6 +183,10 @@ class Feed:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """Return the order of a training epoch, [n] int64, see `mstgraph.order.epoch_order`."""
+        return epoch_order(len(self), seed, epoch, self.pool.shuffle_block)
+
     def epoch(
         self, batch_size: int, order: Tensor | None = None, start: int = 0, seed: int = 0
     ) -> Iterator[Item]:
@@ -185,56 +211,51 @@ class Feed:
         """
         dtype = torch.get_default_dtype()
         streamed = any(column is None for column in self._columns.values())
-        stored = self._prefetched(batches) if streamed else map(self._gather, batches)
+        stored = (
+            self._streamed(batches, first)
+            if streamed
+            else (self._gather(positions, {}) for positions in batches)
+        )
+        # What leaves here must be no view of a buffer: normalised inputs are new tensors anyway.
+        copied = streamed and self.augmentation is not None
         for number, (raw, positions) in enumerate(zip(stored, batches, strict=True), first):
-            inputs: Inputs = {n: raw[n].to(self.device).to(dtype) for n in self.modalities}
-            labels = raw[LABELS].to(self.device, torch.int64)
+            inputs: Inputs = {n: raw[n].to(dtype, copy=copied) for n in self.modalities}
+            labels = raw[LABELS].to(torch.int64, copy=streamed)
             if self.augmentation is not None:
                 generator = torch.Generator().manual_seed(derive_seed(seed, number))
                 inputs, labels = self.augmentation(inputs, labels, generator)
             normalised = {n: self.pool.normaliser(n)(values) for n, values in inputs.items()}
             yield normalised, labels, positions.to(self.device)
 
-    def _gather(self, positions: Tensor) -> dict[str, Tensor]:
-        """Return a batch as stored, from the device where it is there."""
+    def _streamed(self, batches: Sequence[Tensor], first: int) -> Iterator[dict[str, Tensor]]:
+        """Yield batches as stored, on the device, each valid until the next is asked for."""
+        if not batches:
+            return
+        store, names = self.pool.store, [n for n, c in self._columns.items() if c is None]
+        done = first * len(batches[0])
+        block = self.pool.shuffle_block
+        window = block * WINDOW if block is not None else None
+        ids = self.ids[torch.cat(list(batches)).numpy()]
+        ahead = ReadAhead(store, names, ids, window, done)
+        largest = max(map(len, batches))
+        ring = [Buffer(store, names, largest, self.device) for _ in range(PREFETCHED + 2)]
+
+        def fill(positions: Tensor, buffer: Buffer) -> dict[str, Tensor]:
+            ahead.advance(len(positions))
+            return self._gather(positions, buffer.rows(len(positions)))
+
+        yield from stream(batches, ring, fill)
+
+    def _gather(self, positions: Tensor, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a batch as stored: from the device where it is there, else read into rows."""
         there = positions.to(self.device)
         ids = self.ids[positions.numpy()]
         return {
-            name: self.pool.read(ids, name) if column is None else _select(column, there)
+            name: self.pool.read(ids, name, rows[name])
+            if column is None
+            else _select(column, there)
             for name, column in self._columns.items()
         }
-
-    def _prefetched(self, batches: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
-        """Read ahead in one thread; numpy and LMDB release the interpreter while they copy."""
-        ready: queue.Queue[dict[str, Tensor] | BaseException | None] = queue.Queue(PREFETCHED)
-        stopped = threading.Event()
-
-        def put(item: dict[str, Tensor] | BaseException | None) -> None:
-            while not stopped.is_set():
-                with contextlib.suppress(queue.Full):
-                    ready.put(item, timeout=0.1)
-                    return
-
-        def produce() -> None:
-            try:
-                for positions in batches:
-                    put(self._gather(positions))
-                    if stopped.is_set():
-                        return
-                put(None)
-            except BaseException as error:  # for the thread that waits
-                put(error)
-
-        thread = threading.Thread(target=produce, name="mstgraph-feed", daemon=True)
-        thread.start()
-        try:
-            while (item := ready.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stopped.set()
-            thread.join()
 
 
 def _select(tensor: Tensor, positions: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ def _identity(
         "split": data.split_name(plan.graph.seed),
         "normalisation": data.normalisation,
         "augmentation": describe(data.augmentation),
+        "shuffle_block": data.shuffle_block,
         "precision": engine.precision,
         "cache_dtype": engine.cache_dtype,
         "seed": plan.graph.seed,

@@ -230,7 +230,7 @@ def train_epoch(group: Sequence[Training]) -> None:
     setting, state = group[0].setting, group[0].state
     clock = _Clock(group)
     kept = setting.keeper.kept("train")
-    order = epoch_order(len(setting.training), setting.seed, state.epoch)
+    order = setting.training.order(setting.seed, state.epoch)
     begin_epoch(group)
     seed = derive_seed(setting.seed, "augmentation", state.epoch)
     for item in setting.training.epoch(setting.batch_size, order, state.batch, seed):
@@ -302,15 +302,6 @@ def total(terms: Mapping[str, Term]) -> Tensor:
     """Return the loss: the sum of scale × value."""
     scaled = [t.value if t.scale == 1 else t.value * t.scale for t in terms.values()]
     return functools.reduce(torch.add, scaled)
-
-
-def epoch_order(length: int, seed: int, epoch: int) -> Tensor:
-    """Return an epoch's order, [length] int64: it depends on the seed and the epoch alone.
-
-    So stages can share a pass over the data.
-    """
-    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
-    return torch.randperm(length, generator=generator)
 
 
 def _copy(states: Mapping[str, Tensor]) -> dict[str, Tensor]:

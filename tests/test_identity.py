@@ -228,6 +228,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 STAND_INS = {
     "avmnist": ({"image": (1, 28, 28), "audio": (1, 112, 112)}, 10),
     "crisismmd": ({"image": (2048,), "text": (768,)}, 8),
+    "ravdess": ({"visual": (3, 8, 32, 32), "audio": (15, 156)}, 8),
+    "vggsound": ({"visual": (32, 10, 7, 7), "audio": (10, 128)}, 8),
 }
 
 

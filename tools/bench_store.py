@@ -1,10 +1,16 @@
 """Measure how fast batches of random samples are read from a store.
 
     python tools/bench_store.py [--json FILE] [--repeats 60] [--scale 1.0]
+    python tools/bench_store.py --cold [--json FILE] [--repeats 3] [--gigabytes 1.5] [--batches 60]
 
 One thread, after one epoch, preallocated arrays: `Store.read` beside ``numpy.take`` and
 ``torch.index_select`` from memory and beside a plain copy of as many bytes. The ways take turns,
 batch by batch, in random order; the table shows medians in samples per second.
+
+With ``--cold``, the store's file leaves the page cache before each pass, and a pass is the first
+batches of an epoch of training as a run reads it: samples shuffled one by one or in blocks, without
+and with asking for pages early. Resident is the share of the file still in memory before a pass,
+read what the disk delivered as a multiple of what was asked for. Linux alone.
 """
 
 from __future__ import annotations
@@ -13,18 +19,23 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch
 
 from mstgraph.store.builder import build
+from mstgraph.store.layout import sample_bytes
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from tools.store_bench import cold
 
 
 @dataclass(frozen=True)
@@ -142,38 +153,80 @@ def measure(case: Case, repeats: int, directory: Path) -> dict[str, float]:
     return {name: case.batch / statistics.median(spent) for name, spent in times.items()}
 
 
-def main() -> None:
-    """Measure every case, print the table, and write it as JSON if asked to."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--repeats", type=int, default=60, help="batches per way (default 60)")
-    parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of samples")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+def bench_warm(repeats: int, scale: float) -> dict[str, dict[str, float]]:
+    """Measure every case in memory and print the table."""
     results = {}
     print(f"{'samples/s':28}{'store':>10}{'take':>10}{'index_sel.':>12}{'memcpy':>11}{'ratio':>8}")
     for case in CASES:
-        sized = Case(
-            case.name,
-            case.modalities,
-            max(2 * case.batch, int(case.samples * arguments.scale)),
-            case.batch,
-        )
+        sized = replace(case, samples=max(2 * case.batch, int(case.samples * scale)))
         with tempfile.TemporaryDirectory() as directory:
-            found = measure(sized, arguments.repeats, Path(directory))
+            found = measure(sized, repeats, Path(directory))
         found["ratio"] = found["store"] / found["index_select"]
         results[case.name] = found
         print(
             f"{case.name:28}{found['store']:10,.0f}{found['take']:10,.0f}"
             f"{found['index_select']:12,.0f}{found['memcpy']:11,.0f}{found['ratio']:8.2f}"
         )
+    return results
+
+
+def bench_cold(
+    repeats: int, gigabytes: float, batches: int, *, drop_caches: bool
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Measure the cases of small samples from disk and print the table."""
+    results = {}
+    print(
+        f"{'cold pages':28}{'samples/s':>10}{'ratio':>8}{'first s':>9}{'resident':>10}{'read':>7}"
+    )
+    for case in CASES[:2]:
+        row = sum(sample_bytes(item.dtype, item.shape) for item in case.modalities)
+        sized = replace(case, samples=int(gigabytes * 1e9 / row))
+        with tempfile.TemporaryDirectory() as directory:
+            store = Path(directory) / "store"
+            build(RandomData(sized), store)
+            found = cold.measure(store, case.batch, batches, repeats, drop_caches=drop_caches)
+        plain = found[cold.WAYS[0].name].rate
+        results[case.name] = {name: asdict(one) for name, one in found.items()}
+        print(case.name)
+        for name, one in found.items():
+            print(
+                f"{name:28}{one.rate:10,.0f}{one.rate / plain:8.2f}{one.first:9.2f}"
+                f"{one.resident:10.2%}{one.read / one.wanted:7.2f}"
+            )
+    return results
+
+
+def main() -> None:
+    """Measure, print the table, and write it as JSON if asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--repeats", type=int, help="per way: batches (60), cold passes (3)")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of samples")
+    parser.add_argument("--cold", action="store_true", help="read from disk, not from memory")
+    parser.add_argument("--gigabytes", type=float, default=1.5, help="size of a cold store")
+    parser.add_argument("--batches", type=int, default=60, help="batches of a cold pass")
+    parser.add_argument(
+        "--drop-caches", action="store_true", help="drop the whole machine's caches; for root alone"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    figures: Mapping[str, object]
+    if arguments.cold:
+        figures = bench_cold(
+            arguments.repeats or 3,
+            arguments.gigabytes,
+            arguments.batches,
+            drop_caches=arguments.drop_caches,
+        )
+    else:
+        figures = bench_warm(arguments.repeats or 60, arguments.scale)
     if arguments.json:
         machine = {
             "machine": platform.machine(),
             "torch": torch.__version__,
             "numpy": np.__version__,
         }
-        arguments.json.write_text(json.dumps({"figures": results, **machine}, indent=1))
+        arguments.json.write_text(json.dumps({"figures": figures, **machine}, indent=1))
 
 
 if __name__ == "__main__":

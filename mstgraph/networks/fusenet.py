@@ -66,9 +66,10 @@ class Unpool(nn.Module):
     def forward(self, x: Tensor, indices: Tensor) -> Tensor:
         """Return [batch, channels, 2·height, 2·width] of two [batch, channels, height, width]."""
         batch, channels, height, width = x.shape
-        flat = x.new_zeros(batch, channels, 4 * height * width)
-        flat = flat.scatter_(2, indices.flatten(2), x.flatten(2))
-        return flat.view(batch, channels, 2 * height, 2 * width)
+        # Channels last, as the convolutions around it compute where that is faster.
+        rows = [t.permute(0, 2, 3, 1).flatten(1, 2) for t in (indices, x)]
+        flat = x.new_zeros(batch, 4 * height * width, channels).scatter_(1, *rows)
+        return flat.view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
 class DecoderStage(nn.Module):

@@ -6,6 +6,7 @@ child drops what it inherited and opens the file anew.
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import lmdb
 
 from mstgraph.errors import UserError
 from mstgraph.store.layout import DATA_FILE
+from mstgraph.store.places import Place, find_places
 
 _Key = tuple[int, int]
 
@@ -33,6 +35,8 @@ class Environment:
         self._directory = directory
         self._lock = threading.Lock()
         self._handles: dict[str, Any] = {}
+        self._places: dict[str, dict[bytes, Place] | None] = {}
+        self._memory = _mapped(directory / DATA_FILE, readahead)
         try:
             self._environment = lmdb.open(
                 str(directory),
@@ -52,6 +56,22 @@ class Environment:
         with self._lock:
             found: memoryview | None = self._transaction.get(key, db=self._handle(database))
         return found
+
+    def view(self, database: str, key: bytes) -> memoryview | None:
+        """Return the same as `value` without reading any of it from disk, where that is possible.
+
+        It stays valid by itself, on a map of the file of its own.
+        """
+        with self._lock:
+            if database not in self._places:
+                self._places[database] = find_places(self._memory, database)
+            places = self._places[database]
+        if places is None:
+            return self.value(database, key)
+        if key not in places:
+            return None
+        offset, size = places[key]
+        return self._memory[offset : offset + size]
 
     def items(self, database: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield copies of all keys and values of a small database, ordered by key."""
@@ -76,6 +96,17 @@ class Environment:
     def close(self) -> None:
         """Close the environment; no view on it may be used any more."""
         self._environment.close()
+
+
+def _mapped(file: Path, readahead: bool) -> memoryview:
+    try:
+        with file.open("rb") as stream:
+            found = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file.parent} cannot be opened as a store: {error}") from error
+    if not readahead and hasattr(mmap, "MADV_RANDOM"):
+        found.madvise(mmap.MADV_RANDOM)
+    return memoryview(found)
 
 
 _open: WeakValueDictionary[_Key, Environment] = WeakValueDictionary()

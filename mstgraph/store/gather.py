@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from mstgraph.errors import UserError
 from mstgraph.store.environment import Environment
 from mstgraph.store.layout import Column, record_key
+from mstgraph.store.pages import will_need
 
 PAGE = 4096  # records on pages of their own start at one offset modulo this
 PIECES = 16  # a row is copied as at most this many pieces of one take
@@ -29,9 +31,11 @@ class Gather:
         self.column = column
         self._records: list[np.ndarray] = []
         self._pieces: _Pieces | None = None
+        self._addresses = np.empty(0, np.int64)
         if column.samples_per_record > 1:
             self._records = [self._rows(record) for record in range(column.records)]
             self._pieces = _Pieces.over(self._records, column.row_bytes)
+            self._addresses = _addresses(self._records)
 
     def read(self, indices: np.ndarray, out: np.ndarray) -> None:
         """Copy rows ``indices`` (int64 [batch]) to ``out``, uint8 [batch, row bytes]."""
@@ -45,8 +49,17 @@ class Gather:
         else:
             self._read_by_record(indices, out)
 
+    def will_need(self, indices: np.ndarray) -> None:
+        """Have the pages of rows ``indices`` (int64 [batch]) fetched in the background."""
+        if self._records:
+            records, rows = np.divmod(indices, self.column.samples_per_record)
+            starts = self._addresses[records] + rows * self.column.row_bytes
+        else:
+            starts = _addresses([self._rows(index) for index in indices.tolist()])
+        will_need(starts, self.column.row_bytes)
+
     def _rows(self, record: int) -> np.ndarray:
-        value = self._environment.value(self.column.name, record_key(record))
+        value = self._environment.view(self.column.name, record_key(record))
         samples = self.column.samples(record)
         if value is None or len(value) != len(samples) * self.column.row_bytes:
             raise UserError(
@@ -76,6 +89,10 @@ class Gather:
                 target[order[first:last]] = np.take(view, rows[first:last])
 
 
+def _addresses(views: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([view.ctypes.data for view in views], np.int64)
+
+
 class _Pieces:
     """All records of a column seen as one array of equal pieces, so that one take reads a batch.
 
@@ -92,7 +109,7 @@ class _Pieces:
     def over(cls, records: list[np.ndarray], row_bytes: int) -> _Pieces | None:
         """Return the view over ``records``, or None where a row would be too many pieces."""
         size = row_bytes if len(records) == 1 else math.gcd(row_bytes, PAGE)
-        addresses = np.array([record.ctypes.data for record in records])
+        addresses = _addresses(records)
         first = int(addresses.min())
         if row_bytes // size > PIECES or ((addresses - first) % size).any():
             return None

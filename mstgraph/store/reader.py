@@ -97,6 +97,23 @@ class Store:
         """
         return self._read(LABEL, indices, out)
 
+    def will_need(self, column: str, indices: Indices) -> None:
+        """Have the pages of some samples fetched in the background, where the system can.
+
+        For samples that will be read soon; what is read, and when, does not depend on it.
+
+        Args:
+            column: a modality's name, or ``label``.
+            indices: sample numbers, [batch], in any order.
+
+        Raises:
+            UserError: no such modality, or the store is damaged.
+            IndexError: a sample number out of range.
+        """
+        if column != LABEL:
+            self._known(column)
+        self._gather(column).will_need(self._checked(indices))
+
     def identifier(self, index: int) -> str:
         """Return how a message names sample ``index``: a file name, an id."""
         record, row = divmod(int(self._checked([index])[0]), self.metadata["samples_per_block"])

@@ -1,0 +1,56 @@
+"""Telling the system which pages of a map will be read, so that it fetches them in the background.
+
+Advice only: nothing depends on it, and where there is none to give, nothing happens.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable
+
+import numpy as np
+
+# Linux fetches no more for one call than a disk's read-ahead window, 128 KiB unless it was changed.
+LONGEST = 128 * 1024
+GAP = 64 * 1024  # reading over a gap of this many bytes is cheaper than starting anew behind it
+
+
+def will_need(starts: np.ndarray, size: int) -> None:
+    """Ask for the pages of some rows of one map.
+
+    Args:
+        starts: addresses of the rows, int64 [rows], in any order.
+        size: bytes of a row.
+    """
+    if _madvise is None or not len(starts) or not size:
+        return
+    for first, last in page_runs(starts, size):
+        for address in range(first, last, LONGEST):
+            _madvise(address, min(LONGEST, last - address), mmap.MADV_WILLNEED)
+
+
+def page_runs(starts: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """Return the runs of pages that hold some rows, from the first byte to behind the last.
+
+    Ascending and apart; rows less than `GAP` from each other make one run.
+    """
+    ordered = np.sort(starts)
+    first = ordered // mmap.PAGESIZE * mmap.PAGESIZE
+    last = -(-(ordered + size) // mmap.PAGESIZE) * mmap.PAGESIZE
+    cuts = np.flatnonzero(first[1:] > last[:-1] + GAP)
+    begins = first[np.concatenate([[0], cuts + 1])]
+    ends = last[np.concatenate([cuts, [len(last) - 1]])]
+    return list(zip(begins.tolist(), ends.tolist(), strict=True))
+
+
+def _find_madvise() -> Callable[[int, int, int], int] | None:
+    try:
+        found = ctypes.CDLL(None).madvise
+    except (OSError, TypeError, AttributeError):  # TypeError: no such library on Windows
+        return None
+    found.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return found if hasattr(mmap, "MADV_WILLNEED") else None
+
+
+_madvise = _find_madvise()
