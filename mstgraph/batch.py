@@ -13,14 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from mstgraph.cuts import Cut
-from mstgraph.insertion import inserted
+from mstgraph.insertion import inserted, tapped
 from mstgraph.kept import Kept, pick
-from mstgraph.methods.loss import EdgeLoss
+from mstgraph.methods.loss import Answer, Edge, ResponseLoss
 from mstgraph.numerics import autocast
-from mstgraph.plan import Forward, StageNode
+from mstgraph.plan import Forward, StageNode, Teacher
 from mstgraph.tasks import Task
 
-RESPONSE = "response"  # name of the one tensor of a kept response
+RESPONSE = "response"  # name of the logits among a network's outputs; the others are layers
+
+Outputs = Mapping[str, Tensor]
 
 
 class Shared:
@@ -44,7 +46,7 @@ class Shared:
         self.labels = labels
         self.positions = positions
         self.kept = kept
-        self.memo: dict[Forward | str, Mapping[str, Tensor]] = {}
+        self.memo: dict[Forward | str, Outputs] = {}
 
 
 class Networks:
@@ -74,21 +76,23 @@ class Networks:
 
     def response(self, forward: Forward, shared: Shared, rows: Tensor | None = None) -> Tensor:
         """Return logits of a batch, or of some of its rows ([n] int64)."""
+        return self.outputs(forward, shared, rows)[RESPONSE]
+
+    def outputs(self, forward: Forward, shared: Shared, rows: Tensor | None = None) -> Outputs:
+        """Return logits, and what the layers return that are tapped, of a batch or some rows."""
         if forward in shared.kept:
             positions = shared.positions if rows is None else shared.positions[rows]
-            return shared.kept[forward].read(positions)[RESPONSE]
+            return shared.kept[forward].read(positions)
         if self.trained.isdisjoint(forward.parts):
             with torch.no_grad():
                 if rows is not None:
-                    return self._compute(forward, shared, rows)
+                    return self.compute(forward, shared, rows)
                 if forward not in shared.memo:
-                    shared.memo[forward] = {RESPONSE: self._compute(forward, shared, None)}
-                return shared.memo[forward][RESPONSE]
-        return self._compute(forward, shared, rows)
+                    shared.memo[forward] = self.compute(forward, shared)
+                return shared.memo[forward]
+        return self.compute(forward, shared, rows)
 
-    def trunk(
-        self, member: str, shared: Shared, rows: Tensor | None = None
-    ) -> Mapping[str, Tensor]:
+    def trunk(self, member: str, shared: Shared, rows: Tensor | None = None) -> Outputs:
         """Return what crosses the cuts of a member's frozen network."""
         if member in shared.kept:
             positions = shared.positions if rows is None else shared.positions[rows]
@@ -116,7 +120,7 @@ class Networks:
             (index j, rows [n] int64, logits [n, ...]) of each that some row chose.
         """
         rows_of = [(chosen == j).any(1).nonzero().flatten() for j in range(len(forwards))]
-        trunks: dict[str, tuple[Tensor, Mapping[str, Tensor]]] = {}
+        trunks: dict[str, tuple[Tensor, Outputs]] = {}
         answers = []
         for j, forward in enumerate(forwards):
             rows = rows_of[j]
@@ -138,19 +142,24 @@ class Networks:
             answers.append((j, rows, logits))
         return answers
 
-    def _compute(self, forward: Forward, shared: Shared, rows: Tensor | None) -> Tensor:
-        if forward.masknet and forward.member in self.cuts:
-            return self._tail(forward, self.trunk(forward.member, shared, rows))
+    def compute(self, forward: Forward, shared: Shared, rows: Tensor | None = None) -> Outputs:
+        """Compute outputs, whatever is kept or was computed before."""
+        if forward.masknet and forward.member in self.cuts and not forward.taps:
+            return {RESPONSE: self._tail(forward, self.trunk(forward.member, shared, rows))}
         network = self.modules[forward.member]
         arguments = self._arguments(forward.member, shared, rows)
         with ExitStack() as stack:
             if forward.masknet:
                 masknet = self.modules[forward.masknet]
                 stack.enter_context(inserted(network, forward.point, masknet))
+            # After the mask: at a mask point the masked feature is tapped.
+            features = stack.enter_context(tapped(network, forward.taps)) if forward.taps else {}
             stack.enter_context(autocast(self.precision, shared.labels.device))
-            return network(*arguments).to(torch.get_default_dtype())
+            logits = network(*arguments)
+        outputs = {**features, RESPONSE: logits}
+        return {name: value.to(torch.get_default_dtype()) for name, value in outputs.items()}
 
-    def _tail(self, forward: Forward, values: Mapping[str, Tensor]) -> Tensor:
+    def _tail(self, forward: Forward, values: Outputs) -> Tensor:
         cut, masknet = self.cuts[forward.member], self.modules[forward.masknet]
         with autocast(self.precision, next(iter(values.values())).device):
             return cut.tail(forward.point, values, masknet).to(torch.get_default_dtype())
@@ -176,7 +185,7 @@ class Batch:
         self._networks = networks
         self._shared = shared
         self._task = task
-        self._responses: dict[str, Tensor] = {}
+        self._outputs: dict[str, Outputs] = {}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -187,10 +196,43 @@ class Batch:
 
     def response(self, name: str) -> Tensor:
         """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float."""
-        if name not in self._responses:
-            forward = self.node.forwards[name]
-            self._responses[name] = self._networks.response(forward, self._shared)
-        return self._responses[name]
+        return self._answered(name)[RESPONSE]
+
+    def compute(self, name: str) -> Tensor:
+        """Return logits computed anew, for a stage that changes a part between two calls."""
+        return self._networks.compute(self.node.forwards[name], self._shared)[RESPONSE]
+
+    def edge(self, teacher: Teacher) -> Edge:
+        """Return what the loss of a teacher's edge to the student sees of the batch."""
+        adapter = self.node.adapters.get(teacher.name)
+        return Edge(
+            teacher=self._answer(teacher.name, teacher),
+            student=self._answer(self.node.student, teacher),
+            labels=self.labels,
+            positions=self._shared.positions,
+            task=self._task,
+            adapter=None if adapter is None else self.module(adapter),
+        )
+
+    def edge_loss(self, teacher: Teacher) -> Tensor:
+        """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
+        loss = teacher.loss.edge(self.edge(teacher))
+        return (self.average(loss) if loss.shape == self.labels.shape else loss).mean()
+
+    def _answer(self, name: str, teacher: Teacher) -> Answer:
+        outputs, member = self._answered(name), self.node.forwards[name].member
+        layers = {role: self.node.layers[member][role] for role in teacher.loss.reads}
+        features = {
+            role: tuple(outputs[layer] for layer in names)
+            for role, names in layers.items()
+            if all(layer in outputs for layer in names)
+        }
+        return Answer(outputs[RESPONSE], features)
+
+    def _answered(self, name: str) -> Outputs:
+        if name not in self._outputs:
+            self._outputs[name] = self._networks.outputs(self.node.forwards[name], self._shared)
+        return self._outputs[name]
 
     def cross_entropy(self, name: str) -> Tensor:
         """Return the task loss of a response for each sample, [batch] float."""
@@ -201,7 +243,12 @@ class Batch:
         return self._task.average(values, self.labels)
 
     def routed(
-        self, names: Sequence[str], losses: Sequence[EdgeLoss], chosen: Tensor, student: Tensor
+        self,
+        names: Sequence[str],
+        losses: Sequence[ResponseLoss],
+        chosen: Tensor,
+        student: Tensor,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """Return the sum of each sample's losses to the teachers it chose.
 
@@ -212,6 +259,7 @@ class Batch:
             losses: the loss of each.
             chosen: [batch, k] int64, indices into them.
             student: logits of the student, for all samples.
+            weights: what each choice counts, [batch, k] float; None counts each as one.
 
         Returns:
             [batch] float.
@@ -219,13 +267,13 @@ class Batch:
         forwards = [self.node.forwards[name] for name in names]
         total = torch.zeros((), device=student.device, dtype=student.dtype)
         responses = self._chosen_responses(forwards, chosen, student)
-        for slot, teacher in zip(chosen.unbind(1), responses, strict=True):
+        for place, (slot, teacher) in enumerate(zip(chosen.unbind(1), responses, strict=True)):
             for loss in dict.fromkeys(losses):
                 values = self._task.average(loss(teacher, student), self.labels)
                 if len(set(losses)) > 1:
                     own = [float(other == loss) for other in losses]
                     values = values * values.new_tensor(own)[slot]
-                total = total + values
+                total = total + (values if weights is None else values * weights[:, place])
         return total
 
     def _chosen_responses(

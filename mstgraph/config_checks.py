@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import gin
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from mstgraph.config import Configuration
 
 GRAPH = "mstgraph.graph"
-GRAPH_PARAMETERS = ("target", "gate", "alone", "seed")
+GRAPH_PARAMETERS = (
+    "target",
+    "gate",
+    "alone",
+    "seed",
+    "teachers",
+    "points",
+    "adaptation",
+    "fresh",
+)
 
 
 def macros_in(value: Any) -> Iterator[str]:
@@ -85,14 +94,19 @@ def refuse_scopes_that_nobody_enters(
             )
 
 
-def refuse_unused_scoped_bindings(configuration: Configuration) -> None:
+def refuse_unused_scoped_bindings(configuration: Configuration, members: Collection[str]) -> None:
     """Refuse a binding in a member's scope that nothing read while the plan was built.
 
     ``depth/DKD.epochs`` does nothing where depth is no student. Members that are left out may
     keep their bindings.
+
+    Args:
+        configuration: where each binding stands.
+        members: the graph's members.
     """
     config = gin.config._CONFIG
-    dropped = {name for name, value in config.get(("", GRAPH), {}).items() if value is None}
+    declared = set(config.get(("", GRAPH), {})) - set(GRAPH_PARAMETERS)
+    dropped = declared - set(members)
     used = {(tuple(scope.split("/")), selector) for scope, selector in gin.config._OPERATIVE_CONFIG}
     for (scope, selector, parameter), place in configuration.locations.items():
         parts = tuple(scope.split("/"))

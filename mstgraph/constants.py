@@ -46,7 +46,8 @@ class Value:
             return f"activations of {self.member} before {' and '.join(self.points)}"
         assert self.forward is not None
         mask = f" with its MaskNet at {self.forward.point}" if self.forward.masknet else ""
-        return f"response of {self.member}{mask}"
+        taps = f" and its {' and '.join(self.forward.taps)}" if self.forward.taps else ""
+        return f"response of {self.member}{mask}{taps}"
 
     def bytes_per_sample(self, halved: bool) -> int:
         """Return what one sample takes, floating tensors as float16 if ``halved``."""

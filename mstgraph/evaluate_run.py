@@ -85,7 +85,8 @@ def _evaluate_stage(
     modules = load_modules(experiment, folder, [finished], pool.device)
     precision = experiment.engine.precision
     networks = Networks(modules, experiment.inputs_of, frozenset(), {}, precision)
-    wanted = {m for f in node.forwards.values() for m in experiment.inputs_of[f.member]}
+    forwards = [node.forwards[name] for name in node.settings.validated(node)]
+    wanted = {modality for forward in forwards for modality in experiment.inputs_of[forward.member]}
     batch_size = node.settings.batch_size or experiment.data.batch_size
     feed = pool.feed(part, [name for name in experiment.source.modalities if name in wanted])
     (result,) = evaluate([finished], networks, feed, experiment.task, batch_size, kept={})

@@ -16,13 +16,14 @@ import gin
 from mstgraph.config import Configuration, find_file, load
 from mstgraph.config_checks import refuse_unused_scoped_bindings
 from mstgraph.data import Data
+from mstgraph.derive import derive
 from mstgraph.engine import Engine
 from mstgraph.errors import UserError, nearest
 from mstgraph.graph import declare
 from mstgraph.identity import identify
-from mstgraph.methods.loss import EdgeLoss
+from mstgraph.methods.loss import EdgeLoss, ResponseLoss
 from mstgraph.parts import Parts
-from mstgraph.plan import Plan, StageNode, derive
+from mstgraph.plan import Plan, StageNode
 from mstgraph.store import Store, load_recipe, missing_raw
 from mstgraph.store.load import recipe_class
 from mstgraph.store.recipe import Labels, Modality
@@ -140,12 +141,14 @@ def open_experiment(
     graph = declare(configuration, source.modalities)
     _check_data(data, graph.seed, configuration, source)
     plan = derive(graph)
-    parts = Parts(plan, source.modalities, task, configuration)
+    _check_losses(plan, task, configuration)
+    samples = source.samples(data.split_name(graph.seed)).get("train", source.length)
+    parts = Parts(plan, source.modalities, task, configuration, samples)
     _check_stages(plan, configuration)
     engine = Engine()
     plan = identify(plan, parts, data, engine, source.fingerprint)
     _touch(plan, parts, configuration)
-    refuse_unused_scoped_bindings(configuration)
+    refuse_unused_scoped_bindings(configuration, graph.members)
     return Experiment(
         name="-".join(Path(file).stem for file in files),
         configuration=configuration,
@@ -252,6 +255,25 @@ def _check_data(data: Data, seed: int, configuration: Configuration, source: Sou
             f"{configuration.where('data', 'split')}: the store '{data.store}' has no split "
             f"'{wanted}'{nearest(wanted, splits)}"
         )
+
+
+def _check_losses(plan: Plan, task: Task, configuration: Configuration) -> None:
+    """A loss must have a meaning for the task, and for single samples where a gate routes them."""
+    for node in plan.stages.values():
+        for teacher in node.teachers:
+            loss, name = teacher.loss, type(teacher.loss).__name__
+            place = configuration.where("Member", "loss", teacher.member)
+            what = f"{place}: the loss {name} of member '{teacher.member}'"
+            if task.dense and not loss.dense:
+                raise UserError(
+                    f"{what} compares samples that have one label each, but here every pixel has "
+                    "one; expected a loss for dense prediction, such as KL, FitNets or C2KD"
+                )
+            if node.gate and not isinstance(loss, ResponseLoss):
+                raise UserError(
+                    f"{what} is not made of logits of single samples, so no gate can route it; "
+                    "expected graph.gate = None, or a loss such as KL"
+                )
 
 
 def _check_stages(plan: Plan, configuration: Configuration) -> None:

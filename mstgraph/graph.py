@@ -12,17 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import gin
 import networkx as nx
 
 from mstgraph.config import Configuration
 from mstgraph.errors import UserError, nearest
+from mstgraph.masknet import MaskNet
 from mstgraph.methods.kl import KL
-from mstgraph.methods.loss import EdgeLoss
+from mstgraph.methods.loss import HINTS, EdgeLoss
+from mstgraph.stages.sta import STA
 
 ALL = "all"
+
+Teachers = Literal["all", "multimodal", "cross-modal", "none"]
+Points = Literal["masks", "penultimate", "hints", "none"]
 
 
 @gin.configurable(module="mstgraph")
@@ -34,6 +39,10 @@ class Member:
         network: gin reference to the network's class (``@FuseNet``); built in the member's scope.
         inputs: modalities it sees, in the order its ``forward`` takes them; default: its own name.
         masks: mask points, the dotted module paths whose output a MaskNet rewrites (Eq. 6).
+        mask: gin reference to what is inserted at a mask point.
+        penultimate: the last layer before the classifier, for losses that read it.
+        hints: layers whose features guide another member's, or are guided, for losses that read
+            them; those of two members belong together in their order.
         teaches: members it teaches; default: every target.
         mutual: members it is aligned with in both directions (Eq. 2), or ``'all'`` for every
             other member that says ``'all'`` too.
@@ -43,10 +52,17 @@ class Member:
     network: Callable[..., Any] | None = None
     inputs: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
+    mask: Callable[..., Any] = MaskNet
+    penultimate: str = ""
+    hints: tuple[str, ...] = ()
     teaches: tuple[str, ...] | None = None
     mutual: tuple[str, ...] | str = ()
     loss: EdgeLoss = field(default_factory=KL)
     scope: str = field(default_factory=gin.config.current_scope_str)
+
+    def layers(self, role: str) -> tuple[str, ...]:
+        """Return the layers that play a role (`mstgraph.methods.loss.ROLES`)."""
+        return self.hints if role == HINTS else tuple(filter(None, (self.penultimate,)))
 
 
 @gin.configurable("graph", module="mstgraph")
@@ -61,6 +77,12 @@ class Declaration:
         alone: train each target once more without distillation, with the same network and
             budget, to compare with.
         seed: the seed of everything random.
+        teachers: which of the members stay beside the targets: ``'all'``, the ``'multimodal'``
+            (fused) ones, the ``'cross-modal'`` (unimodal) ones or ``'none'``.
+        points: where teachers are specialised: at their ``'masks'``, at the layers that play the
+            role ``'penultimate'`` or ``'hints'``, or, with ``'none'``, nowhere.
+        adaptation: gin reference to the stage that trains what is inserted at a mask point.
+        fresh: whether the last stage trains the student from scratch even if it has weights.
         members: every other binding, name → `Member`, or None for a member that is left out.
     """
 
@@ -68,6 +90,10 @@ class Declaration:
     gate: Callable[..., Any] | None
     alone: bool
     seed: int
+    teachers: Teachers
+    points: Points
+    adaptation: Callable[..., Any]
+    fresh: bool
     members: Mapping[str, Member | None]
 
     def __init__(
@@ -76,11 +102,15 @@ class Declaration:
         gate: Callable[..., Any] | None = None,
         alone: bool = True,
         seed: int = 0,
+        teachers: Teachers = "all",
+        points: Points = "masks",
+        adaptation: Callable[..., Any] = STA,
+        fresh: bool = False,
         **members: Member | None,
     ):
-        given = {"target": target, "gate": gate, "alone": alone, "seed": seed, "members": members}
-        for name, value in given.items():
-            object.__setattr__(self, name, value)
+        for name, value in list(locals().items()):
+            if name in self.__dataclass_fields__:
+                object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -96,6 +126,8 @@ class Graph:
         seed: seed of everything random.
         edges: nodes are members; edges have ``kind`` "teaches" (directed) or "mutual" (stored in
             both directions).
+        adaptation: class of the stage that trains what is inserted at a mask point.
+        fresh: whether the last stage trains the student from scratch even if it has weights.
     """
 
     members: Mapping[str, Member]
@@ -104,6 +136,8 @@ class Graph:
     alone: bool
     seed: int
     edges: nx.MultiDiGraph
+    adaptation: Callable[..., Any] = STA
+    fresh: bool = False
 
     def teachers_of(self, student: str) -> tuple[str, ...]:
         """Return the members that teach a student, in the order of members."""
@@ -140,13 +174,29 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
     order = _order(members, list(modalities))
     members = {name: members[name] for name in order}
     targets = _targets(declaration, members, configuration)
+    staying = _staying(declaration, members, targets, configuration)
     edges = nx.MultiDiGraph()
     edges.add_nodes_from(members)
-    _add_teaches(edges, members, targets, configuration)
-    _add_mutual(edges, members, configuration)
-    graph = Graph(members, targets, declaration.gate, declaration.alone, declaration.seed, edges)
-    _check_taught(graph, configuration)
+    if declaration.teachers != "none":
+        _add_teaches(edges, members, targets, configuration)
+        _add_mutual(edges, members, configuration)
+    edges.remove_nodes_from([name for name in members if name not in staying])
+    members = {name: members[name] for name in staying}
+    members = _with_points(declaration.points, members, edges, configuration)
+    graph = Graph(
+        members=members,
+        targets=targets,
+        gate=declaration.gate,
+        alone=declaration.alone,
+        seed=declaration.seed,
+        edges=edges,
+        adaptation=declaration.adaptation,
+        fresh=declaration.fresh,
+    )
+    if declaration.teachers != "none":
+        _check_taught(graph, configuration)
     _check_cycles(graph, configuration)
+    _check_roles(graph, configuration)
     return graph
 
 
@@ -194,7 +244,9 @@ def _with_inputs(
                 f"{configuration.where('Member', 'inputs', name)}: member '{name}' lists a "
                 "modality twice; each of its inputs must be another one"
             )
-        complete[name] = replace(member, inputs=inputs, masks=_names(member.masks))
+        complete[name] = replace(
+            member, inputs=inputs, masks=_names(member.masks), hints=_names(member.hints)
+        )
     return complete
 
 
@@ -228,6 +280,79 @@ def _targets(
                 f"modality{nearest(name, unimodal)}"
             )
     return tuple(name for name in members if name in wanted)
+
+
+def _staying(
+    declaration: Declaration,
+    members: Mapping[str, Member],
+    targets: tuple[str, ...],
+    configuration: Configuration,
+) -> list[str]:
+    """Return the targets and the members that ``graph.teachers`` lets stay, in order."""
+    kinds = {
+        "all": set(members),
+        "multimodal": {name for name, member in members.items() if len(member.inputs) > 1},
+        "cross-modal": {name for name, member in members.items() if len(member.inputs) == 1},
+        "none": set(targets),
+    }
+    place = configuration.where("graph", "teachers")
+    if declaration.teachers not in kinds:
+        given = declaration.teachers
+        raise UserError(f"{place}: graph.teachers is '{given}'{nearest(given, kinds)}")
+    staying = kinds[declaration.teachers] | set(targets)
+    # Two cross-modal targets teach each other.
+    alone = len(targets) == 1 or declaration.teachers == "multimodal"
+    if declaration.teachers in ("multimodal", "cross-modal") and alone and staying == set(targets):
+        raise UserError(
+            f"{place}: graph.teachers = '{declaration.teachers}' leaves no teacher of these "
+            f"members: {', '.join(members)}; expected one that some member fits"
+        )
+    return [name for name in members if name in staying]
+
+
+def _with_points(
+    points: Points,
+    members: Mapping[str, Member],
+    edges: nx.MultiDiGraph,
+    configuration: Configuration,
+) -> dict[str, Member]:
+    """Return the members with the mask points that ``graph.points`` asks for."""
+    place = configuration.where("graph", "points")
+    if points not in get_args(Points):
+        raise UserError(f"{place}: graph.points is '{points}'{nearest(points, get_args(Points))}")
+    if points == "masks":
+        return dict(members)
+    result = {}
+    for name, member in members.items():
+        teaches = any(kind == "teaches" for _, _, kind in edges.out_edges(name, keys=True))
+        layers = member.layers(points) if teaches and points != "none" else ()
+        if teaches and points != "none" and not layers:
+            raise UserError(f"{place}: {_without_role(name, points)}, as graph.points asks for")
+        result[name] = replace(member, masks=layers)
+    return result
+
+
+def _without_role(name: str, role: str) -> str:
+    value = "('layer', …)" if role == HINTS else "'layer'"
+    return (
+        f"member '{name}' names no layer for the role '{role}'; write '{name}/Member.{role} = "
+        f"{value}'"
+    )
+
+
+def _check_roles(graph: Graph, configuration: Configuration) -> None:
+    """Both ends of an edge name the layers that its loss reads."""
+    for student in graph.students():
+        for teacher in graph.teachers_of(student):
+            loss = graph.members[teacher].loss
+            for role in loss.reads:
+                for name in (teacher, student):
+                    if not graph.members[name].layers(role):
+                        place = configuration.where("Member", role, name)
+                        raise UserError(
+                            f"{place}: {_without_role(name, role)}, which the loss "
+                            f"{type(loss).__name__} of member '{teacher}' reads"
+                        )
 
 
 def _add_teaches(

@@ -60,11 +60,12 @@ def find_constants(
     engine = experiment.engine
     cuts = _cuts(experiment, group, modules) if engine.cache else {}
     values = _values(experiment, group, modules, cuts)
+    read = {"train": values, "validation": _read_in_validation(group, values)}
     sizes = experiment.source.samples(experiment.split)
     decisions = {}
     for part in KEPT_PARTS:
         decisions[part] = decide(
-            values,
+            read[part],
             sizes.get(part, 0),
             group[0].settings.epochs,
             halved=engine.halved,
@@ -116,10 +117,19 @@ def _values(
     return values
 
 
+def _read_in_validation(group: Sequence[StageNode], values: Sequence[Value]) -> list[Value]:
+    """Return the values that the responses need which validation asks for."""
+    forwards = {node.forwards[name] for node in group for name in node.settings.validated(node)}
+    masked = {forward.member for forward in forwards if forward.masknet}
+    return [v for v in values if v.forward in forwards or (not v.forward and v.member in masked)]
+
+
 def _response_shape(
     experiment: Experiment, forward: Forward
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    return {RESPONSE: (experiment.parts.members[forward.member].output, torch.get_default_dtype())}
+    shapes, dtype = experiment.parts.members[forward.member], torch.get_default_dtype()
+    taps = {point: (shapes.points[point], dtype) for point in forward.taps}
+    return {RESPONSE: (shapes.output, dtype), **taps}
 
 
 def constants_by_stage(

@@ -56,6 +56,7 @@ def _identity(
         "mutual": [list(pair) for pair in node.mutual],
         "student": node.student,
         "teachers": [[teacher.name, describe(teacher.loss)] for teacher in node.teachers],
+        "layers": {name: list(forward.taps) for name, forward in node.forwards.items()},
         "sources": _sources(node, data),
         "store": fingerprint,
         "split": data.split_name(plan.graph.seed),

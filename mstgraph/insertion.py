@@ -50,6 +50,27 @@ def inserted(network: nn.Module, point: str, masknet: nn.Module) -> Iterator[Non
         _masked.discard(network)
 
 
+@contextmanager
+def tapped(network: nn.Module, points: Iterable[str]) -> Iterator[Mapping[str, Tensor]]:
+    """Collect what the modules at ``points`` return while the context is open.
+
+    Args:
+        network: the network.
+        points: dotted paths of modules inside it.
+
+    Raises:
+        UserError: the network has no such module.
+    """
+    outputs: dict[str, Tensor] = {}
+    with ExitStack() as stack:
+        for point in points:
+            handle = mask_point(network, point).register_forward_hook(
+                lambda _module, _inputs, output, point=point: outputs.__setitem__(point, output)
+            )
+            stack.callback(handle.remove)
+        yield outputs
+
+
 def mask_point(network: nn.Module, point: str) -> nn.Module:
     """Return the module of ``network`` at the dotted path ``point``.
 

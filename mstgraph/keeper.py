@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mstgraph.batch import RESPONSE, Networks, Shared
+from mstgraph.batch import Networks, Shared
 from mstgraph.constants import Decision, Value
 from mstgraph.feed import Feed
 from mstgraph.kept import InMemory, Kept, OnDisk
@@ -118,7 +118,7 @@ class Keeper:
 
     def _values(self, owner: Forward | str, shared: Shared) -> Mapping[str, Tensor]:
         if isinstance(owner, Forward):
-            return {RESPONSE: self.networks.response(owner, shared)}
+            return self.networks.outputs(owner, shared)
         return self.networks.trunk(owner, shared)
 
     def _allocate(

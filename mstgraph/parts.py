@@ -21,7 +21,7 @@ from mstgraph.config import Configuration
 from mstgraph.errors import UserError
 from mstgraph.gate import Gate
 from mstgraph.insertion import output_shapes
-from mstgraph.masknet import MaskNet
+from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
 from mstgraph.plan import Part, Plan
 from mstgraph.seeds import derive_seed
 from mstgraph.store.recipe import Modality
@@ -36,7 +36,7 @@ class MemberShapes:
         network: name of its class.
         parameters: number of parameters.
         output: shape of its logits, without the batch.
-        points: mask point → shape of the feature there, without the batch.
+        points: mask point or layer with a role → shape of the feature there, without the batch.
         initialisation: how its weights are initialised, in words.
     """
 
@@ -55,6 +55,7 @@ class Parts:
         modalities: modalities of the store.
         task: the task.
         configuration: where bindings stand, for messages.
+        samples: number of training samples.
 
     Raises:
         UserError: a network, mask point, MaskNet or gate that cannot be, or networks whose
@@ -67,7 +68,9 @@ class Parts:
         modalities: Mapping[str, Modality],
         task: Task,
         configuration: Configuration,
+        samples: int,
     ):
+        self.samples = samples
         self.plan = plan
         self.modalities = modalities
         self.task = task
@@ -99,7 +102,9 @@ class Parts:
             assert network is not None
             return part.member, network
         if part.kind == "masknet":
-            return part.member, MaskNet
+            return part.member, self.plan.graph.members[part.member].mask
+        if part.kind == "adapter":
+            return part.member, self._loss(part).adapter
         return part.student, self.plan.graph.gate or Gate
 
     def _construct(self, part: Part) -> nn.Module:
@@ -119,8 +124,22 @@ class Parts:
             return {name: self.modalities[name].shape for name in inputs}, self.task.num_outputs
         if part.kind == "masknet":
             return (self.feature(part),)
+        if part.kind == "adapter":
+            return (self._edge_shapes(part),)
         count = len(self.plan.teachers[part.student])
         return self.task.num_outputs, count, self.task.dense
+
+    def _loss(self, part: Part) -> EdgeLoss:
+        return self.plan.graph.members[part.member].loss
+
+    def _edge_shapes(self, part: Part) -> EdgeShapes:
+        loss = self._loss(part)
+
+        def shapes(name: str) -> dict[str, tuple[tuple[int, ...], ...]]:
+            member, points = self.plan.graph.members[name], self.members[name].points
+            return {role: tuple(points[at] for at in member.layers(role)) for role in loss.reads}
+
+        return EdgeShapes(shapes(part.member), shapes(part.student), self.task, self.samples)
 
     @contextmanager
     def _in_words(self, part: Part, scope: str) -> Iterator[None]:
@@ -147,24 +166,31 @@ class Parts:
             place = self.configuration.exactly_where(constructor, option, scope)
             if place is not None and f"{name}.{option}" in text:
                 return place
-        declared = {"network": ("Member", "network"), "masknet": ("Member", "masks")}
+        declared = {
+            "network": ("Member", "network"),
+            "masknet": ("Member", "masks"),
+            "adapter": ("Member", "loss"),
+        }
         return self.configuration.where(*declared.get(part.kind, ("graph", "gate")), scope)
 
     def _inspect(self, name: str) -> MemberShapes:
         member = self.plan.graph.members[name]
         network = self.build(Part("network", name), "meta")
         shapes = {modality: self.modalities[modality].shape for modality in member.inputs}
+        declared = {"masks": member.masks, **{role: member.layers(role) for role in ROLES}}
+        points = dict.fromkeys(point for layers in declared.values() for point in layers)
         try:
-            outputs = output_shapes(network, shapes, member.masks)
+            outputs = output_shapes(network, shapes, points)
         except UserError as error:
-            at_fault = "masks" if member.masks and _runs(network, shapes) else "network"
+            candidates = {"network": (), **declared}
+            at_fault = next(o for o, names in candidates.items() if _fails(network, shapes, names))
             place = self.configuration.where("Member", at_fault, name)
             raise UserError(f"{place}: member '{name}': {error}") from error
         return MemberShapes(
             network=type(network).__name__,
             parameters=count_parameters(network),
             output=outputs[""],
-            points={point: outputs[point] for point in member.masks},
+            points={point: outputs[point] for point in points},
             initialisation=getattr(network, "initialisation", "standard initialisation"),
         )
 
@@ -179,12 +205,14 @@ class Parts:
                 )
 
 
-def _runs(network: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+def _fails(
+    network: nn.Module, shapes: Mapping[str, tuple[int, ...]], points: tuple[str, ...]
+) -> bool:
     try:
-        output_shapes(network, shapes)
+        output_shapes(network, shapes, points)
     except UserError:
-        return False
-    return True
+        return True
+    return False
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -1,33 +1,16 @@
-"""Derive: specialised teachers, the index map δ(j), and the schedule of stages a graph implies.
-
-Nobody writes the schedule. Each stage needs weights, and whoever leaves them comes first, as in a
-build system; independent stages stay independent.
-"""
+"""What a graph implies: specialised teachers, the index map δ(j), and the DAG of stages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import networkx as nx
 
 from mstgraph.graph import Graph
 from mstgraph.methods.loss import EdgeLoss
-from mstgraph.stages.ci import CI
-from mstgraph.stages.distill import Distill
-from mstgraph.stages.dkd import DKD
-from mstgraph.stages.pretrain import Pretrain
-from mstgraph.stages.sta import STA
 from mstgraph.stages.stage import Stage
-
-STAGES: Mapping[str, type[Stage]] = {
-    "pretrain": Pretrain,
-    "ci": CI,
-    "sta": STA,
-    "dkd": DKD,
-    "distill": Distill,
-}
 
 
 @dataclass(frozen=True)
@@ -54,16 +37,17 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Part:
-    """Something with weights: a member's network, a MaskNet, or a gate.
+    """Something with weights: a member's network, a MaskNet, a gate, or what a loss trains.
 
     Attributes:
         kind: what it is.
-        member: whose network it is, whose feature it masks, or whose logits the gate reads.
-        point: mask point of a MaskNet.
-        student: whose language a MaskNet learns, whom a gate serves.
+        member: whose network it is, whose feature it masks, whose logits the gate reads, or whose
+            edge an adapter belongs to.
+        point: mask point of a MaskNet, or of the teacher that an adapter belongs to.
+        student: whose language a MaskNet learns, whom a gate or an adapter serves.
     """
 
-    kind: Literal["network", "masknet", "gate"]
+    kind: Literal["network", "masknet", "gate", "adapter"]
     member: str
     point: str = ""
     student: str = ""
@@ -84,11 +68,13 @@ class Forward:
         member: whose network answers.
         masknet: name of the MaskNet's part; empty for none.
         point: where it is inserted.
+        taps: layers whose outputs are wanted beside the logits.
     """
 
     member: str
     masknet: str = ""
     point: str = ""
+    taps: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -102,7 +88,7 @@ class StageNode:
 
     Attributes:
         name: unique, fit for a folder; does not depend on the index of a teacher.
-        kind: "pretrain", "alone", "ci", "sta", "dkd" or "distill".
+        kind: "pretrain", "alone", "ci", "sta", "hint", "dkd" or "distill".
         scope: member in whose gin scope its settings stand.
         settings: the stage's settings and equations.
         members: member networks that it trains.
@@ -110,6 +96,8 @@ class StageNode:
         teachers: the teachers it uses, in order.
         mutual: mutual edges it trains, each once.
         gate: name of the gate's part, or empty.
+        adapters: name of a teacher → name of the part that its loss trains.
+        layers: member → role → layers that play it (`mstgraph.methods.loss.ROLES`).
         forwards: name of a response → how it is computed.
         parts: everything with weights that takes part.
         trains: names of the parts that are trained; all others are frozen.
@@ -132,6 +120,8 @@ class StageNode:
     teachers: tuple[Teacher, ...] = ()
     mutual: tuple[tuple[str, str], ...] = ()
     gate: str = ""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     hash: str = ""
     identity: Mapping[str, Any] = field(default_factory=dict)
 
@@ -172,226 +162,3 @@ class Plan:
     def delta(self, student: str, j: int) -> int:
         """Return δ(j), the index of the member that teacher j is made from (Eq. 7)."""
         return list(self.graph.members).index(self.teachers[student][j - 1].member)
-
-
-def specialised_teachers(graph: Graph, student: str) -> tuple[Teacher, ...]:
-    """Return the teachers of a student: one per mask point of each member that teaches it (Eq. 5).
-
-    A teaching member without a mask point is one plain, frozen teacher.
-    """
-    pairs = [
-        (name, point)
-        for name in graph.teachers_of(student)
-        for point in graph.members[name].masks or ("",)
-    ]
-    return tuple(
-        Teacher(j, name, point, graph.members[name].loss)
-        for j, (name, point) in enumerate(pairs, 1)
-    )
-
-
-def derive(graph: Graph) -> Plan:
-    """Derive the plan of a graph; a pure function of it and of gin's settings of the stages.
-
-    1. Members joined by mutual edges train together (CI, one per connected component); one that
-       needs weights before its last stage and has no mutual edge is pre-trained alone.
-    2. Each specialised teacher with a mask point needs its member and the student: STA.
-    3. A student's last stage needs all its teachers: DKD under a gate, else distill.
-    4. A student starts its last stage from the weights it has, else from scratch.
-    """
-    teachers = {student: specialised_teachers(graph, student) for student in graph.students()}
-    builder = _Builder(graph, teachers)
-    for component in graph.mutual_components():
-        builder.add_ci(component)
-    for name in _needing_pretraining(graph, teachers, builder.initial):
-        builder.add_pretrain(name)
-    for student in _assistants_first(graph):
-        builder.add_student(student)
-    last = {**{name: builder.initial[name] for name in graph.targets if name in builder.initial}}
-    last |= builder.last
-    if graph.alone:
-        for target in graph.targets:
-            builder.add_alone(target, last[target])
-    plan = Plan(graph, teachers, builder.stages, last)
-    ordered = nx.lexicographical_topological_sort(plan.dag(), key=list(plan.stages).index)
-    return replace(plan, stages={name: plan.stages[name] for name in ordered})
-
-
-def _needing_pretraining(
-    graph: Graph, teachers: Mapping[str, tuple[Teacher, ...]], initial: Mapping[str, str]
-) -> list[str]:
-    """Teachers that nobody else trains, and students whose responses STA needs."""
-    ready_later = {name for name in graph.students() if name not in graph.targets}
-    sources = {teacher.member for group in teachers.values() for teacher in group} - ready_later
-    asked = {student for student, group in teachers.items() if any(t.point for t in group)}
-    return [name for name in graph.members if name in sources | asked and name not in initial]
-
-
-def _assistants_first(graph: Graph) -> list[str]:
-    """Order students such that one who teaches after being taught comes before its students."""
-    students = graph.students()
-    waits = nx.DiGraph()
-    waits.add_nodes_from(students)
-    waits.add_edges_from(
-        (teacher, student)
-        for student in students
-        for teacher in graph.teachers_of(student)
-        if teacher in students and teacher not in graph.targets
-    )
-    return list(nx.lexicographical_topological_sort(waits, key=students.index))
-
-
-class _Builder:
-    """Adds stages one by one; knows who leaves which weights."""
-
-    def __init__(self, graph: Graph, teachers: Mapping[str, tuple[Teacher, ...]]):
-        self.graph = graph
-        self.teachers = teachers
-        self.stages: dict[str, StageNode] = {}
-        self.initial: dict[str, str] = {}  # member → stage that leaves its first weights
-        self.last: dict[str, str] = {}  # student → its last stage
-
-    def add_ci(self, component: tuple[str, ...]) -> None:
-        edges = self.graph.edges
-        mutual = tuple(
-            (one, other)
-            for i, one in enumerate(component)
-            for other in component[i + 1 :]
-            if edges.has_edge(one, other, key="mutual")
-        )
-        # The name of the target's component does not change when another one comes or goes.
-        name = "ci" if self.graph.targets[0] in component else f"ci-{component[0]}"
-        self._add(name, "ci", scope="", members=component, mutual=mutual)
-        self.initial |= dict.fromkeys(component, name)
-
-    def add_pretrain(self, member: str) -> None:
-        name = f"pretrain-{member}"
-        self._add(name, "pretrain", scope=member, members=(member,))
-        self.initial[member] = name
-
-    def add_student(self, student: str) -> None:
-        for teacher in self.teachers[student]:
-            if teacher.point:
-                self._add_sta(student, teacher)
-        group = self.teachers[student]
-        gate = Part("gate", "", student=student)
-        gated = self.graph.gate is not None and student in self.graph.targets
-        kind = "dkd" if gated else "distill"
-        self._add(
-            f"{kind}-{student}",
-            kind,
-            scope=student,
-            members=(student,),
-            student=student,
-            teachers=group,
-            extra=(gate,) if gated else (),
-            gate=gate.name if gated else "",
-        )
-        self.last[student] = f"{kind}-{student}"
-
-    def add_alone(self, target: str, last: str) -> None:
-        """The same network with the same number of epochs, without distillation."""
-        final = self.stages[last].settings
-        settings = Pretrain(
-            epochs=self._epochs(target, last),
-            learning_rate=final.learning_rate,
-            optimizer=final.optimizer,
-            batch_size=final.batch_size,
-            select=final.select,
-        )
-        self._add(f"alone-{target}", "alone", scope=target, members=(target,), settings=settings)
-
-    def _epochs(self, member: str, last: str) -> int:
-        """Epochs behind the weights that a stage leaves for a member, its first ones included."""
-        node = self.stages[last]
-        before = node.sources.get(member)
-        return node.settings.epochs + (self._epochs(member, before) if before else 0)
-
-    def _add_sta(self, student: str, teacher: Teacher) -> None:
-        masknet = self._masknet(student, teacher)
-        self._add(
-            f"sta-{student}-{teacher.name}",
-            "sta",
-            scope=teacher.member,
-            members=(),
-            student=student,
-            teachers=(teacher,),
-            extra=(masknet,),
-        )
-
-    def _masknet(self, student: str, teacher: Teacher) -> Part:
-        return Part("masknet", teacher.member, teacher.point, student)
-
-    def _add(
-        self,
-        name: str,
-        kind: str,
-        *,
-        scope: str,
-        members: tuple[str, ...],
-        student: str = "",
-        teachers: tuple[Teacher, ...] = (),
-        mutual: tuple[tuple[str, str], ...] = (),
-        extra: tuple[Part, ...] = (),
-        gate: str = "",
-        settings: Stage | None = None,
-    ) -> None:
-        forwards = {m: Forward(m) for m in (*members, *filter(None, [student]))}
-        for teacher in teachers:
-            masknet = self._masknet(student, teacher).name if teacher.point else ""
-            forwards[teacher.name] = Forward(teacher.member, masknet, teacher.point)
-        parts = {part.name: part for part in self._parts_of(student, teachers, forwards, extra)}
-        trains = (*members, *(part.name for part in extra))
-        first = kind in ("ci", "pretrain", "alone")
-        sources = {} if first else self._sources(parts, trains)
-        self.stages[name] = StageNode(
-            name=name,
-            kind=kind,
-            scope=scope,
-            settings=settings or _settings(kind, scope),
-            members=members,
-            forwards=forwards,
-            parts=parts,
-            trains=trains,
-            sources=sources,
-            student=student,
-            teachers=teachers,
-            mutual=mutual,
-            gate=gate,
-        )
-
-    def _parts_of(
-        self,
-        student: str,
-        teachers: tuple[Teacher, ...],
-        forwards: Mapping[str, Forward],
-        extra: tuple[Part, ...],
-    ) -> list[Part]:
-        networks = dict.fromkeys(forward.member for forward in forwards.values())
-        masknets = [self._masknet(student, teacher) for teacher in teachers if teacher.point]
-        return [*(Part("network", name) for name in networks), *masknets, *extra]
-
-    def _sources(self, parts: Mapping[str, Part], trains: tuple[str, ...]) -> dict[str, str]:
-        sources = {name: self._source(part, name in trains) for name, part in parts.items()}
-        return {name: stage for name, stage in sources.items() if stage}
-
-    def _source(self, part: Part, trained: bool) -> str | None:
-        if part.kind == "masknet" and not trained:
-            return f"sta-{part.student}-{part.member}.{part.point}"
-        if part.kind != "network":
-            return None
-        if trained:  # a student starts from weights it needed anyway, else from scratch
-            masked = any(teacher.point for teacher in self.teachers[part.member])
-            mutual = self.graph.mutual_components()
-            needed = masked or any(part.member in component for component in mutual)
-            return self.initial.get(part.member) if needed else None
-        # An assistant teaches with what it has learned; a target with its first weights.
-        assistant = part.member not in self.graph.targets
-        return (self.last.get(part.member) if assistant else None) or self.initial[part.member]
-
-
-def _settings(kind: str, scope: str) -> Stage:
-    import gin
-
-    with gin.config_scope(scope or None):
-        return STAGES[kind]()

@@ -78,7 +78,8 @@ class ConsoleReporter:
     def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:
         """Note the validation metric for the bar."""
         values = [m[self.task.primary] for m in record["validation"]["metrics"].values()]
-        self._metric = f" · {self.task.primary} {sum(values) / len(values):.4f}"
+        mean = f"{self.task.primary} {sum(values) / len(values):.4f}" if values else ""
+        self._metric = f" · {mean or 'loss {:.4f}'.format(record['validation']['loss'])}"
 
     def group_ended(self) -> None:
         """Close the bar."""
@@ -97,6 +98,7 @@ class ConsoleReporter:
             f"{response} {self.task.primary} {values[self.task.primary]:.4f}"
             for response, values in artefact["validation"]["metrics"].items()
         )
+        metrics = metrics or f"loss {artefact['validation']['loss']:.4f}"
         how = "reused" if reused else f"{artefact['seconds']:.1f} s"
         label = f" [{self.synthetic}]" if self.synthetic else ""
         self.console.print(

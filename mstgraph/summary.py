@@ -69,6 +69,8 @@ def summarise(experiment: Experiment, artefacts: Artefacts, device: torch.device
 
 def _student(experiment: Experiment, artefacts: Artefacts, target: str) -> dict[str, Any]:
     stage = experiment.plan.last[target]
+    if not experiment.plan.graph.edges.degree(target):
+        return {"stage": stage, "alone": artefacts[stage]["test"]["metrics"][target]}
     result = {"stage": stage, "distilled": artefacts[stage]["test"]["metrics"][target]}
     alone = f"alone-{target}"
     if alone in artefacts:
@@ -139,7 +141,9 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
                 else (f"teacher {teacher['name']}")
             )
             result.add_row(name, *_values(teacher["metrics"], metrics), _share(summary, teacher))
-        result.add_row(f"[bold]{target} distilled[/]", *_values(student["distilled"], metrics), "")
+        if "distilled" in student:
+            values = _values(student["distilled"], metrics)
+            result.add_row(f"[bold]{target} distilled[/]", *values, "")
         if "gain" in student:
             gains = [f"{student['gain'][name]:+.4f}" for name in metrics]
             result.add_row("  gain", *gains, "", end_section=True)

@@ -92,8 +92,7 @@ class Training:
         self.reporter = reporter
         self.device = setting.training.device
         self.parts = {name: setting.networks.modules[name] for name in node.trains}
-        parameters = [p for module in self.parts.values() for p in module.parameters()]
-        self.optimizer = node.settings.optimizer(parameters, lr=node.settings.learning_rate)
+        self.optimizer = self._make_optimizer()
         self.state = checkpoints.load(node.hash) or TrainingState(hash=node.hash)
         if self.state.parts:
             self._restore()
@@ -112,10 +111,7 @@ class Training:
         state, node = self.state, self.node
         batch = Batch(node, self.setting.networks, shared, self.setting.task)
         terms = node.settings.losses(node, batch, state.epoch)
-        total(terms).backward()
-        self.optimizer.step()
-        # Gradients go before the next stage of the group needs the memory.
-        self.optimizer.zero_grad(set_to_none=True)
+        self._descend(total(terms))
         self._add(terms, len(batch))
         state.batch += 1
         self.reporter.batch_done(node, state.epoch, state.batch, state.sums)
@@ -149,7 +145,7 @@ class Training:
     def save(self) -> None:
         """Write the checkpoint."""
         self.state.parts = {name: dict(p.state_dict()) for name, p in self.parts.items()}
-        self.state.optimizer = self.optimizer.state_dict()
+        self.state.optimizer = {} if self.optimizer is None else self.optimizer.state_dict()
         self.checkpoints.save(self.state)
 
     def load_best(self) -> None:
@@ -157,10 +153,26 @@ class Training:
         for name, best in self.state.best.items():
             self.parts[name].load_state_dict(best)
 
+    def _make_optimizer(self) -> torch.optim.Optimizer | None:
+        """Return the optimiser, or None if the trained parts learn in their buffers alone."""
+        parameters = [p for module in self.parts.values() for p in module.parameters()]
+        settings = self.node.settings
+        return settings.optimizer(parameters, lr=settings.learning_rate) if parameters else None
+
+    def _descend(self, loss: Tensor) -> None:
+        """Take a step down the loss, if there is anything that it could move."""
+        if self.optimizer is None or not loss.requires_grad:
+            return
+        loss.backward()
+        self.optimizer.step()
+        # Gradients go before the next stage of the group needs the memory.
+        self.optimizer.zero_grad(set_to_none=True)
+
     def _restore(self) -> None:
         for name, states in self.state.parts.items():
             self.parts[name].load_state_dict(states)
-        self.optimizer.load_state_dict(self.state.optimizer)
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(self.state.optimizer)
         self.state.sums = {
             name: value.to(self.device) if torch.is_tensor(value) else value
             for name, value in self.state.sums.items()

@@ -14,9 +14,10 @@ from tiny_graphs import TWO
 
 from mstgraph.experiment import Experiment
 from mstgraph.gate import Gate
+from mstgraph.derive import derive
 from mstgraph.graph import Graph, Member
 from mstgraph.networks.mlp import MLP
-from mstgraph.plan import Plan, derive
+from mstgraph.plan import Plan
 
 Make = Callable[..., Experiment]
 

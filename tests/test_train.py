@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import gin
 import pytest
 import torch
 import training_worlds as small
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mstgraph.errors import RunError
 from mstgraph.evaluation import Evaluation
+from mstgraph.interrupt import Interrupted
 from mstgraph.feed import batch_positions
 from mstgraph.order import epoch_order
 from mstgraph.train import Training
@@ -20,6 +24,22 @@ pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")
 
 ALONE = ("graph.alone = True", "CI.epochs = 1", "STA.epochs = 1", "DKD.epochs = 2")
+
+
+@gin.configurable
+class Remembering(nn.Module):
+    """Learns without a parameter: logits are the distances to a running mean of its inputs."""
+
+    def __init__(self, inputs: dict[str, tuple[int, ...]], num_outputs: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_outputs))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return logits, [batch, num_outputs]."""
+        values = values[:, : len(self.mean)]
+        if self.training:
+            self.mean.lerp_(values.mean(0), 0.1)
+        return values - self.mean
 
 
 def by_hand(experiment: small.Experiment, epochs: int) -> tuple[torch.nn.Module, list[float]]:
@@ -104,3 +124,26 @@ def test_training_loss_is_weighted_by_samples() -> None:
         expected = float(F.cross_entropy(network(inputs["zer"]), labels))
     value = json.loads(line)["training"]["task"]["value"]
     assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_stage_whose_parts_have_buffers_alone() -> None:
+    """It has no optimiser, learns, and comes to the same buffers after a stop."""
+    bindings = (*ALONE, "zer/Member.network = @Remembering", "zer/Member.mutual = ()")
+    small.run(small.mfeat(*bindings), "whole")
+    stopped = small.quiet(small.mfeat(*bindings), "run")
+    done = stopped.reporter.batch_done
+
+    def ask(*arguments: Any) -> None:
+        done(*arguments)
+        node, epoch, batch, _ = arguments
+        stopped.interrupt.requested = (node.name, epoch, batch) == ("alone-zer", 1, 4)
+
+    stopped.reporter.batch_done = ask
+    with pytest.raises(Interrupted):
+        stopped.run()
+    state = torch.load("run/stages/alone-zer/checkpoint.pt", weights_only=True)
+    assert (state["batch"], state["optimizer"]) == (4, {})
+    assert state["parts"]["zer"]["mean"].abs().min() > 0
+    small.run(small.mfeat(*bindings), "run")
+    small.assert_weights("run", "whole")
+    assert (small.weights_of("run/stages/alone-zer")["zer.safetensors"]["mean"] != 0).all()

@@ -11,7 +11,7 @@ import gin
 from torch import Tensor
 from torch.nn import functional as F
 
-from mstgraph.methods.loss import EdgeLoss
+from mstgraph.methods.loss import ResponseLoss
 
 
 def kl_divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
@@ -32,7 +32,7 @@ def kl_divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tenso
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
-class KL(EdgeLoss):
+class KL(ResponseLoss):
     """Softened Kullback–Leibler divergence, teacher ‖ student.
 
     Attributes:

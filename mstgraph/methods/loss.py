@@ -1,14 +1,139 @@
-"""What the loss of a distillation edge looks like to a stage."""
+"""What the loss of a distillation edge tells the stages, and what it is given.
+
+A method is one file with one such class: its own file says what it reads (logits, features at
+layers that the data set's gin file names by role, labels, sample numbers), what of its own it
+trains, and whether it wants a stage before the last one. Neither plan nor executor know any method.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from mstgraph.tasks import Task
+
+PENULTIMATE = "penultimate"
+HINTS = "hints"
+ROLES = (PENULTIMATE, HINTS)
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network makes of a batch.
+
+    Attributes:
+        logits: [batch, num_outputs] or [batch, num_outputs, height, width] float.
+        features: role → what its layers return, in the order in which the member names them,
+            [batch, ...] float each; only of the roles that the loss reads.
+    """
+
+    logits: Tensor
+    features: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    @property
+    def penultimate(self) -> Tensor:
+        """The last feature before the classifier, [batch, ...] float."""
+        return self.features[PENULTIMATE][0]
+
+    @property
+    def hints(self) -> tuple[Tensor, ...]:
+        """Features that can guide another network's or be guided, [batch, ...] float each."""
+        return self.features[HINTS]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A batch as the loss of one edge sees it.
+
+    Attributes:
+        teacher: the teacher's answer; without gradient unless the loss trains the teacher.
+        student: the student's answer.
+        labels: [batch] or [batch, height, width] int64.
+        positions: number of each sample within the training split, [batch] int64.
+        task: the task, for `Task.cross_entropy` and `Task.average`.
+        adapter: what `EdgeLoss.adapter` built, or None.
+    """
+
+    teacher: Answer
+    student: Answer
+    labels: Tensor
+    positions: Tensor
+    task: Task
+    adapter: nn.Module | None = None
+
+
+@dataclass(frozen=True)
+class EdgeShapes:
+    """What an adapter has to fit to.
+
+    Attributes:
+        teacher: role → shapes of the teacher's features without the batch; only of roles read.
+        student: the same of the student.
+        task: the task: number of outputs, extent of dense labels.
+        samples: number of training samples.
+    """
+
+    teacher: Mapping[str, tuple[Shape, ...]]
+    student: Mapping[str, tuple[Shape, ...]]
+    task: Task
+    samples: int
 
 
 class EdgeLoss(ABC):
-    """Loss of an edge from a teacher to a student; subclasses are dataclasses of their options."""
+    """Loss of an edge from a teacher to a student; subclasses are dataclasses of their options.
+
+    Attributes:
+        reads: roles (`ROLES`) of the layers whose features of both networks the loss wants.
+        dense: whether it makes sense where every pixel has a label.
+        trains_teacher: whether the teacher goes on learning beside the student.
+        hinted: whether the student and the adapter first train on `hint` in a stage of their own;
+            the adapter is then used there only.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ()
+    dense: ClassVar[bool] = False
+    trains_teacher: ClassVar[bool] = False
+    hinted: ClassVar[bool] = False
+
+    @abstractmethod
+    def edge(self, edge: Edge) -> Tensor:
+        """Return the loss of a batch: [batch], [batch, height, width] or, of the whole, []."""
+
+    def hint(self, edge: Edge) -> Tensor:
+        """Return the loss of each sample in the stage before the last one, [batch] float."""
+        raise NotImplementedError(f"{type(self).__name__} has no hint stage")
+
+    def adapter(self, shapes: EdgeShapes) -> nn.Module:
+        """Build what the loss trains with the student, such as regressors or embeddings.
+
+        A loss that overrides this has an adapter. Buffers are kept in checkpoints, so a memory of
+        earlier batches belongs into buffers.
+
+        Raises:
+            UserError: the features do not fit; one sentence, without the members' names.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no adapter")
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the loss has an adapter."""
+        return type(self).adapter is not EdgeLoss.adapter
+
+    def problem(self) -> tuple[str, str] | None:
+        """Return (option, what is wrong and what was expected) if the options make no sense."""
+        return None
+
+
+class ResponseLoss(EdgeLoss):
+    """A loss of each sample (or pixel) by itself that reads logits alone, so it can be routed."""
+
+    dense: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:
@@ -22,6 +147,6 @@ class EdgeLoss(ABC):
             [batch] or [batch, height, width] float.
         """
 
-    def problem(self) -> tuple[str, str] | None:
-        """Return (option, what is wrong and what was expected) if the options make no sense."""
-        return None
+    def edge(self, edge: Edge) -> Tensor:
+        """Return the loss of each sample or pixel of a batch."""
+        return self(edge.teacher.logits, edge.student.logits)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mstgraph.methods.kl import KL
-from mstgraph.methods.loss import EdgeLoss
+from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.stage import Stage, Term
 
 if TYPE_CHECKING:
@@ -27,17 +27,20 @@ class CI(Stage):
     Attributes:
         alignment: loss of each direction of a mutual edge (Eq. 2).
         alignment_weight: its weight; 1 in Eq. 4.
+        detach: whether the one that is learned from gets no gradient, as in deep mutual learning
+            (Zhang et al. 2018, https://arxiv.org/abs/1706.00384; Table 7 calls it DML-style).
     """
 
     kind: ClassVar[str] = "ci"
 
-    alignment: EdgeLoss = field(default_factory=KL)
+    alignment: ResponseLoss = field(default_factory=KL)
     alignment_weight: float = 1.0
+    detach: bool = False
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return ℓ_task (Eq. 1) and ℓ_align (Eq. 2), each averaged over the batch (Eq. 4)."""
         pairs = [
-            batch.average(self.alignment(batch.response(a), batch.response(b)))
+            batch.average(self.alignment(self._learned_from(batch.response(a)), batch.response(b)))
             for one, other in node.mutual
             for a, b in ((one, other), (other, one))
         ]
@@ -45,6 +48,9 @@ class CI(Stage):
             "task": Term(self.validation_loss(node, batch).mean()),
             "align": Term(torch.stack(pairs).sum(0).mean(), self.alignment_weight),
         }
+
+    def _learned_from(self, logits: Tensor) -> Tensor:
+        return logits.detach() if self.detach else logits
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return Σ CE over the members, of each sample (Eq. 1)."""

@@ -26,23 +26,22 @@ class Distill(Stage):
         distillation_weight: α of the first epoch.
         distillation_decay: (factor, every): α is multiplied by ``factor`` after every ``every``
             epochs, so that the task loss gains weight.
+        task_weight: weight of the task loss; None takes 1 − α.
     """
 
     kind: ClassVar[str] = "distill"
 
     distillation_weight: float = 0.5
     distillation_decay: tuple[float, int] = (0.5, 30)
+    task_weight: float | None = None
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return the task loss and the mean loss over the teachers."""
         alpha = decayed(self.distillation_weight, *self.distillation_decay, epoch)
-        student = batch.response(node.student)
-        edges = [
-            batch.average(teacher.loss(batch.response(teacher.name), student))
-            for teacher in node.teachers
-        ]
+        edges = [batch.edge_loss(teacher) for teacher in node.teachers]
+        task = 1 - alpha if self.task_weight is None else self.task_weight
         return {
-            "task": Term(self.validation_loss(node, batch).mean(), 1 - alpha),
+            "task": Term(self.validation_loss(node, batch).mean(), task),
             "distill": Term(torch.stack(edges).mean(), alpha),
         }
 
@@ -54,9 +53,14 @@ class Distill(Stage):
         """Return the student."""
         return (node.student,)
 
+    def validated(self, node: StageNode) -> tuple[str, ...]:
+        """Return the student: no teacher is asked in validation."""
+        return (node.student,)
+
     def problem(self, node: StageNode) -> tuple[str, str] | None:
         """Refuse a weight that is no share, and a decay that never comes."""
-        if not 0 <= self.distillation_weight <= 1:
+        if self.task_weight is None and not 0 <= self.distillation_weight <= 1:
             return "distillation_weight", f"is {self.distillation_weight}, expected 0 to 1"
-        wrong = decay_problem({"distillation_decay": self.distillation_decay})
+        names = ("distillation_weight", "distillation_decay", "task_weight")
+        wrong = decay_problem({n: v for n in names if (v := getattr(self, n)) is not None})
         return wrong or super().problem(node)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import gin
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mstgraph.errors import nearest
 from mstgraph.gate import load_balance_cv, load_balance_kl, top_k
+from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.stage import Stage, Term, decay_problem, decayed
 
 if TYPE_CHECKING:
     from mstgraph.batch import Batch
     from mstgraph.plan import StageNode
+
+Routing = Literal["top-k", "mean", "confidence"]
 
 BALANCES = {"kl": load_balance_kl, "cv": load_balance_cv}
 
@@ -27,38 +31,49 @@ class DKD(Stage):
     """The student learns from the k teachers that the gate trusts most for each sample.
 
     Attributes:
-        k: how many teachers each sample learns from (Eq. 13).
+        routing: ``'top-k'``, the sum over the k most trusted teachers (Eq. 13–14); ``'mean'``, all
+            of them equally, without load balance (S3 left out in Table 3); ``'confidence'``, all
+            of them, weighted by the gate's confidence.
+        k: how many teachers each sample learns from, with ``'top-k'`` (Eq. 13).
         distillation_weight: λ1 of the first epoch (Eq. 18).
         distillation_decay: (factor, every): λ1 is multiplied by ``factor`` after every ``every``
             epochs.
         balance: load balance loss, ``'kl'`` (Eq. 17) or ``'cv'`` (coefficient of variation).
         balance_weight: λ2 of the first epoch (Eq. 18).
         balance_decay: the same for λ2.
+        gate_weight: weight of a loss that is not the paper's, in which the gate gets no gradient
+            from distillation: the expected loss under the gate's confidence, Σ_j C_j (ℓ_j + CE_j)
+            with ℓ_j of Eq. 14 and CE_j the task loss of teacher j. It trains the gate alone, and
+            every teacher answers for every sample.
     """
 
     kind: ClassVar[str] = "dkd"
 
+    routing: Routing = "top-k"
     k: int = 1
     distillation_weight: float = 1.0
     distillation_decay: tuple[float, int] = (0.5, 30)
     balance: Literal["kl", "cv"] = "kl"
     balance_weight: float = 1.0
     balance_decay: tuple[float, int] = (0.9, 10)
+    gate_weight: float = 0.0
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return ℓ_S, ℓ_DKD and L_LB, averaged over the batch (Eq. 14–18)."""
         confidence = self._confidence(node, batch)
-        return {
+        terms = {
             "task": Term(self.validation_loss(node, batch).mean()),
             "distill": Term(
                 self._distillation(node, batch, confidence).mean(),
                 decayed(self.distillation_weight, *self.distillation_decay, epoch),
             ),
-            "balance": Term(
-                BALANCES[self.balance](confidence),
-                decayed(self.balance_weight, *self.balance_decay, epoch),
-            ),
         }
+        if self.routing != "mean":
+            weight = decayed(self.balance_weight, *self.balance_decay, epoch)
+            terms["balance"] = Term(BALANCES[self.balance](confidence), weight)
+        if self.gate_weight > 0:
+            terms["gate"] = Term(self._expected_loss(node, batch).mean(), self.gate_weight)
+        return terms
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the student's cross-entropy of each sample (Eq. 15)."""
@@ -68,11 +83,17 @@ class DKD(Stage):
         """Return the student."""
         return (node.student,)
 
+    def validated(self, node: StageNode) -> tuple[str, ...]:
+        """Return the student: no teacher is asked in validation."""
+        return (node.student,)
+
     def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
         """Return the gate's confidence and the share of samples it sends to each teacher."""
         confidence = self._confidence(node, batch)
-        chosen = F.one_hot(top_k(confidence, self.k), confidence.shape[1]).sum(1)
-        return {"confidence": confidence, "share": chosen.to(confidence.dtype) / self.k}
+        if self.routing == "top-k":
+            chosen = F.one_hot(top_k(confidence, self.k), confidence.shape[1]).sum(1)
+            return {"confidence": confidence, "share": chosen.to(confidence.dtype) / self.k}
+        return {"confidence": confidence, "share": self._weights(confidence)}
 
     def problem(self, node: StageNode) -> tuple[str, str] | None:
         """Refuse a k that is no number of teachers, and an unknown load balance."""
@@ -81,7 +102,16 @@ class DKD(Stage):
             return "k", f"is {self.k}, expected 1 to N = {len(node.teachers)} teachers ({names})"
         if self.balance not in BALANCES:
             return "balance", f"is '{self.balance}'{nearest(self.balance, BALANCES)}"
-        weights = ("distillation_weight", "distillation_decay", "balance_weight", "balance_decay")
+        routings = get_args(Routing)
+        if self.routing not in routings:
+            return "routing", f"is '{self.routing}'{nearest(self.routing, routings)}"
+        weights = (
+            "distillation_weight",
+            "distillation_decay",
+            "balance_weight",
+            "balance_decay",
+            "gate_weight",
+        )
         wrong = decay_problem({name: getattr(self, name) for name in weights})
         return wrong or super().problem(node)
 
@@ -91,9 +121,33 @@ class DKD(Stage):
 
     def _distillation(self, node: StageNode, batch: Batch, confidence: Tensor) -> Tensor:
         """Eq. 13–14: [batch]. Only a sample's own teachers have to answer for it."""
-        return batch.routed(
-            [teacher.name for teacher in node.teachers],
-            [teacher.loss for teacher in node.teachers],
-            top_k(confidence, self.k),
-            batch.response(node.student),
-        )
+        names = [teacher.name for teacher in node.teachers]
+        losses = _losses(node)
+        student = batch.response(node.student)
+        if self.routing == "top-k":
+            return batch.routed(names, losses, top_k(confidence, self.k), student)
+        everybody = torch.arange(len(names), device=confidence.device).expand_as(confidence)
+        return batch.routed(names, losses, everybody, student, self._weights(confidence))
+
+    def _weights(self, confidence: Tensor) -> Tensor:
+        """What each teacher counts when all of them teach, [batch, N]; rows sum to one."""
+        if self.routing == "confidence":
+            return confidence.detach()
+        return torch.full_like(confidence, 1 / confidence.shape[1])
+
+    def _expected_loss(self, node: StageNode, batch: Batch) -> Tensor:
+        """Expected distillation and task loss of the gate's choice, [batch]."""
+        logits = batch.response(node.student).detach()
+        confidence = batch.module(node.gate)(logits)
+        with torch.no_grad():
+            losses = [
+                batch.average(loss(batch.response(teacher.name), logits))
+                + batch.cross_entropy(teacher.name)
+                for teacher, loss in zip(node.teachers, _losses(node), strict=True)
+            ]
+        return (confidence * torch.stack(losses, 1)).sum(1)
+
+
+def _losses(node: StageNode) -> list[ResponseLoss]:
+    """The losses of the teachers; a plan with another kind under a gate is refused."""
+    return [t.loss for t in node.teachers if isinstance(t.loss, ResponseLoss)]

@@ -10,7 +10,7 @@ import gin
 from torch import Tensor
 
 from mstgraph.methods.kl import KL
-from mstgraph.methods.loss import EdgeLoss
+from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.stage import Stage, Term
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class STA(Stage):
 
     kind: ClassVar[str] = "sta"
 
-    consistency: EdgeLoss = field(default_factory=KL)
+    consistency: ResponseLoss = field(default_factory=KL)
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return L_S2 of this teacher (Eq. 10)."""

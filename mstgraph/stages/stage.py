@@ -75,6 +75,10 @@ class Stage(ABC):
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the names of the responses whose metrics are reported, the first one selects."""
 
+    def validated(self, node: StageNode) -> tuple[str, ...]:
+        """Return the names of the responses that validation reads."""
+        return tuple(node.forwards)
+
     def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
         """Return values of each sample ([batch, ...] float) whose means are reported."""
         return {}
