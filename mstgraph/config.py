@@ -89,7 +89,12 @@ class Configuration:
 
     def on_command_line(self, selector: str, parameter: str) -> bool:
         """Say whether a binding came from the command line."""
-        return self.where(selector, parameter).startswith(_COMMAND_LINE)
+        return self.from_command_line(self.where(selector, parameter))
+
+    @staticmethod
+    def from_command_line(place: str) -> bool:
+        """Say whether a place is the command line."""
+        return place.startswith(_COMMAND_LINE)
 
 
 _current = Configuration()

@@ -117,3 +117,14 @@ def refuse_unused_scoped_bindings(configuration: Configuration, members: Collect
                 f"{place}: nothing in this graph reads '{_written(scope, selector)}.{parameter}'; "
                 f"expected a setting of the member '{scope}' or of a stage that is its own"
             )
+
+
+def unread_on_command_line(configuration: Configuration) -> Iterator[str]:
+    """Yield a sentence for each unscoped binding of the command line that nothing has read.
+
+    Files hold settings of stages that not every graph has; who writes ``-p DKD.k=2`` wants one.
+    """
+    used = {selector for _, selector in gin.config._OPERATIVE_CONFIG}
+    for (scope, selector, parameter), place in configuration.locations.items():
+        if not scope and selector not in used and configuration.from_command_line(place):
+            yield f"{place}: nothing in this graph reads {_written('', selector)}.{parameter}"

@@ -114,8 +114,11 @@ class _Builder:
         )
         # The name of the target's component does not change when another one comes or goes.
         name = "ci" if self.graph.targets[0] in component else f"ci-{component[0]}"
+        # Whom nobody teaches afterwards, as in mutual learning, has only this stage.
+        final = [t for t in self.graph.targets if t in component and t not in self.teachers]
         node = self._node(name, "ci", _settings(CI, ""), members=component)
-        self._add(replace(node, mutual=mutual, trains=component))
+        student = final[0] if len(final) == 1 else ""
+        self._add(replace(node, mutual=mutual, trains=component, student=student))
         self.initial |= dict.fromkeys(component, name)
 
     def add_pretrain(self, member: str) -> None:

@@ -48,8 +48,21 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
+            _make_durable(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _make_durable(folder: Path) -> None:
+    """Make a renamed file's new name survive a power cut; some file systems cannot."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -92,7 +92,8 @@ class StageNode:
         scope: member in whose gin scope its settings stand.
         settings: the stage's settings and equations.
         members: member networks that it trains.
-        student: the student it serves, empty for pretrain and ci.
+        student: the student it serves; empty for pretrain, and for ci unless it is the student's
+            last stage.
         teachers: the teachers it uses, in order.
         mutual: mutual edges it trains, each once.
         gate: name of the gate's part, or empty.

@@ -201,8 +201,8 @@ WRONG = {
     "CI.batch_size = 'all'": "CI.batch_size is 'all', expected an integer or None",
     "CI.select = 'los'": "CI.select is 'los', expected 'loss', 'metric' or 'last'; did you mean "
     "'loss'?",
-    "CI.alignment = @KL": "CI.alignment is @KL, expected an EdgeLoss, written '@Name()'",
-    "CI.alignment = @MLP": "CI.alignment is @MLP, expected an EdgeLoss, written '@Name()'",
+    "CI.alignment = @KL": "CI.alignment is @KL, expected a ResponseLoss, written '@Name()'",
+    "CI.alignment = @MLP": "CI.alignment is @MLP, expected a ResponseLoss, written '@Name()'",
     "CI.alignment = @Gate()": "CI.alignment is @Gate(), expected '@Gate' without parentheses",
     "CI.optimizer = @Adam()": "CI.optimizer is @Adam(), expected '@Adam' without parentheses",
     "CI.optimizer = @rgb/Adam": "CI.optimizer is @rgb/Adam, expected '@Adam': it is called in the "

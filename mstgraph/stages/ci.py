@@ -45,16 +45,22 @@ class CI(Stage):
             for a, b in ((one, other), (other, one))
         ]
         return {
-            "task": Term(self.validation_loss(node, batch).mean()),
+            "task": Term(self._task(batch, node.members).mean()),
             "align": Term(torch.stack(pairs).sum(0).mean(), self.alignment_weight),
         }
+
+    def _task(self, batch: Batch, members: tuple[str, ...]) -> Tensor:
+        return torch.stack([batch.cross_entropy(name) for name in members]).sum(0)
 
     def _learned_from(self, logits: Tensor) -> Tensor:
         return logits.detach() if self.detach else logits
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return Σ CE over the members, of each sample (Eq. 1)."""
-        return torch.stack([batch.cross_entropy(name) for name in node.members]).sum(0)
+        """Return Σ CE over the members, of each sample (Eq. 1).
+
+        Where this is the last stage of a student, its best epoch is the student's own.
+        """
+        return self._task(batch, (node.student,) if node.student else node.members)
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return all members."""
