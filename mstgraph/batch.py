@@ -221,7 +221,8 @@ class Batch:
 
     def _answer(self, name: str, teacher: Teacher) -> Answer:
         outputs, member = self._answered(name), self.node.forwards[name].member
-        layers = {role: self.node.layers[member][role] for role in teacher.loss.reads}
+        roles = teacher.loss.roles(of_student=name == self.node.student)
+        layers = {role: self.node.layers[member][role] for role in roles}
         features = {
             role: tuple(outputs[layer] for layer in names)
             for role, names in layers.items()

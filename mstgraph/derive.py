@@ -210,11 +210,11 @@ class _Builder:
         """Return a stage with the networks and MaskNets that its responses need."""
         forwards = {m: Forward(m) for m in (*members, *filter(None, [student]))}
         if student:
-            taps = self._taps(student, teachers, kind) if student in members else ()
+            taps = self._taps(student, teachers, kind, True) if student in members else ()
             forwards[student] = Forward(student, taps=taps)
         for teacher in teachers:
             masknet = _masknet(student, teacher).name if teacher.point else ""
-            taps = self._taps(teacher.member, [teacher], kind)
+            taps = self._taps(teacher.member, [teacher], kind, False)
             forwards[teacher.name] = Forward(teacher.member, masknet, teacher.point, taps)
         networks = dict.fromkeys(forward.member for forward in forwards.values())
         parts = [Part("network", name) for name in networks]
@@ -234,12 +234,14 @@ class _Builder:
             layers={m: {r: self.graph.members[m].layers(r) for r in ROLES} for m in networks},
         )
 
-    def _taps(self, member: str, teachers: Sequence[Teacher], kind: str) -> tuple[str, ...]:
+    def _taps(
+        self, member: str, teachers: Sequence[Teacher], kind: str, of_student: bool
+    ) -> tuple[str, ...]:
         """Return the layers of a member that the losses of a stage read."""
         if kind not in ("hint", "distill"):
             return ()
         losses = [t.loss for t in teachers if t.loss.hinted == (kind == "hint")]
-        roles = dict.fromkeys(role for loss in losses for role in loss.reads)
+        roles = dict.fromkeys(role for loss in losses for role in loss.roles(of_student))
         layers = [layer for role in roles for layer in self.graph.members[member].layers(role)]
         return tuple(dict.fromkeys(layers))
 

@@ -345,8 +345,8 @@ def _check_roles(graph: Graph, configuration: Configuration) -> None:
     for student in graph.students():
         for teacher in graph.teachers_of(student):
             loss = graph.members[teacher].loss
-            for role in loss.reads:
-                for name in (teacher, student):
+            for name in (teacher, student):
+                for role in loss.roles(of_student=name == student):
                     if not graph.members[name].layers(role):
                         place = configuration.where("Member", role, name)
                         raise UserError(

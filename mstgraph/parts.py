@@ -135,11 +135,16 @@ class Parts:
     def _edge_shapes(self, part: Part) -> EdgeShapes:
         loss = self._loss(part)
 
-        def shapes(name: str) -> dict[str, tuple[tuple[int, ...], ...]]:
+        def shapes(name: str, roles: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], ...]]:
             member, points = self.plan.graph.members[name], self.members[name].points
-            return {role: tuple(points[at] for at in member.layers(role)) for role in loss.reads}
+            return {role: tuple(points[at] for at in member.layers(role)) for role in roles}
 
-        return EdgeShapes(shapes(part.member), shapes(part.student), self.task, self.samples)
+        return EdgeShapes(
+            teacher=shapes(part.member, loss.roles(of_student=False)),
+            student=shapes(part.student, loss.roles(of_student=True)),
+            task=self.task,
+            samples=self.samples,
+        )
 
     @contextmanager
     def _in_words(self, part: Part, scope: str) -> Iterator[None]:

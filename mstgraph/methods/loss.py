@@ -90,6 +90,7 @@ class EdgeLoss(ABC):
 
     Attributes:
         reads: roles (`ROLES`) of the layers whose features of both networks the loss wants.
+        reads_of_student: roles of layers of which it wants the student's features alone.
         dense: whether it makes sense where every pixel has a label.
         trains_teacher: whether the teacher goes on learning beside the student.
         hinted: whether the student and the adapter first train on `hint` in a stage of their own;
@@ -97,6 +98,7 @@ class EdgeLoss(ABC):
     """
 
     reads: ClassVar[tuple[str, ...]] = ()
+    reads_of_student: ClassVar[tuple[str, ...]] = ()
     dense: ClassVar[bool] = False
     trains_teacher: ClassVar[bool] = False
     hinted: ClassVar[bool] = False
@@ -119,6 +121,10 @@ class EdgeLoss(ABC):
             UserError: the features do not fit; one sentence, without the members' names.
         """
         raise NotImplementedError(f"{type(self).__name__} has no adapter")
+
+    def roles(self, of_student: bool) -> tuple[str, ...]:
+        """Return the roles of the layers that are read of one of the two networks."""
+        return self.reads + self.reads_of_student if of_student else self.reads
 
     @property
     def adapts(self) -> bool:

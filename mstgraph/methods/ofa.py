@@ -53,7 +53,7 @@ class OFA(EdgeLoss):
             distillation reaches the student's classifier.
     """
 
-    reads: ClassVar[tuple[str, ...]] = (HINTS,)
+    reads_of_student: ClassVar[tuple[str, ...]] = (HINTS,)
 
     gamma: float = 1.1
     final: bool = True

@@ -176,16 +176,18 @@ def test_memory_is_bounded_by_the_chunks(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("same", ["two", "all", "zeros"])
+@pytest.mark.parametrize("same", ["two", "nearly", "all", "zeros"])
 def test_coincident_samples_have_finite_values_and_gradients(
     same: str, loss: Callable[..., Tensor], dtype: torch.dtype
 ) -> None:
-    """Two samples, or all, in one place of either network: no division by zero, no huge step."""
+    """Two samples, or all, in one place of one network: no division by zero, no huge step."""
     for side in (0, 1):
         features = [x.to(dtype) for x in pair()]
         changed = features[side]
         if same == "two":
             changed[1] = changed[4]
+        elif same == "nearly":
+            changed[1] = changed[4] + 3e-8
         else:
             changed[:] = changed[0] * (same == "all")
         student = features[1].requires_grad_()
@@ -224,16 +226,16 @@ def test_close_samples_keep_their_direction() -> None:
     assert distance_loss(teacher, student).item() < 1e-9
 
 
-@pytest.mark.parametrize(("batch", "zero"), [(1, (0, 1)), (2, (0, 1))])
-def test_too_small_batches_have_no_relations(batch: int, zero: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_too_small_batches_have_no_relations(loss: Callable[..., Tensor], batch: int) -> None:
     """One sample has no pair; two have one distance, which is its own mean, and no angle."""
-    for number in zero:
-        teacher, student = pair(batch)
-        student.requires_grad_()
-        value = LOSSES[number](teacher, student)
-        value.backward()
-        assert abs(value.item()) < 1e-20
-        assert student.grad.abs().max() < 1e-12
+    teacher, student = pair(batch)
+    student.requires_grad_()
+    value = loss(teacher, student)
+    value.backward()
+    assert abs(value.item()) < 1e-20
+    assert student.grad.abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("weights", [{}, {"distance": 0.0}, {"angle": 0.0}, {"distance": 25.0}])
@@ -253,7 +255,7 @@ def test_what_gets_a_gradient() -> None:
     RKD().edge(edge(teacher, student)).backward()
     assert teacher.grad is None
     assert student.grad.abs().sum(1).min() > 0
-    assert RKD().adapter(None) is None  # type: ignore[arg-type]
+    assert not RKD().adapts
 
 
 @pytest.mark.parametrize(
