@@ -15,6 +15,7 @@ VERSION = next(
 )
 RAW = ["h5py>=3.8", "Pillow>=10", "scipy>=1.10"]
 PICTURES = ["matplotlib>=3.8"]
+RAY = ["ray>=2.30"]
 # Raw files of single data sets; weights and torchvision are the user's own, see each recipe.
 AUDIO = ["librosa>=0.10", "soundfile>=0.12"]
 VIDEO = ["av>=12"]
@@ -41,6 +42,7 @@ setup(
         "tensorboardX>=2.6.2",
     ],
     extras_require={
+        "ray": RAY,
         "raw": RAW,
         "pictures": PICTURES,
         "audio": AUDIO,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mstgraph.data import Data
+    from mstgraph.experiment import Experiment
     from mstgraph.store import Store
 
 INTERRUPTED = 130
@@ -71,6 +72,7 @@ def main() -> None:
     mstgraph run gin/mfeat_zer.gin        train it; again: continues or reuses
     mstgraph prepare datasets/mfeat.py    build a feature store
     mstgraph eval runs/mfeat_zer-seed0    evaluate a finished run
+    mstgraph bench gin/bench/quick.gin    compare methods: a table over students and seeds
     """  # noqa: D301 (click wants the backspace itself)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
@@ -118,6 +120,7 @@ def show(
     from mstgraph.show import dot, mermaid, print_plan
 
     experiment = open_experiment(gin_files, _all_bindings(bindings, seed), notice=_notice)
+    _notice_unread(experiment)
     folder = RunFolder(out or default_folder(experiment.name, experiment.plan.graph.seed))
     document = plan_document(experiment, folder.state, folder.path)
     if form is None:
@@ -133,6 +136,13 @@ def show(
 
 def _notice(sentence: str) -> None:
     click.echo(f"mstgraph: {sentence}", err=True)
+
+
+def _notice_unread(experiment: Experiment) -> None:
+    from mstgraph.config_checks import unread_on_command_line
+
+    for sentence in unread_on_command_line(experiment.configuration):
+        _notice(sentence)
 
 
 @main.command()
@@ -165,6 +175,7 @@ def run(
     experiment = open_experiment(
         gin_files, _all_bindings(bindings, seed), prepare=_prepare_store, notice=_notice
     )
+    _notice_unread(experiment)
     console = _console()
     folder = RunFolder(out or default_folder(experiment.name, experiment.plan.graph.seed))
     reporter = ConsoleReporter(console, experiment.task, experiment.source.synthetic)
@@ -293,3 +304,99 @@ def evaluate(run_folder: Path, split: str | None, part: str, device: str, as_jso
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         print_evaluation(result, _console())
+
+
+@main.command()
+@click.argument("gin_file", type=click.Path(path_type=Path), metavar="GIN")
+@click.option(
+    "-p",
+    "bindings",
+    multiple=True,
+    metavar="BINDING",
+    help="Binding for every cell, 'CI.epochs = 2'; one of the benchmark's own begins with bench.",
+)
+@click.option("--seeds", help="0-4 or 0,2,5, in place of bench.seeds.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Stages trained at a time on this machine, each in a process.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of each; numbers depend on them in their last digits, and on --jobs not at all.",
+)
+@click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help="Hand the stages to a Ray cluster: host:port, auto, or local for --jobs workers here.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder [runs/bench-NAME].")
+@click.option(
+    "--artefacts",
+    type=click.Path(path_type=Path),
+    help="What stages leave, shared by benchmarks that name the same folder [OUT/artefacts].",
+)
+@debug
+def bench(
+    gin_file: Path,
+    bindings: tuple[str, ...],
+    seeds: str | None,
+    jobs: int,
+    threads: int,
+    address: str | None,
+    device: str,
+    out: Path | None,
+    artefacts: Path | None,
+) -> None:
+    """Compare methods: every row × student × seed of a benchmark's gin file, and a table.
+
+    A stage that several cells need is trained once: a teacher serves every method under its seed.
+    After Ctrl-C the same command continues; finished stages are reused as long as nothing changed
+    that can change them. A cell that fails is reported and does not stop the others (exit code 1).
+
+    \b
+    mstgraph bench gin/bench/quick.gin                          all methods, minutes on a laptop
+    mstgraph bench gin/bench/table1.gin --seeds 0 --jobs 4      one seed, four stages at a time
+    mstgraph bench gin/bench/quick.gin -p 'DKD.k = 2'           a setting for every cell
+    mstgraph bench gin/bench/fig6.gin \\
+        -p "bench.students = (('audio', 'gin/ravdess_audio.gin'),)"   another student
+    mstgraph bench gin/bench/table1.gin --ray auto              on a Ray cluster
+
+    The folder holds results.json, table.txt, .md, .tex and .csv, cells.json (which stages are a
+    cell's) and artefacts/ (weights and records of every stage).
+    """  # noqa: D301 (click wants the backspace itself)
+    from mstgraph.bench.declare import declare, parse_seeds
+    from mstgraph.bench.outputs import print_results, write_figures
+    from mstgraph.bench.run import Options, run_bench
+    from mstgraph.execute import choose_device
+    from mstgraph.interrupt import Interrupted
+
+    if not address:
+        device = str(choose_device(device))
+    declaration = declare(gin_file, bindings, parse_seeds(seeds) if seeds else None)
+    folder = out or Path("runs") / f"bench-{declaration.name}"
+    options = Options(
+        folder, artefacts or folder / "artefacts", jobs, threads, address or "", device
+    )
+    console = _console()
+    try:
+        results = run_bench(declaration, options, console, _prepare_store, _notice)
+    except Interrupted as stopped:
+        _notice(f"stopped after {stopped}; the same command continues")
+        sys.exit(INTERRUPTED)
+    print_results(results, declaration, console)
+    try:
+        write_figures(results, declaration, folder)
+    except UserError as error:  # the table stands all the same
+        _notice(str(error))
+    console.print(f"everything is in {folder}", highlight=False)
+    failed = sum(cell.metrics is None for cell in results.cells)
+    if failed:
+        raise RunError(f"{failed} of {len(results.cells)} cells failed; the table says why")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -64,6 +65,8 @@ class Execution:
         folder: where everything goes.
         device: where to compute.
         reporter: who is told.
+        interrupt: who may ask to stop; default: signals alone.
+        memory: bytes of the device for data and kept values; default: the engine's budget.
     """
 
     def __init__(
@@ -72,19 +75,21 @@ class Execution:
         folder: RunFolder,
         device: torch.device,
         reporter: ConsoleReporter,
+        interrupt: Interrupt | None = None,
+        memory: int | None = None,
     ):
         assert experiment.source.store is not None
         self.experiment = experiment
         self.folder = folder
         self.device = device
         self.reporter = reporter
-        self.interrupt = Interrupt()
+        self.interrupt = interrupt or Interrupt()
         self.pool = Pool(
             experiment.source.store,
             experiment.split,
             device,
             experiment.data.normalisation,
-            experiment.engine.memory_budget(device),
+            experiment.engine.memory_budget(device) if memory is None else memory,
             shuffle_block=experiment.data.shuffle_block,
         )
 
@@ -97,8 +102,7 @@ class Execution:
             RunError: a stage failed.
         """
         stages = list(self.experiment.plan.stages.values())
-        precision = numerics(self.experiment.engine.precision, self.device)
-        with self.folder.locked(), self.interrupt, precision:
+        with self._ready():
             write_text(self.folder.path / "config.gin", self.experiment.gin_text)
             for module in self.experiment.configuration.modules:
                 # Beside config.gin, where it is found from any working directory.
@@ -111,6 +115,27 @@ class Execution:
                 if self.interrupt.requested:
                     raise Interrupted(group[-1].name)
             return self._conclude()
+
+    def run_group(self, names: Sequence[str]) -> None:
+        """Run some stages that go through the data together; what they need is finished.
+
+        Args:
+            names: of stages that `mstgraph.constants.group_stages` puts into one group.
+
+        Raises:
+            Interrupted: on request; the same call continues.
+            UserError: the folder cannot be written, or the disk is full.
+            RunError: a stage failed.
+        """
+        with self._ready():
+            self._run_group([self.experiment.plan.stages[name] for name in names])
+
+    @contextmanager
+    def _ready(self) -> Iterator[None]:
+        """Hold the folder, listen for requests to stop, and set the precision."""
+        precision = numerics(self.experiment.engine.precision, self.device)
+        with self.folder.locked(), self.interrupt, precision:
+            yield
 
     def _write_plan(self) -> None:
         document = plan_document(self.experiment, self.folder.state, self.folder.path)
@@ -209,7 +234,8 @@ class Execution:
     def _feed(self, part: str, group: Sequence[StageNode], keeper: Keeper | None) -> Feed:
         """Return the feed of what the group's responses still have to see."""
         inputs_of = self.experiment.inputs_of
-        forwards = [forward for node in group for forward in node.forwards.values()]
+        asked = {n.name: n.forwards if part == "train" else n.settings.validated(n) for n in group}
+        forwards = [node.forwards[name] for node in group for name in asked[node.name]]
         if keeper is None:
             wanted = {name for forward in forwards for name in inputs_of[forward.member]}
         else:

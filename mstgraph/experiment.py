@@ -14,7 +14,7 @@ from typing import Any
 import gin
 
 from mstgraph.config import Configuration, find_file, load
-from mstgraph.config_checks import refuse_unused_scoped_bindings, unread_on_command_line
+from mstgraph.config_checks import refuse_unused_scoped_bindings
 from mstgraph.data import Data
 from mstgraph.derive import derive
 from mstgraph.engine import Engine
@@ -149,8 +149,6 @@ def open_experiment(
     plan = identify(plan, parts, data, engine, source.fingerprint)
     _touch(plan, parts, configuration)
     refuse_unused_scoped_bindings(configuration, graph.members)
-    for sentence in unread_on_command_line(configuration):
-        notice(sentence)
     return Experiment(
         name="-".join(Path(file).stem for file in files),
         configuration=configuration,

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from mstgraph.errors import UserError
 
+HIDDEN_BYTES = 2**21
+"""Dense hidden features computed at a time on a CPU, in bytes: what its cache can hold."""
+
 
 @gin.configurable
 class Gate(nn.Module):
@@ -62,7 +65,16 @@ class Gate(nn.Module):
         """
         if self.detach:
             logits = logits.detach()
-        return torch.softmax(self.classifier(self.hidden(logits)), dim=1)
+        hidden = [self.hidden(part) for part in logits.split(_rows(logits))]
+        features = torch.cat(hidden) if len(hidden) > 1 else hidden[0]
+        return torch.softmax(self.classifier(features), dim=1)
+
+
+def _rows(logits: Tensor) -> int:
+    """Return how many samples go through the hidden layers at a time; their order is kept."""
+    if logits.dim() == 2 or logits.device.type != "cpu":
+        return len(logits)
+    return max(1, HIDDEN_BYTES // (2 * logits[0].numel() * logits.element_size()))
 
 
 def top_k(confidence: Tensor, k: int) -> Tensor:
@@ -83,6 +95,8 @@ def top_k(confidence: Tensor, k: int) -> Tensor:
     teachers = confidence.shape[1]
     if not 1 <= k <= teachers:
         raise UserError(f"top-k routing takes k = {k} teachers, expected 1 to {teachers}")
+    if k == 1:  # as the sort does, it finds the first of equals
+        return confidence.argmax(dim=1, keepdim=True)
     return confidence.argsort(dim=1, descending=True, stable=True)[:, :k]
 
 

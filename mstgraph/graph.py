@@ -10,7 +10,7 @@ A gin file binds members to ``graph``; the scope's name is the member's name::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -78,7 +78,8 @@ class Declaration:
             budget, to compare with.
         seed: the seed of everything random.
         teachers: which of the members stay beside the targets: ``'all'``, the ``'multimodal'``
-            (fused) ones, the ``'cross-modal'`` (unimodal) ones or ``'none'``.
+            (fused) ones, the ``'cross-modal'`` (unimodal) ones or ``'none'``. Several targets
+            teach and align each other with ``'all'`` and ``'cross-modal'`` alone.
         points: where teachers are specialised: at their ``'masks'``, at the layers that play the
             role ``'penultimate'`` or ``'hints'``, or, with ``'none'``, nowhere.
         adaptation: gin reference to the stage that trains what is inserted at a mask point.
@@ -169,18 +170,14 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
         UserError: the graph makes no sense; names file and line, member and the nearest name.
     """
     declaration = Declaration()
+    _check_adaptation(declaration, configuration)
     members = _members(declaration, configuration)
     members = _with_inputs(members, configuration, modalities)
     order = _order(members, list(modalities))
     members = {name: members[name] for name in order}
     targets = _targets(declaration, members, configuration)
     staying = _staying(declaration, members, targets, configuration)
-    edges = nx.MultiDiGraph()
-    edges.add_nodes_from(members)
-    if declaration.teachers != "none":
-        _add_teaches(edges, members, targets, configuration)
-        _add_mutual(edges, members, configuration)
-    edges.remove_nodes_from([name for name in members if name not in staying])
+    edges = _edges(declaration, members, targets, staying, configuration)
     members = {name: members[name] for name in staying}
     members = _with_points(declaration.points, members, edges, configuration)
     graph = Graph(
@@ -198,6 +195,15 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
     _check_cycles(graph, configuration)
     _check_roles(graph, configuration)
     return graph
+
+
+def _check_adaptation(declaration: Declaration, configuration: Configuration) -> None:
+    if getattr(declaration.adaptation, "kind", "") != STA.kind:
+        name = getattr(declaration.adaptation, "__name__", declaration.adaptation)
+        raise UserError(
+            f"{configuration.where('graph', 'adaptation')}: graph.adaptation is '@{name}', "
+            "expected a stage that trains what is inserted at a mask point, such as '@STA'"
+        )
 
 
 def _members(declaration: Declaration, configuration: Configuration) -> dict[str, Member]:
@@ -244,10 +250,16 @@ def _with_inputs(
                 f"{configuration.where('Member', 'inputs', name)}: member '{name}' lists a "
                 "modality twice; each of its inputs must be another one"
             )
-        complete[name] = replace(
+        complete[name] = _changed(
             member, inputs=inputs, masks=_names(member.masks), hints=_names(member.hints)
         )
     return complete
+
+
+def _changed(member: Member, **changes: Any) -> Member:
+    """Return a changed member, made in its scope: gin looks bindings up even if all are given."""
+    with gin.config_scope(member.scope or None):
+        return replace(member, **changes)
 
 
 def _order(members: Mapping[str, Member], modalities: list[str]) -> list[str]:
@@ -310,6 +322,28 @@ def _staying(
     return [name for name in members if name in staying]
 
 
+def _edges(
+    declaration: Declaration,
+    members: Mapping[str, Member],
+    targets: tuple[str, ...],
+    staying: Sequence[str],
+    configuration: Configuration,
+) -> nx.MultiDiGraph:
+    """Return the edges among the members that stay; names of the others make sense, too."""
+    edges = nx.MultiDiGraph()
+    edges.add_nodes_from(members)
+    if declaration.teachers != "none":
+        _add_teaches(edges, members, targets, configuration)
+        _add_mutual(edges, members, configuration)
+    edges.remove_nodes_from([name for name in members if name not in staying])
+    if declaration.teachers == "multimodal":
+        # Another target stays for its own sake; it is no multimodal teacher.
+        edges.remove_edges_from(
+            [edge for edge in edges.edges(keys=True) if {*edge[:2]} <= set(targets)]
+        )
+    return edges
+
+
 def _with_points(
     points: Points,
     members: Mapping[str, Member],
@@ -328,7 +362,7 @@ def _with_points(
         layers = member.layers(points) if teaches and points != "none" else ()
         if teaches and points != "none" and not layers:
             raise UserError(f"{place}: {_without_role(name, points)}, as graph.points asks for")
-        result[name] = replace(member, masks=layers)
+        result[name] = _changed(member, masks=layers)
     return result
 
 

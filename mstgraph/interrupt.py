@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -13,13 +14,27 @@ class Interrupted(Exception):
 
 
 class Interrupt:
-    """While entered, the first signal sets `requested`; the second one acts as it always does."""
+    """While entered, the first signal sets `requested`; the second one acts as it always does.
+
+    Args:
+        elsewhere: says whether somebody who cannot send a signal asks to stop.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, elsewhere: Callable[[], bool] = lambda: False) -> None:
+        self._signalled = False
+        self._elsewhere = elsewhere
         self._previous: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether somebody asks to stop."""
+        return self._signalled or self._elsewhere()
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        self._signalled = value
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
@@ -31,7 +46,7 @@ class Interrupt:
         self._restore()
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+        self._signalled = True
         self._restore()
 
     def _restore(self) -> None:

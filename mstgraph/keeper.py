@@ -150,6 +150,7 @@ class Keeper:
             "part": part,
             "kind": value.kind,
             "points": value.points or (value.forward.point if value.forward else ""),
+            "layers": value.forward.taps if value.forward else (),
             "weights": [weights_digest(self.networks.modules[name].state_dict()) for name in parts],
             "halved": self.halved,
             "block": self.block_size,

@@ -36,7 +36,7 @@ class MemberShapes:
         network: name of its class.
         parameters: number of parameters.
         output: shape of its logits, without the batch.
-        points: mask point or layer with a role → shape of the feature there, without the batch.
+        points: mask point or layer that a loss reads → shape of its feature, without the batch.
         initialisation: how its weights are initialised, in words.
     """
 
@@ -171,9 +171,10 @@ class Parts:
             place = self.configuration.exactly_where(constructor, option, scope)
             if place is not None and f"{name}.{option}" in text:
                 return place
+        chosen = self.configuration.exactly_where("Member", "mask", scope) is not None
         declared = {
             "network": ("Member", "network"),
-            "masknet": ("Member", "masks"),
+            "masknet": ("Member", "mask" if chosen else "masks"),
             "adapter": ("Member", "loss"),
         }
         return self.configuration.where(*declared.get(part.kind, ("graph", "gate")), scope)
@@ -182,7 +183,7 @@ class Parts:
         member = self.plan.graph.members[name]
         network = self.build(Part("network", name), "meta")
         shapes = {modality: self.modalities[modality].shape for modality in member.inputs}
-        declared = {"masks": member.masks, **{role: member.layers(role) for role in ROLES}}
+        declared = {"masks": member.masks, **self._layers_read(name)}
         points = dict.fromkeys(point for layers in declared.values() for point in layers)
         try:
             outputs = output_shapes(network, shapes, points)
@@ -198,6 +199,16 @@ class Parts:
             points={point: outputs[point] for point in points},
             initialisation=getattr(network, "initialisation", "standard initialisation"),
         )
+
+    def _layers_read(self, name: str) -> dict[str, tuple[str, ...]]:
+        """Return role → layers of a member, of roles that some loss reads.
+
+        A data set's file names layers for all of its members, also for a network of the user's.
+        """
+        forwards = [f for node in self.plan.stages.values() for f in node.forwards.values()]
+        taps = {layer for forward in forwards if forward.member == name for layer in forward.taps}
+        layers = {role: self.plan.graph.members[name].layers(role) for role in ROLES}
+        return {role: names for role, names in layers.items() if taps.intersection(names)}
 
     def _check_outputs(self) -> None:
         expected = (self.task.num_outputs, *self.task.extent)

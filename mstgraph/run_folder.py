@@ -26,31 +26,49 @@ from mstgraph.weights import load_weights, save_weights
 ARTEFACT = "artefact.json"
 
 
-class RunFolder:
-    """A run's directory."""
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Create a folder and hold it, so that two runs never write into one.
 
-    def __init__(self, path: Path):
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is running in '{path}'; wait for it, or choose another place "
+                "with --out"
+            ) from error
+        yield
+
+
+class RunFolder:
+    """A run's directory.
+
+    Args:
+        path: the directory.
+        places: stage → folder, for stages that do not lie below ``path`` but where other runs
+            find them too.
+    """
+
+    def __init__(self, path: Path, places: Mapping[str, Path] | None = None):
         self.path = path
+        self.places = places or {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the folder and hold it, so that two runs never write into one."""
-        with explained(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
-                    f"another process is running in '{self.path}'; wait for it, or choose another "
-                    "place with --out"
-                ) from error
+        """Create the folder and hold it (`locked`)."""
+        with locked(self.path):
             yield
 
     def stage(self, name: str) -> Path:
         """Return a stage's folder."""
-        return self.path / "stages" / name
+        return self.places.get(name, self.path / "stages" / name)
 
     def artefact(self, name: str) -> dict[str, Any] | None:
         """Return a stage's artefact, or None if the stage was never finished here."""

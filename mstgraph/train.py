@@ -130,6 +130,7 @@ class Training:
         best = node.settings.select == "last" or value < state.best_value
         if best:
             state.best_epoch, state.best_value = state.epoch, value
+            state.best = {}  # the old copy goes before the new one is made
             state.best = {name: _copy(part.state_dict()) for name, part in self.parts.items()}
         record = {
             "epoch": state.epoch,

@@ -9,7 +9,7 @@ from pathlib import Path
 import gin
 import pytest
 import torch
-from tiny_graphs import DATA, TINY_RECIPE, TWO
+from tiny_graphs import DATA, ROLES, ROOT, TINY_RECIPE, TWO
 
 from mstgraph.experiment import Experiment, open_experiment
 from mstgraph.store import build, load_recipe
@@ -59,5 +59,15 @@ def experiment(write_gin: Callable[..., Path]) -> Callable[..., Experiment]:
 
     def make(text: str = TWO, *bindings: str, data: str = DATA) -> Experiment:
         return open_experiment([write_gin(text, data=data)], bindings)
+
+    return make
+
+
+@pytest.fixture
+def method(write_gin: Callable[..., Path]) -> Callable[..., Experiment]:
+    """Return a function from a method's name to its file on top of a graph with roles."""
+
+    def make(name: str, *bindings: str, text: str = TWO + ROLES) -> Experiment:
+        return open_experiment([write_gin(text), ROOT / f"gin/methods/{name}.gin"], bindings)
 
     return make

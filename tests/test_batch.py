@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
 import numpy as np
 import pytest
 import torch
 import training_worlds as small
+from torch import Tensor
 
+from mstgraph.batch import Batch, Shared
+from mstgraph.errors import UserError
+from mstgraph.insertion import tapped
+from mstgraph.kept import InMemory, Kept, OnDisk
 from mstgraph.methods.kl import KL
+from mstgraph.methods.loss import Edge, EdgeLoss
 from mstgraph.stages.distill import Distill
 from mstgraph.stages.sta import STA
 
@@ -149,3 +159,246 @@ def test_routing_through_a_mask_that_trains_keeps_its_gradient() -> None:
     chosen = torch.zeros(small.BATCH, 1, dtype=torch.int64)
     batch.routed(["f.hidden"], [KL()], chosen, batch.response("s")).sum().backward()
     assert set(world.gradients()) == {"mask.f.hidden"}
+
+
+# --- edges -------------------------------------------------------------------------------------
+
+LAYERS = {
+    "s": {"penultimate": ("hidden",), "hints": ("joint", "hidden")},
+    "f": {"penultimate": ("hidden",), "hints": ("hidden", "joint")},
+    "t": {"penultimate": ("hidden",), "hints": ("hidden", "joint")},
+}
+
+
+@dataclass(frozen=True)
+class Reader(EdgeLoss):
+    """A loss that reads every role; the mean difference of two numbers per sample or pixel."""
+
+    reads: ClassVar[tuple[str, ...]] = ("penultimate", "hints")
+    dense: ClassVar[bool] = True
+
+    def edge(self, edge: Edge) -> Tensor:
+        """Return a value of each sample or pixel."""
+        return (edge.student.logits - edge.teacher.logits).square().sum(1)
+
+
+@dataclass(frozen=True)
+class Whole(Reader):
+    """The same, summed up by the loss itself."""
+
+    def edge(self, edge: Edge) -> Tensor:
+        """Return one number."""
+        return super().edge(edge).sum()
+
+
+@dataclass(frozen=True)
+class Halves(Reader):
+    """Reads one role of both, another one of the student alone."""
+
+    reads: ClassVar[tuple[str, ...]] = ("penultimate",)
+    reads_of_student: ClassVar[tuple[str, ...]] = ("hints",)
+
+
+def reading(loss: EdgeLoss, **given: Any) -> small.World:
+    """A world whose teachers' losses read layers, with the taps that a plan would have."""
+    world = small.world(Distill(), "distill", losses=[loss] * 4, **given)
+    roles = {True: loss.roles(of_student=True), False: loss.roles(of_student=False)}
+    taps = {
+        (member, of_student): tuple(
+            dict.fromkeys(layer for role in roles[of_student] for layer in LAYERS[member][role])
+        )
+        for member in LAYERS
+        for of_student in roles
+    }
+    forwards = {
+        name: replace(forward, taps=taps[forward.member, name == "s"])
+        for name, forward in world.node.forwards.items()
+    }
+    world.node = replace(world.node, forwards=forwards, layers=LAYERS)
+    return world
+
+
+def by_hooks(world: small.World, name: str) -> dict[str, Tensor]:
+    """What the layers of a response return, and its logits: a network run by hand."""
+    forward = world.node.forwards[name]
+    network, mask = world.networks.modules[forward.member], None
+    if forward.masknet:
+        mask = world.networks.modules[forward.masknet]
+    seen: dict[str, Tensor] = {}
+    handles = []
+    for layer in ("joint", "hidden"):
+
+        def hook(_module: Any, _inputs: Any, output: Tensor, layer: str = layer) -> Tensor:
+            seen[layer] = mask(output) if mask is not None and layer == forward.point else output
+            return seen[layer]
+
+        handles.append(getattr(network, layer).register_forward_hook(hook))
+    with torch.no_grad():
+        seen["logits"] = network(*(world.inputs[m] for m in small.INPUTS_OF[forward.member]))
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("way", ["whole", "cut", "untraceable"])
+def test_an_edge_sees_the_layers_of_both_ends(dense: bool, way: str) -> None:
+    """In the order in which each member names them; at a mask point the masked feature."""
+    world = reading(Reader(), dense=dense, **WAYS[way])
+    batch = world.batch()
+    student = by_hooks(world, "s")
+    for teacher in world.node.teachers:
+        edge, expected = batch.edge(teacher), by_hooks(world, teacher.name)
+        for answer, seen, name in (
+            (edge.student, student, "s"),
+            (edge.teacher, expected, teacher.member),
+        ):
+            torch.testing.assert_close(answer.logits, seen["logits"], rtol=0, atol=1e-12)
+            assert set(answer.features) == {"penultimate", "hints"}
+            torch.testing.assert_close(answer.penultimate, seen["hidden"], rtol=0, atol=1e-12)
+            wanted = [seen[layer] for layer in LAYERS[name]["hints"]]
+            assert len(answer.hints) == len(wanted)
+            for feature, value in zip(answer.hints, wanted, strict=True):
+                torch.testing.assert_close(feature, value, rtol=0, atol=1e-12)
+        assert edge.labels is world.labels
+        assert edge.task is world.task
+        assert edge.adapter is None
+        assert torch.equal(edge.positions, torch.arange(small.BATCH))
+    masked, plain = batch.edge(world.node.teachers[2]), batch.edge(world.node.teachers[3])
+    assert not torch.allclose(masked.teacher.penultimate, plain.teacher.penultimate)
+    torch.testing.assert_close(masked.teacher.hints[1], plain.teacher.hints[1])
+
+
+def test_a_role_of_the_student_alone_is_not_read_of_the_teacher() -> None:
+    """Neither tapped nor kept."""
+    world = reading(Halves())
+    edge = world.batch().edge(world.node.teachers[0])
+    assert set(edge.teacher.features) == {"penultimate"}
+    assert set(edge.student.features) == {"penultimate", "hints"}
+
+
+def test_only_the_student_carries_gradient() -> None:
+    """Logits and features of a frozen teacher need no graph; those of a trained one do."""
+    world = reading(Reader())
+    edge = world.batch().edge(world.node.teachers[0])
+    student = [edge.student.logits, edge.student.penultimate, edge.student.hints[1]]
+    assert all(value.requires_grad for value in student)
+    teacher = [edge.teacher.logits, edge.teacher.penultimate, *edge.teacher.hints]
+    assert not any(value.requires_grad for value in teacher)
+    edge.student.hints[1].square().sum().backward()
+    assert set(world.gradients()) == {"s"}
+
+    world = reading(Reader())
+    world.networks.trained = frozenset({"s", "t"})
+    world.networks.modules["t"].requires_grad_(True)
+    edge = world.batch().edge(world.node.teachers[3])
+    (edge.teacher.penultimate.sum() + edge.student.logits.sum()).backward()
+    assert set(world.gradients()) == {"s", "t"}
+
+
+def test_networks_answer_once_for_all_edges() -> None:
+    """The student once; each teacher once, also if several edges and the task ask."""
+    world = reading(Reader())
+    calls = count_calls(world)
+    batch = world.batch()
+    for _ in range(2):
+        for teacher in world.node.teachers:
+            batch.edge_loss(teacher)
+        batch.cross_entropy("s")
+    assert calls == {"s": [7], "f": [7, 7], "t": [7, 7]}
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_the_loss_of_an_edge_is_averaged_over_labelled_pixels_and_samples(dense: bool) -> None:
+    """Each sample counts alike, however many of its pixels are labelled; [] is left as it is."""
+    world = reading(Reader(), dense=dense)
+    labels = world.labels.numpy()
+    for teacher in world.node.teachers:
+        squares = (world.numpy("s") - world.numpy(teacher.name)) ** 2
+        values = small.per_sample(squares.sum(1), labels, dense)
+        loss = world.batch().edge_loss(teacher)
+        assert loss.shape == ()
+        assert float(loss.detach()) == pytest.approx(values.mean(), abs=1e-12)
+    whole = reading(Whole(), dense=dense)
+    total = whole.batch().edge_loss(whole.node.teachers[0])
+    squares = (whole.numpy("s") - whole.numpy("f.joint")) ** 2
+    assert float(total.detach()) == pytest.approx(squares.sum(), abs=1e-9)
+
+
+def test_an_edge_hands_its_adapter_to_the_loss() -> None:
+    """The part that the plan names for the teacher, and for no other one."""
+    world = reading(Reader())
+    world.networks.modules["adapter"] = torch.nn.Linear(2, 2)
+    world.node = replace(world.node, adapters={"t": "adapter"})
+    batch = world.batch()
+    found = [batch.edge(teacher).adapter for teacher in world.node.teachers]
+    assert found == [None, None, None, world.networks.modules["adapter"]]
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+@pytest.mark.parametrize("name", NAMES)
+def test_kept_features_are_the_computed_ones_bit_for_bit(
+    place: str, name: str, tmp_path: Path
+) -> None:
+    """Logits and layers, masked ones too, wherever they are kept, and for any samples."""
+    world = reading(Reader(), cut=True)
+    forward = world.node.forwards[name]
+    shared = Shared(world.inputs, world.labels, torch.arange(small.BATCH), {})
+    with torch.no_grad():
+        outputs = world.networks.outputs(forward, shared)
+    assert set(outputs) == {"response", "joint", "hidden"}
+    shapes = {n: (tuple(v.shape[1:]), v.dtype) for n, v in outputs.items()}
+    kept: Kept = (
+        InMemory(shapes, small.BATCH, False, torch.device("cpu"))
+        if place == "memory"
+        else OnDisk(shapes, small.BATCH, False, torch.device("cpu"), tmp_path / "kept", 4)
+    )
+    for block, rows in enumerate(torch.arange(small.BATCH).split(4)):
+        kept.write(block, 4 * block, {n: v[rows] for n, v in outputs.items()})
+    kept.finish()
+    calls = count_calls(world)
+    order = torch.tensor([4, 1, 6, 0, 2, 5, 3])
+    mixed = {n: v[order] for n, v in world.inputs.items()}
+    shared = Shared(mixed, world.labels[order], order, {forward: kept})
+    edge = Batch(world.node, world.networks, shared, world.task).edge(
+        next(t for t in world.node.teachers if t.name == name)
+    )
+    assert calls == {"s": [7]}
+    assert torch.equal(edge.teacher.logits, outputs["response"][order])
+    assert torch.equal(edge.teacher.penultimate, outputs["hidden"][order])
+    assert torch.equal(edge.teacher.hints[1], outputs["joint"][order])
+    kept.release()
+
+
+def test_a_response_can_be_computed_anew() -> None:
+    """For a stage that changes a part between two calls; what was kept or seen is not asked."""
+    world = small.world(STA(), "sta", teachers=[("f", "hidden")], keep=["s"])
+    batch = world.batch()
+    before = batch.response("f.hidden").detach().clone()
+    mask = world.networks.modules["mask.f.hidden"]
+    with torch.no_grad():
+        mask.logits.add_(1.0)
+    assert torch.equal(batch.response("f.hidden").detach(), before)
+    anew = batch.compute("f.hidden").detach().numpy()
+    np.testing.assert_allclose(anew, world.numpy("f.hidden"), rtol=0, atol=1e-12)
+    assert not np.allclose(anew, before.numpy())
+
+
+def test_taps_leave_no_trace() -> None:
+    """Neither hooks nor features, also after a network that failed."""
+    world = reading(Reader())
+    network = world.networks.modules["t"]
+    with tapped(network, ("hidden", "joint")) as seen:
+        network(world.inputs["b"])
+    assert list(seen) == ["joint", "hidden"], "in the order of the calls"
+    with pytest.raises(RuntimeError), tapped(network, ("hidden",)):
+        network(world.inputs["a"])
+    network(world.inputs["b"] * 2)
+    assert not network.hidden._forward_hooks
+    assert not network.joint._forward_hooks
+    with (
+        pytest.raises(UserError, match="Plain has no layer 'hiden'; did you mean 'hidden'"),
+        tapped(network, ("hidden", "hiden")),
+    ):
+        pass
+    assert not network.hidden._forward_hooks

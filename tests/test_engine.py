@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import training_worlds as small
+from tiny_graphs import METHODS, SHORT
 from torch import Tensor
 
 from mstgraph import cuts, group
@@ -77,6 +78,22 @@ def test_weights_are_those_of_a_run_without_the_engine(
     assert execution.pool.remaining == pytest.approx(
         experiment.engine.memory_budget(execution.device), rel=0.5
     )
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_comes_to_the_same_weights(name: str, method: Any) -> None:
+    """Features of layers, hints and masks without parameters included, kept or computed."""
+    bindings = (*SHORT, "graph.alone = False")
+    bindings += () if name == "none" else ("graph.teachers = 'all'",)
+    small.run(method(name, OFF, *bindings), "off")
+    for place in ("memory", "disk"):
+        execution = small.quiet(method(name, *PLACES[place], *bindings), place)
+        execution.run()
+        small.assert_weights(place, "off", 1e-9)
+        # Where nothing is frozen, there is nothing to keep.
+        frozen = any(node.freezes for node in execution.experiment.plan.stages.values())
+        assert (f", {place})" in small.told(execution)) == frozen
 
 
 def losses(folder: str, stage: str) -> list[float]:

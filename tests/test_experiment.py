@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_graphs import TINY_RECIPE, TWO
+from tiny_graphs import ROLES, TINY_RECIPE, TWO
 
 from mstgraph.data import Data
 from mstgraph.errors import UserError
@@ -184,6 +184,10 @@ def test_settings_of_the_data_are_checked(write_gin: Callable[..., Path]) -> Non
         ("CI.epochs = 0", "CI.epochs is 0, expected at least 1"),
         ("depth/STA.learning_rate = -0.1", "STA.learning_rate is -0.1, expected more than 0"),
         ("STA.batch_size = 0", "STA.batch_size is 0, expected at least 1"),
+        ("DKD.gate_weight = -1.0", "DKD.gate_weight is -1.0, expected at least 0"),
+        ("DKD.routing = 'topk'", "DKD.routing is 'topk', expected 'top-k', 'mean' or 'confidence'; "
+         "did you mean 'top-k'?"),
+        ("fused/KL.temperature = 0.0", "KL.temperature is 0.0, expected more than 0"),
         ("SGD.lr = 3.0", "the stage gives SGD.lr; expected CI.learning_rate in its place"),
     ],
 )  # fmt: skip
@@ -234,3 +238,58 @@ def test_experiments_leave_nothing_to_each_other(experiment: Make) -> None:
     again = experiment()
     assert again.gin_text == first.gin_text
     assert again.plan.stages["dkd-rgb"].hash == first.plan.stages["dkd-rgb"].hash
+
+
+@pytest.mark.parametrize("name", ["RKD", "CRD", "FitNets", "C2KD", "MLLD", "OFA"])
+def test_a_gate_refuses_a_loss_that_is_not_made_of_single_samples(
+    write_gin: Callable[..., Path], name: str
+) -> None:
+    """Of whichever member, in one sentence with the line of its loss."""
+    text = TWO + ROLES
+    path = write_gin(f"{text}depth/Member.loss = @{name}()\n")
+    line = path.read_text().splitlines().index(f"depth/Member.loss = @{name}()") + 1
+    assert refused(files=(str(path),)) == (
+        f"{path}:{line}: the loss {name} of member 'depth' is not made of logits of single "
+        "samples, so no gate can route it; expected graph.gate = None, or a loss such as KL"
+    )
+    # Of somebody whom the gate does not route, it may be any loss.
+    open_experiment([path], ["graph.teachers = 'multimodal'"])
+
+
+def test_settings_of_the_stages_of_methods_are_checked(method: Make) -> None:
+    """Each at the place where it stands, in the scope that it holds in."""
+    cases = {
+        ("fitnets", "Hint.select = 'metric'"): (
+            "Hint.select is 'metric', expected 'loss' or 'last': no response is measured here"
+        ),
+        ("kd", "rgb/Distill.task_weight = -0.5"): (
+            "Distill.task_weight is -0.5, expected at least 0"
+        ),
+        ("kd", "Distill.distillation_weight = 1.5"): (
+            "Distill.distillation_weight is 1.5, expected 0 to 1"
+        ),
+        ("crd", "fused/CRD.negatives = 0"): (
+            "CRD.negatives is 0, expected a whole number of at least 1"
+        ),
+        ("mgdfr", "depth/Salience.repeats = 0"): "Salience.repeats is 0, expected at least 1",
+    }
+    for (name, binding), sentence in cases.items():
+        with pytest.raises(UserError) as caught:
+            method(name, binding)
+        assert str(caught.value) == f"command line '-p {binding}': {sentence}"
+    # A task weight of its own lets the other weight be anything.
+    method("kd", "Distill.distillation_weight = 1.5", "Distill.task_weight = 1.0")
+
+
+def test_a_setting_of_a_stage_that_a_method_does_not_have_is_refused(method: Make) -> None:
+    """In a member's scope; unscoped, files hold settings of stages that not every graph has."""
+    with pytest.raises(UserError, match=r"nothing in this graph reads 'rgb/Hint\.epochs'; expect"):
+        method("kd", "rgb/Hint.epochs = 3")
+    assert method("kd", "Hint.epochs = 3").plan.stages["distill-rgb"].settings.epochs == 100
+    hinted = method("fitnets", "rgb/Hint.epochs = 3").plan.stages["hint-rgb"]
+    assert hinted.settings.epochs == 3
+
+
+def test_a_name_tells_the_method(method: Make) -> None:
+    """So that runs of several methods on one graph lie in folders of their own."""
+    assert method("kd").name == "graph-kd"

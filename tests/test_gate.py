@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mstgraph import gate as module
 from mstgraph.errors import UserError
 from mstgraph.gate import Gate, load_balance_cv, load_balance_kl, top_k
 
@@ -80,6 +81,26 @@ def test_confidence_is_a_distribution_per_sample(shape):
     torch.testing.assert_close(gate(logits[2:3]), confidence[2:3])
 
 
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_dense_logits_a_few_at_a_time(rows, monkeypatch):
+    """However many fit, confidences and gradients are those of all at once."""
+    torch.manual_seed(0)
+    gate = Gate(5, 4, dense=True).double()
+    logits = torch.randn(7, 5, 8, 6, dtype=torch.float64, requires_grad=True)
+    wanted = (logits, *gate.parameters())
+    whole = torch.softmax(gate.classifier(gate.hidden(logits)), dim=1)
+    monkeypatch.setattr(module, "HIDDEN_BYTES", rows * 2 * 5 * 8 * 6 * 8)
+    sizes = []
+    gate.hidden.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    parts = gate(logits)
+    assert max(sizes) == rows
+    assert sum(sizes) == 7
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
+    pairs = [torch.autograd.grad(c[:, 1].square().sum(), wanted) for c in (whole, parts)]
+    for one, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("detach", [True, False])
 def test_detach_decides_whether_the_student_gets_a_gradient(detach):
     """The paper's gate sends gradients into the logits; a detached one sends none."""
@@ -95,6 +116,17 @@ def test_top_k_is_best_first_and_ties_go_to_the_earlier_teacher():
     confidence = torch.tensor([[0.1, 0.2, 0.6, 0.1], [0.25, 0.25, 0.25, 0.25]])
     assert top_k(confidence, 3).tolist() == [[2, 1, 0], [0, 1, 2]]
     assert top_k(confidence, 4).tolist() == [[2, 1, 0, 3], [0, 1, 2, 3]]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 9))
+def test_the_best_one_is_the_first_of_the_best(seed, batch, teachers):
+    """With k = 1 a shorter way leads to the same teacher, also among many equals."""
+    coarse = torch.randint(0, 3, (batch, teachers), generator=torch.Generator().manual_seed(seed))
+    first = [row.index(max(row)) for row in coarse.tolist()]
+    assert top_k(coarse.double(), 1).tolist() == [[index] for index in first]
+    if teachers > 1:
+        assert top_k(coarse.double(), 2)[:, 0].tolist() == first
 
 
 @pytest.mark.parametrize("k", [0, 5])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_graphs import DATA, TWO
+from tiny_graphs import DATA, ROLES, ROOT, TWO
 
 from mstgraph.errors import UserError
 from mstgraph.experiment import Experiment, open_experiment
@@ -124,6 +124,73 @@ REFUSED = {
         "graph.sound is bound to the scope 'audio'; the scope's name is the member's name: write "
         "'@sound/Member()'",
     ),
+    "unknown teachers": (
+        TWO + "graph.teachers = 'multi-modal'\n",
+        "graph.teachers",
+        "graph.teachers is 'multi-modal', expected 'all', 'multimodal', 'cross-modal' or 'none'; "
+        "did you mean 'multimodal'?",
+    ),
+    "unknown points": (
+        TWO + "graph.points = 'mask'\n",
+        "graph.points",
+        "graph.points is 'mask', expected 'masks', 'penultimate', 'hints' or 'none'; did you mean "
+        "'masks'?",
+    ),
+    "no multimodal teacher": (
+        TWO + "graph.fused = None\ngraph.teachers = 'multimodal'\n",
+        "graph.teachers",
+        "graph.teachers = 'multimodal' leaves no teacher of these members: rgb, depth; expected "
+        "one that some member fits",
+    ),
+    "no cross-modal teacher": (
+        TWO + "graph.depth = None\ngraph.teachers = 'cross-modal'\n",
+        "graph.teachers",
+        "graph.teachers = 'cross-modal' leaves no teacher of these members: fused, rgb; expected "
+        "one that some member fits",
+    ),
+    "no multimodal teacher of two targets": (
+        TWO.replace("'rgb'\n", "('rgb', 'depth')\n", 1)
+        + "graph.fused = None\ngraph.teachers = 'multimodal'\n",
+        "graph.teachers",
+        "graph.teachers = 'multimodal' leaves no teacher of these members: rgb, depth; expected "
+        "one that some member fits",
+    ),
+    "no layer for a role that points ask for": (
+        TWO + "graph.points = 'penultimate'\nfused/Member.penultimate = 'hidden1'\n",
+        "graph.points",
+        "member 'depth' names no layer for the role 'penultimate'; write "
+        "'depth/Member.penultimate = 'layer'', as graph.points asks for",
+    ),
+    "a teacher without a layer that a loss reads": (
+        TWO + "graph.gate = None\nfused/Member.loss = @FitNets()\n",
+        "graph.fused",
+        "member 'fused' names no layer for the role 'hints'; write 'fused/Member.hints = "
+        "('layer', …)', which the loss FitNets of member 'fused' reads",
+    ),
+    "a student without a layer that a loss reads": (
+        TWO + "fused/Member.loss = @RKD()\nfused/Member.penultimate = 'hidden1'\n",
+        "graph.rgb",
+        "member 'rgb' names no layer for the role 'penultimate'; write 'rgb/Member.penultimate = "
+        "'layer'', which the loss RKD of member 'fused' reads",
+    ),
+    "a role that was taken away": (
+        TWO + ROLES + "depth/Member.loss = @RKD()\nrgb/Member.penultimate = ''\n",
+        "rgb/Member.penultimate",
+        "member 'rgb' names no layer for the role 'penultimate'; write 'rgb/Member.penultimate = "
+        "'layer'', which the loss RKD of member 'depth' reads",
+    ),
+    "adaptation that is no such stage": (
+        TWO + "graph.adaptation = @Pretrain\n",
+        "graph.adaptation",
+        "graph.adaptation is '@Pretrain', expected a stage that trains what is inserted at a mask "
+        "point, such as '@STA'",
+    ),
+    "adaptation that is no stage": (
+        TWO + "graph.adaptation = @KL\n",
+        "graph.adaptation",
+        "graph.adaptation is '@KL', expected a stage that trains what is inserted at a mask "
+        "point, such as '@STA'",
+    ),
     "no network": (
         "Member.network = None\n" + LINE,
         "graph.",
@@ -221,3 +288,64 @@ def test_a_target_may_be_aligned_and_not_taught(experiment: Make) -> None:
     ).plan
     assert plan.last == {"rgb": "ci"}
     assert plan.teachers == {}
+
+
+def kept_members(experiment: Make, teachers: str, text: str = TWO) -> list[str]:
+    """Return the members that ``graph.teachers`` lets stay."""
+    return list(experiment(text, f"graph.teachers = '{teachers}'").plan.graph.members)
+
+
+def test_which_teachers_stay_is_one_word(experiment: Make) -> None:
+    """By what they see; bindings of those that leave may stay."""
+    text = TWO + "graph.audio = @audio/Member()\ngraph.both = @both/Member()\n"
+    text += "both/Member.network = @FusedMLP\nboth/Member.inputs = ('audio', 'touch')\n"
+    text += "audio/Member.masks = ('hidden1',)\naudio/STA.epochs = 3\n"
+    assert kept_members(experiment, "all", text) == ["both", "fused", "rgb", "depth", "audio"]
+    assert kept_members(experiment, "multimodal", text) == ["both", "fused", "rgb"]
+    assert kept_members(experiment, "cross-modal", text) == ["rgb", "depth", "audio"]
+    assert kept_members(experiment, "none", text) == ["rgb"]
+
+
+def test_edges_leave_with_the_members_that_they_name(experiment: Make) -> None:
+    """A teacher of one that is left out teaches nobody, without a word."""
+    text = TWO + "depth/Member.teaches = ('fused', 'rgb')\nfused/Member.mutual = ('depth',)\n"
+    graph = experiment(text, "graph.teachers = 'cross-modal'").plan.graph
+    assert set(graph.edges) == {"rgb", "depth"}
+    assert graph.teachers_of("rgb") == ("depth",)
+    assert graph.mutual_components() == [("rgb", "depth")]
+
+
+@pytest.mark.parametrize(
+    ("points", "fused", "depth"),
+    [
+        ("masks", ("fusion", "hidden1"), ("hidden1", "hidden2")),
+        ("penultimate", ("hidden2",), ("hidden2",)),
+        ("hints", ("fusion", "hidden2"), ("hidden1", "hidden2")),
+        ("none", (), ()),
+    ],
+)
+def test_where_teachers_are_specialised_is_one_word(
+    experiment: Make, points: str, fused: tuple[str, ...], depth: tuple[str, ...]
+) -> None:
+    """At their masks or at the layers of a role; the student, who teaches nobody, nowhere."""
+    text = TWO + ROLES + "fused/Member.hints = ('fusion', 'hidden2')\n"
+    members = experiment(text, f"graph.points = '{points}'").plan.graph.members
+    assert (members["fused"].masks, members["depth"].masks) == (fused, depth)
+    assert members["rgb"].masks == ()
+
+
+def test_one_name_in_quotes_is_a_tuple_of_one(experiment: Make) -> None:
+    """Gin users forget the comma, of hints as of masks."""
+    found = experiment(TWO + ROLES, "depth/Member.hints = 'hidden1'").plan.graph.members["depth"]
+    assert found.layers("hints") == ("hidden1",)
+    assert found.layers("penultimate") == ("hidden2",)
+
+
+def test_the_file_of_a_method_is_named_where_it_is_at_fault(write_gin: Callable[..., Path]) -> None:
+    """What its own line asks for, the graph under it does not have."""
+    path = ROOT / "gin/methods/kd.gin"
+    with pytest.raises(UserError) as caught:
+        open_experiment([write_gin(TWO + "graph.fused = None\n"), path])
+    lines = path.read_text().splitlines()
+    line = next(n for n, text in enumerate(lines, 1) if text.startswith("graph.teachers"))
+    assert str(caught.value).startswith(f"{path}:{line}: graph.teachers = 'multimodal' leaves no ")

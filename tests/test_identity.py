@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_graphs import ROOT, TINY_RECIPE, TWO
+from tiny_graphs import METHODS, ROLES, ROOT, TINY_RECIPE, TWO
 
 from mstgraph.experiment import Experiment, open_experiment
 from mstgraph.identity import changes, digest
@@ -38,11 +38,15 @@ CHANGES = {
     "CI.optimizer = @SGD": DISTILLED,
     "CI.select = 'last'": DISTILLED,
     "CI.alignment_weight = 2.0": DISTILLED,
+    "CI.detach = True": DISTILLED,
     "STA.epochs = 5": {*STA, *STA_DEPTH, "dkd-rgb"},
     "depth/STA.epochs = 5": {*STA_DEPTH, "dkd-rgb"},
     "depth/STA.learning_rate = 0.5": {*STA_DEPTH, "dkd-rgb"},
     "DKD.epochs = 5": {"dkd-rgb", "alone-rgb"},
     "DKD.k = 2": {"dkd-rgb"},
+    "DKD.routing = 'mean'": {"dkd-rgb"},
+    "DKD.gate_weight = 0.5": {"dkd-rgb"},
+    "graph.fresh = True": {"dkd-rgb", "alone-rgb"},
     "DKD.balance_decay = (0.5, 3)": {"dkd-rgb"},
     "data.batch_size = 4": ALL,
     "data.split = 2": ALL,
@@ -85,11 +89,66 @@ def test_hash_changes_with_what_can_change_the_result(experiment: Make, binding:
         "FuseNet.width = 0.5",
         "CI.epochs = 100",
         "graph.audio = None",
+        "graph.adaptation = @STA",
+        "Member.mask = @MaskNet",
+        "Member.hints = ('hidden1',)",  # which nothing reads
+        "Member.penultimate = 'hidden2'",
+        "Hint.epochs = 3",
+        "FitNets.temperature = 2.0",
     ],
 )
 def test_hash_stays_with_what_cannot(experiment: Make, binding: str) -> None:
     """Also a default that is written out is no change."""
     assert changed(experiment(), experiment(TWO, binding)) == set()
+
+
+HINTED = {"hint-rgb", "distill-rgb"}
+MASKED = {"sta-rgb-depth.hidden2", "distill-rgb"}
+METHOD_CHANGES = {
+    ("fitnets", "Hint.epochs = 3"): {*HINTED, "alone-rgb"},
+    ("fitnets", "Hint.learning_rate = 0.5"): HINTED,
+    ("fitnets", "rgb/Hint.batch_size = 3"): HINTED,
+    ("fitnets", "fused/Member.hints = ('fusion', 'hidden2')"): HINTED,
+    ("fitnets", "rgb/Member.hints = ('hidden2', 'hidden1')"): HINTED,
+    ("fitnets", "FitNets.temperature = 2.0"): HINTED,
+    ("fitnets", "Member.penultimate = 'hidden1'"): set(),
+    ("fitnets", "depth/Member.hints = ('hidden1',)"): set(),
+    ("rkd", "Member.penultimate = 'hidden1'"): {"distill-rgb"},
+    ("rkd", "fused/Member.penultimate = 'fusion'"): {"distill-rgb"},
+    ("rkd", "Member.hints = ('hidden1',)"): set(),
+    ("rkd", "fused/RKD.angle = 0.5"): {"distill-rgb"},
+    ("rkd", "Distill.task_weight = 0.5"): {"distill-rgb"},
+    ("ofa", "rgb/Member.hints = ('hidden2',)"): {"distill-rgb"},
+    ("ofa", "fused/Member.hints = ('hidden2',)"): set(),
+    ("crd", "CRD.width = 9"): {"distill-rgb"},
+    ("crd", "Pretrain.epochs = 3"): {"pretrain-fused", "distill-rgb"},
+    ("c2kd", "C2KD.threshold = 0.5"): {"distill-rgb"},
+    ("mgdfr", "FeatureSelection.removed = 0.5"): MASKED,
+    ("mgdfr", "depth/Salience.repeats = 2"): MASKED,
+    ("mgdfr", "CI.alignment = @KL()"): {"ci", *MASKED},
+    ("mgdfr", "graph.fresh = False"): {"distill-rgb", "alone-rgb"},
+    ("dml", "CI.detach = False"): {"ci"},
+    ("none", "Pretrain.epochs = 3"): {"pretrain-rgb"},
+    ("none", "Distill.epochs = 3"): set(),
+}
+
+
+@pytest.mark.parametrize("given", METHOD_CHANGES, ids=" ".join)
+def test_hash_changes_with_what_can_change_a_methods_result(
+    method: Make, given: tuple[str, str]
+) -> None:
+    """Layers count where a loss reads them, of the members that it reads them of."""
+    assert changed(method(given[0]), method(*given)) == METHOD_CHANGES[given]
+
+
+def test_methods_share_the_stages_that_they_have_in_common(method: Make) -> None:
+    """One pre-trained teacher serves them all, and the student alone is trained once."""
+    found = [hashes(method(name)) for name in ("kd", "rkd", "crd", "ofa", "mlld")]
+    for stage in ("pretrain-fused", "alone-rgb"):
+        assert len({hashed[stage] for hashed in found}) == 1
+    assert len({hashed["distill-rgb"] for hashed in found}) == len(found)
+    crossed = hashes(method("kd", "graph.teachers = 'cross-modal'"))
+    assert crossed["pretrain-depth"] == hashes(method("c2kd"))["pretrain-depth"]
 
 
 def test_two_experiments_over_the_same_files_are_the_same(experiment: Make) -> None:
@@ -199,6 +258,47 @@ def test_the_source_of_a_users_network_counts(
     assert changed(listed, listed_edited) == {"pretrain-depth", "distill-rgb"}
 
 
+LOSS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import gin
+from torch import nn
+
+from mstgraph.methods.loss import EdgeLoss
+
+
+@gin.configurable
+@dataclass(frozen=True)
+class Apart(EdgeLoss):
+    reads: ClassVar[tuple[str, ...]] = ("penultimate",)
+
+    def adapter(self, shapes):
+        return nn.Linear(3, 3)
+
+    def edge(self, edge):
+        return (edge.adapter(edge.student.logits) - edge.teacher.logits).square().sum(1)
+"""
+
+
+def test_the_source_of_a_users_loss_counts(write_gin: Callable[..., Path], tmp_path: Path) -> None:
+    """And of the network that it trains; the teachers stay as they are."""
+    module = tmp_path / "identity_loss.py"
+    module.write_text(LOSS)
+    text = TWO + ROLES + "Member.mutual = ()\ngraph.gate = None\ngraph.points = 'none'\n"
+    path = write_gin("import identity_loss\n" + text + "depth/Member.loss = @Apart()\n")
+    before = open_experiment([path])
+    module.write_text(LOSS + "# edited\n")
+    after = open_experiment([path])
+    assert changed(before, after) == {"distill-rgb"}
+    assert changes(
+        before.plan.stages["distill-rgb"].identity, after.plan.stages["distill-rgb"].identity
+    ) == [
+        "the source file of 'adapter.rgb.depth' has changed",
+        "the source file of 'Apart' has changed",
+    ]
+
+
 def test_changes_are_told_in_words(experiment: Make) -> None:
     """A stage's own settings first; hashes are replaced by what they stand for."""
     before = experiment().plan.stages["dkd-rgb"].identity
@@ -252,6 +352,18 @@ def test_the_written_configuration_is_the_same_experiment(project: Path, name: s
     first = open_experiment([f"gin/{name}"], ["graph.seed = 3", "DKD.k = 2"])
     (project / "config.gin").write_text(first.gin_text)
     again = open_experiment(["config.gin"])
+    assert hashes(again) == hashes(first)
+    assert again.gin_text == first.gin_text
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_written_configuration_of_a_method_is_the_same_experiment(
+    method: Make, name: str, tmp_path: Path
+) -> None:
+    """With the references to its stages, masks and losses, scoped ones too."""
+    first = method(name, "depth/Member.hints = ('hidden2', 'hidden1')", "rgb/MLP.hidden = (9, 4)")
+    (tmp_path / "config.gin").write_text(first.gin_text)
+    again = open_experiment([tmp_path / "config.gin"])
     assert hashes(again) == hashes(first)
     assert again.gin_text == first.gin_text
 

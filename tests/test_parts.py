@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_graphs import DATA, TWO
+from tiny_graphs import DATA, ROLES, TWO
 
 from mstgraph.errors import UserError
 from mstgraph.experiment import Experiment, open_experiment
@@ -90,6 +90,7 @@ def _networks(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 IMPORT = "import odd_networks\n"
+READING = "graph.gate = None\nMember.loss = @RKD()\nfused/Member.loss = @FitNets()\n"
 # binding → (the part of the text or binding whose place is named, the sentence)
 REFUSED = {
     "fused/Member.masks = ('fusion', 'hiden1')": (
@@ -139,6 +140,18 @@ REFUSED = {
     "depth/Member.network = @OddLayers\ndepth/Member.masks = 'never'": (
         "member 'depth': layer 'never' of OddLayers cannot be masked: a forward pass calls it "
         "never, not once"
+    ),
+    f"{ROLES}{READING}depth/Member.penultimate = 'hiden2'": (
+        "member 'depth': MLP has no layer 'hiden2'; did you mean 'hidden2'?"
+    ),
+    f"{ROLES}{READING}fused/Member.hints = ('fusion', 'hidden9')": (
+        "member 'fused': FusedMLP has no layer 'hidden9'; did you mean "
+    ),
+    "Member.mask = @KL": (
+        "mask point 'fusion' of member 'fused': KL is no network, expected a torch module"
+    ),
+    "depth/Member.mask = @MLP": (
+        "mask point 'hidden1' of member 'depth': its masknet cannot be built: "
     ),
     "MLP.num_outputs = 7": "MLP.num_outputs follows from the data and the graph; remove it",
     "Gate.num_teachers = 7": "Gate.num_teachers follows from the data and the graph; remove it",
@@ -220,3 +233,71 @@ def test_parameters_are_counted_without_memory(experiment: Make) -> None:
     assert found.parameters(Part("gate", "", student="rgb")) == 3 * 6 + 6 + 6 * 4 + 4
     built = found.build(Part("network", "rgb"), "meta")
     assert all(parameter.is_meta for parameter in built.parameters())
+
+
+METHOD = """
+graph.gate = None
+graph.points = 'none'
+Member.loss = @FitNets()
+"""
+
+
+def test_an_adapter_fits_both_ends_of_its_edge(experiment: Make) -> None:
+    """A regressor from each hint of the student to the teacher's in the same place, by hand."""
+    found = experiment(TWO + ROLES + METHOD, "fused/Member.hints = ('fusion', 'hidden1')")
+    adapter = found.plan.stages["hint-rgb"].parts["adapter.rgb.fused"]
+    built = found.parts.build(adapter, "cpu")
+    # rgb: hidden 6 and 4; fused: fusion 4 + 4, hidden1 6.
+    assert found.parts.parameters(adapter) == (6 * 8 + 8) + (4 * 6 + 6)
+    with torch.no_grad():
+        first, second = built((torch.zeros(2, 6), torch.zeros(2, 4)))
+    assert (first.shape, second.shape) == ((2, 8), (2, 6))
+    # Of a loss that reads the student alone, the teacher's layers count for nothing.
+    ofa = experiment(TWO + ROLES + METHOD, "Member.loss = @OFA()").parts
+    seen = ofa._edge_shapes(Part("adapter", "fused", "", "rgb"))
+    assert (seen.student, seen.teacher) == ({"hints": ((6,), (4,))}, {})
+    assert seen.samples == 12, "60 % of 20 samples train"
+
+
+def test_an_adapter_that_cannot_be_built_names_the_loss(write_gin: Callable[..., Path]) -> None:
+    """One sentence with the place of ``Member.loss`` and the member whose edge it is."""
+    text = TWO + ROLES + METHOD
+    path = write_gin(text + "fused/Member.hints = ('fusion',)\n")
+    with pytest.raises(UserError) as caught:
+        open_experiment([path])
+    line = (DATA + text).splitlines().index("Member.loss = @FitNets()") + 1
+    assert str(caught.value) == (
+        f"{path}:{line}: member 'fused': FitNets pairs the hint layers of teacher and student, "
+        "which have 1 and 2, expected as many of one as of the other and at least 1"
+    )
+
+
+def test_weights_of_an_adapter_depend_on_the_seed_and_the_name_alone(experiment: Make) -> None:
+    """Other teachers that come and go leave an adapter as it is."""
+    part = Part("adapter", "fused", "", "rgb")
+    text = TWO + ROLES + METHOD.replace("FitNets", "CRD")
+    states = [
+        experiment(text, *bindings).parts.build(part, "cpu").state_dict()
+        for bindings in ((), ("graph.teachers = 'multimodal'",), ("graph.seed = 5",))
+    ]
+    assert {"memories", "labels", "constants"} < set(states[0])
+    assert torch.equal(states[0]["memories"], states[1]["memories"])
+    assert torch.equal(states[0]["teacher.weight"], states[1]["teacher.weight"])
+    assert not torch.equal(states[0]["memories"], states[2]["memories"])
+
+
+def test_roles_are_asked_of_a_network_where_a_loss_reads_them(
+    write_gin: Callable[..., Path],
+) -> None:
+    """A data set's file names layers for all; a user's network need not have what nobody reads."""
+    text = IMPORT + TWO + ROLES + "depth/Member.network = @OddLayers\n"
+    path = write_gin(text + "depth/Member.masks = 'hidden'\n")
+    assert open_experiment([path]).parts.members["depth"].points == {"hidden": (6,)}
+    with pytest.raises(UserError) as caught:
+        open_experiment([path], ["graph.gate = None", "depth/Member.loss = @RKD()"])
+    line = (DATA + text).splitlines().index("Member.penultimate = 'hidden2'") + 1
+    assert str(caught.value).startswith(
+        f"{path}:{line}: member 'depth': OddLayers has no layer 'hidden2'"
+    )
+    own = ["graph.gate = None", "depth/Member.loss = @RKD()", "depth/Member.penultimate = 'hidden'"]
+    assert "hidden" in open_experiment([path], own).parts.members["depth"].points

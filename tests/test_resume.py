@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 import training_worlds as small
+from tiny_graphs import SHORT
 from torch import Tensor
 
 from mstgraph.errors import RunError, UserError
@@ -127,6 +128,30 @@ def test_a_stopped_run_comes_to_the_same_bits(
     small.run(small.mfeat(*EPOCHS), "run")
     assert same("run", whole)
     assert not list(Path("run").rglob("*checkpoint*"))
+
+
+METHOD_PLACES = {
+    "crd": [("distill-rgb", 2, 2)],  # memories and constants in buffers
+    "fitnets": [("hint-rgb", 2, 2), ("distill-rgb", 2, 1)],
+    "c2kd": [("distill-rgb", 2, 2)],  # a teacher that trains, and batch normalisation
+    "mgdfr": [("sta-rgb-depth.hidden2", 2, 2), ("distill-rgb", 1, 2)],  # no optimiser
+}
+
+
+@pytest.mark.parametrize("name", METHOD_PLACES)
+def test_a_method_stopped_in_its_own_stages_comes_to_the_same_bits(name: str, method: Any) -> None:
+    """What a loss keeps between batches is in the checkpoint; killed, then asked to stop."""
+    # Random draws inside the loss differ if the generator's state is lost.
+    bindings = (*SHORT, "Salience.epochs = 2", "CRD.negatives = 3")
+    small.run(method(name, *bindings), "whole")
+    for place in METHOD_PLACES[name]:
+        for kill in (True, False):
+            stop(method(name, *bindings), "run", place, kill=kill)
+            assert not Path("run/stages", place[0], "artefact.json").exists()
+        state = torch.load(Path("run/stages", place[0], "checkpoint.pt"), weights_only=True)
+        assert (state["epoch"], state["batch"]) == place[1:]
+    small.run(method(name, *bindings), "run")
+    assert same("run", "whole")
 
 
 def test_a_run_stopped_in_every_stage_with_values_on_disk() -> None:

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from mstgraph.errors import RunError
 from mstgraph.evaluation import Evaluation
-from mstgraph.interrupt import Interrupted
 from mstgraph.feed import batch_positions
+from mstgraph.interrupt import Interrupted
 from mstgraph.order import epoch_order
 from mstgraph.train import Training
 

@@ -68,3 +68,12 @@ fused/Member:
   inputs = ('rgb', 'depth')
   masks = ('fusion', 'hidden1')
 """
+
+# The layers that play a role for losses which read features; for graphs of `MLP` and `FusedMLP`.
+ROLES = """
+Member.hints = ('hidden1', 'hidden2')
+Member.penultimate = 'hidden2'
+"""
+
+METHODS = tuple(sorted(path.stem for path in (ROOT / "gin/methods").glob("*.gin")))
+SHORT = tuple(f"{s}.epochs = 2" for s in ("CI", "STA", "DKD", "Distill", "Hint", "Pretrain"))

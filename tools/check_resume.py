@@ -1,20 +1,23 @@
-"""Kill a run at random moments, give the same command again, and compare with one left alone.
+"""Stop runs at random moments, give the same command again, and compare with one left alone.
 
-    python tools/check_resume.py gin/mfeat_zer.gin --kills 10 --seed 1
+    python tools/check_resume.py gin/mfeat_zer.gin -p 'CI.epochs = 3' -p 'STA.epochs = 2'
 
-Prints one line per kill (where it landed) and says whether weights, losses, routing and the
-summary are, bit by bit, those of the uninterrupted run; exit code 1 if they are not.
+A run is stopped and continued until it finishes, then the next one begins, until enough stops have
+landed. Prints how many landed where, and whether weights, losses, routing and summary of every
+run are, bit by bit, those of the uninterrupted one; exit code 1 if they are not.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,60 +73,122 @@ def _timeless(value: Any) -> Any:
 
 def place(folder: Path) -> str:
     """Say where a run was stopped, from what it left on disk."""
-    under_way = []
-    for path in sorted(folder.glob("stages/*/metrics.jsonl")):
-        if not (path.parent / "artefact.json").exists():
-            under_way.append(f"{path.parent.name} after epoch {len(path.read_text().splitlines())}")
-    return ", ".join(under_way) or "between stages"
+    stages = sorted(folder.glob("stages/*"))
+    under_way = [path for path in stages if not (path / "artefact.json").exists()]
+    if not under_way:
+        return "between stages" if stages else "before the first stage"
+    first, others = under_way[0], len(under_way) - 1
+    beside = f" and {others} beside it" if others else ""
+    return f"{first.name}{beside}, after epoch {_epochs(first)}"
 
 
-def _start(gin: str, bindings: Sequence[str], out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", "from mstgraph.cli import main; main()", "run", gin]
-    for binding in bindings:
-        command += ["-p", binding]
-    return subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL)
+def _epochs(stage: Path) -> int:
+    log = stage / "metrics.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def _finish(gin: str, bindings: Sequence[str], out: Path) -> float:
-    started = time.monotonic()
-    if _start(gin, bindings, out).wait() != 0:
-        raise click.ClickException(f"the run in {out} failed")
-    return time.monotonic() - started
+def _be_mstgraph(arguments: Sequence[str]) -> None:
+    """Run a command line, and keep what it says to itself."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    from mstgraph.cli import main as mstgraph
+
+    sys.argv = ["mstgraph", *arguments]
+    mstgraph()
+
+
+class Command:
+    """A run's command line, given again and again.
+
+    Args:
+        gin: the gin file.
+        bindings: of ``-p``.
+    """
+
+    def __init__(self, gin: str, bindings: Sequence[str]):
+        self.arguments = ["run", gin]
+        for binding in bindings:
+            self.arguments += ["-p", binding]
+        # Processes of their own, forked from one that has imported torch: a kill every second.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["mstgraph.execute", "mstgraph.cli"])
+
+    def stopped(self, out: Path, delay: float, how: signal.Signals) -> bool:
+        """Give the command, and stop it after some seconds; say whether it was still running."""
+        process = self._start(out)
+        process.join(delay)
+        landed = process.exitcode is None
+        if landed and process.pid is not None:
+            os.kill(process.pid, how)
+        process.join()
+        if not landed and process.exitcode != 0:
+            raise click.ClickException(f"the run in {out} failed")
+        return landed
+
+    def seconds(self, out: Path) -> float:
+        """Give the command, and return how long it takes."""
+        started = time.monotonic()
+        process = self._start(out)
+        process.join()
+        if process.exitcode != 0:
+            raise click.ClickException(f"the run in {out} failed")
+        return time.monotonic() - started
+
+    def _start(self, out: Path) -> Any:
+        arguments = [*self.arguments, "--out", str(out)]
+        process = self._context.Process(target=_be_mstgraph, args=(arguments,))
+        process.start()
+        return process
+
+
+def check(
+    command: Command, out: Path, kills: int, moments: random.Random, how: signal.Signals
+) -> tuple[list[str], list[str]]:
+    """Stop runs until enough stops have landed, and compare each run that finishes.
+
+    Returns:
+        Where each stop landed, and what differs (nothing, if all is well), by run.
+    """
+    whole = out / "whole"
+    command.seconds(whole)  # starts the process that all others are forked from
+    shutil.rmtree(whole)
+    seconds = command.seconds(whole)
+    landed: list[str] = []
+    found: list[str] = []
+    for run in range(1, sys.maxsize):
+        folder = out / f"run-{run}"
+        while len(landed) < kills and command.stopped(folder, moments.uniform(0, seconds), how):
+            landed.append(place(folder))
+        command.seconds(folder)
+        found += [f"run {run}: {sentence}" for sentence in differences(whole, folder)]
+        shutil.rmtree(folder)
+        if len(landed) >= kills:
+            break
+    return landed, found
 
 
 @click.command()
 @click.argument("gin")
 @click.option("-p", "bindings", multiple=True, help="Binding, as for 'mstgraph run'.")
-@click.option("--kills", default=5, show_default=True, help="How often.")
+@click.option("--kills", default=30, show_default=True, help="How many are to land.")
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
 @click.option("--signal", "name", type=click.Choice(list(SIGNALS)), default="KILL")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/check-resume"))
 def main(gin: str, bindings: tuple[str, ...], kills: int, seed: int, name: str, out: Path) -> None:
-    """Check that a run that is stopped again and again comes out as if it had been left alone."""
+    """Check that runs that are stopped again and again come out as if they were left alone."""
     shutil.rmtree(out, ignore_errors=True)
+    command = Command(gin, bindings)
+    landed, found = check(command, out, kills, random.Random(seed), SIGNALS[name])
     console = Console()
-    whole, stopped = out / "whole", out / "stopped"
-    seconds = _finish(gin, bindings, whole)
-    console.print(f"uninterrupted: {seconds:.1f} s")
-    table = Table("kill", "after", "where")
-    moments = random.Random(seed)
-    for number in range(1, kills + 1):
-        delay = moments.uniform(0, seconds)
-        process = _start(gin, bindings, stopped)
-        try:
-            process.wait(timeout=delay)
-            table.add_row(str(number), f"{delay:.2f} s", "the run was finished")
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(SIGNALS[name])
-            process.wait()
-        table.add_row(str(number), f"{delay:.2f} s", place(stopped))
-    _finish(gin, bindings, stopped)
+    table = Table(f"SIG{name}", "where")
+    for where, count in sorted(Counter(landed).items()):
+        table.add_row(str(count), where)
     console.print(table)
-    found = list(differences(whole, stopped))
+    inside = sum("after epoch" in where for where in landed)
+    console.print(f"{len(landed)} landed, {inside} of them within a stage")
     for sentence in found:
         console.print(sentence, markup=False)
-    console.print("NOT the same" if found else "the same, bit by bit")
+    console.print("NOT the same" if found else "all the same, bit by bit")
     sys.exit(1 if found else 0)
 
 

@@ -93,7 +93,8 @@ def _add_convolutions(module: nn.Module, channels_in: int, channels: tuple[int, 
 class ThreeLayerCNN(nn.Module):
     """Three convolutions and a classifier over one map, in the paper a spectrogram of 1×112×112.
 
-    Mask points: ``conv1``, ``conv2``, ``conv3`` (before their ReLU).
+    Mask points: ``conv1``, ``conv2``, ``conv3`` (before their ReLU), and ``pooled``, the map that
+    the classifier sees.
 
     Args:
         inputs: the one modality and its shape, ``{name: (channels, height, width)}``.
@@ -111,13 +112,15 @@ class ThreeLayerCNN(nn.Module):
         _check_map("ThreeLayerCNN", modality, shape, 2**self.depth)
         _add_convolutions(self, shape[0], AUDIO_CHANNELS)
         height, width = (_pooled(side, self.depth) for side in shape[1:])
+        self.pooled = nn.MaxPool2d(2)  # of the last convolution; a module, so that it has a name
         self.classifier = nn.Linear(AUDIO_CHANNELS[-1] * height * width, num_outputs)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return logits, [batch, num_outputs] float, of one map per sample."""
         x = inputs[0]
-        for number in range(1, self.depth + 1):
+        for number in range(1, self.depth):
             x = F.max_pool2d(F.relu(self.get_submodule(f"conv{number}")(x)), 2)
+        x = self.pooled(F.relu(self.get_submodule(f"conv{self.depth}")(x)))
         return self.classifier(x.flatten(1))
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 import gin
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mstgraph.errors import nearest
 from mstgraph.gate import load_balance_cv, load_balance_kl, top_k
@@ -91,8 +90,9 @@ class DKD(Stage):
         """Return the gate's confidence and the share of samples it sends to each teacher."""
         confidence = self._confidence(node, batch)
         if self.routing == "top-k":
-            chosen = F.one_hot(top_k(confidence, self.k), confidence.shape[1]).sum(1)
-            return {"confidence": confidence, "share": chosen.to(confidence.dtype) / self.k}
+            chosen = top_k(confidence, self.k)
+            share = torch.zeros_like(confidence).scatter_(1, chosen, 1 / self.k)
+            return {"confidence": confidence, "share": share}
         return {"confidence": confidence, "share": self._weights(confidence)}
 
     def problem(self, node: StageNode) -> tuple[str, str] | None:

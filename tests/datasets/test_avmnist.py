@@ -12,6 +12,7 @@ from graph_files import run, teachers
 
 from mstgraph.errors import UserError
 from mstgraph.store import build
+from tools.student_check.formats import write_arrays
 
 TRAIN, TEST = 12, 5
 
@@ -32,14 +33,6 @@ def arrays():
         found[f"audio/{part}_data"] = rng.random((count, 112, 112), np.float32)
         found[f"{part}_labels"] = (np.arange(count) % 10).astype(np.uint8)
     return found
-
-
-def write_arrays(path, arrays):
-    """Write arrays to .npy files."""
-    for name, values in arrays.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        np.save(path / f"{name}.npy", values)
-    return path
 
 
 def refusal(act):

@@ -7,6 +7,7 @@ import pytest
 
 from mstgraph import indoor
 from mstgraph.errors import UserError
+from tools.student_check.formats import write_mat
 
 h5py = pytest.importorskip("h5py")
 image = pytest.importorskip("PIL.Image")
@@ -29,19 +30,6 @@ def arrays():
         "depth": rng.integers(500, 9000, (N, HEIGHT, WIDTH)) / np.float32(1000),
         "label": rng.integers(0, 41, (N, HEIGHT, WIDTH), np.uint8),
     }
-
-
-def write_mat(path, arrays, labels="labels40", **more):
-    """Write the official layout: each map is stored with its last two axes swapped."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        file["images"] = arrays["rgb"].transpose(0, 3, 2, 1)
-        file["depths"] = arrays["depth"].transpose(0, 2, 1)
-        file[labels] = arrays["label"].transpose(0, 2, 1)
-        for name, array in more.items():
-            file[name] = array
-    with path.open("r+b") as file:
-        file.write(b"MATLAB 7.3 MAT-file")
-    return path
 
 
 def write_folder(path, arrays, names=("a", "c", "b"), suffix="png"):

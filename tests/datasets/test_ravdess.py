@@ -12,6 +12,7 @@ from graph_files import teachers
 
 from mstgraph.errors import UserError
 from mstgraph.store import build
+from tools.student_check.formats import write_arrays
 
 N = 15
 RATE = 22050
@@ -31,14 +32,6 @@ def arrays():
     video[...] = rng.integers(0, 256, (N, 15, 3, 1, 224), np.uint8)
     audio = rng.normal(size=(N, 15, 156)).astype(np.float32)
     return {"video_data": video, "audio_data": audio, "label_data": np.arange(N) % 8}
-
-
-def write_arrays(path, arrays):
-    """Write arrays to .npy files."""
-    path.mkdir(parents=True, exist_ok=True)
-    for name, values in arrays.items():
-        np.save(path / f"{name}.npy", values)
-    return path
 
 
 def refusal(act):

@@ -12,6 +12,7 @@ from graph_files import run, teachers
 
 from mstgraph.errors import UserError
 from mstgraph.store import build
+from tools.student_check.formats import write_clips
 
 N = 15
 
@@ -43,18 +44,10 @@ def features(number):
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     """Return a folder of features of 15 clips, named in an order of their own."""
+    numbers = [*reversed(range(N))]
+    names, classes = [name_of(n) for n in numbers], [n * 9 for n in numbers]
     path = tmp_path_factory.mktemp("features")
-    for kind in ("visual", "audio"):
-        (path / "VGGS50K_features_normed" / f"{kind}_features").mkdir(parents=True)
-    lines = []
-    for number in reversed(range(N)):
-        visual, audio = features(number)
-        place = path / "VGGS50K_features_normed"
-        np.save(place / "visual_features" / f"{name_of(number)}_vFeature.npy", visual)
-        np.save(place / "audio_features" / f"{name_of(number)}_aFeature.npy", audio)
-        lines.append(f"{name_of(number)}&{number * 9}")
-    (path / "VGGS50k_metadata.txt").write_text("\n".join(lines) + "\n")
-    return path
+    return write_clips(path, names, classes, [features(n) for n in numbers])
 
 
 def refusal(act):

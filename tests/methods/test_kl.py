@@ -85,9 +85,14 @@ def test_temperature_squared_keeps_the_gradient() -> None:
     assert sizes[0] == pytest.approx(sizes[1], rel=1e-2)
 
 
-def test_gradient_against_central_differences() -> None:
-    """Both sides get the gradient of the value."""
-    teacher, student = pair(3, 4)
+@pytest.mark.parametrize("layout", ["vector", "map", "channels last", "differing"])
+def test_gradient_against_central_differences(layout: str) -> None:
+    """Both sides get the gradient of the value, in whatever order maps lie in memory."""
+    teacher, student = pair(3, 4) if layout == "vector" else pair(2, 4, 2, 3)
+    if layout == "channels last":
+        teacher = teacher.contiguous(memory_format=torch.channels_last)
+    if layout in ("channels last", "differing"):
+        student = student.contiguous(memory_format=torch.channels_last)
     for leaf in (teacher, student):
         leaf.requires_grad_()
     kl_divergence(teacher, student, 2.0).sum().backward()
@@ -96,3 +101,18 @@ def test_gradient_against_central_differences() -> None:
         changed = p if leaf is teacher else q
         numeric = small.numeric_gradient(lambda p=p, q=q: small.kl(p, q, 2.0).sum(), changed)
         np.testing.assert_allclose(leaf.grad.numpy(), numeric, atol=1e-8)
+
+
+@pytest.mark.parametrize("constant", ["teacher", "student"])
+def test_of_maps_is_what_autograd_makes_of_the_formula(constant: str) -> None:
+    """Value and gradient, each pixel weighted differently, one side constant."""
+    teacher, student = pair(3, 7, 5, 4)
+    weights = torch.rand(3, 5, 4)
+    leaf = student if constant == "teacher" else teacher
+    leaf.requires_grad_()
+    log_p, log_q = torch.log_softmax(teacher / 4, 1), torch.log_softmax(student / 4, 1)
+    expected = (log_p.exp() * (log_p - log_q)).sum(1)
+    found = kl_divergence(teacher, student, 4.0)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+    gradients = [torch.autograd.grad((v * weights).sum(), leaf)[0] for v in (expected, found)]
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-14)

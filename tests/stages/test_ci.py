@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,3 +77,41 @@ def test_validation_is_the_task_loss_of_all_members() -> None:
     expected = sum(small.cross_entropy(world.numpy(name), labels) for name in MEMBERS)
     np.testing.assert_allclose(values, expected)
     assert world.node.settings.reported(world.node) == MEMBERS
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_with_detach_the_one_that_is_learned_from_gets_no_gradient(dense: bool) -> None:
+    """Each member moves towards the others as if these were fixed; values stay the same."""
+    world = small.world(CI(alignment=KL(2.0), detach=True), "ci", dense=dense)
+    terms = world.node.settings.losses(world.node, world.batch(), 1)
+    total(terms).backward()
+    labels = world.labels.numpy()
+    fixed = {name: world.numpy(name) for name in MEMBERS}
+    _, align = expected_terms(fixed, labels, dense, 2.0)
+    assert float(terms["align"].value.detach()) == pytest.approx(align, abs=1e-12)
+    for name in MEMBERS:
+        bias = world.networks.modules[name].classifier.bias
+
+        def loss(name: str = name) -> float:
+            own = world.numpy(name)
+            value = small.per_sample(small.cross_entropy(own, labels), labels, dense).mean()
+            for other in MEMBERS:
+                if other != name:
+                    values = small.kl(fixed[other], own, 2.0)
+                    value += small.per_sample(values, labels, dense).mean()
+            return value
+
+        numeric = small.numeric_gradient(loss, bias.detach().numpy())
+        np.testing.assert_allclose(bias.grad.numpy(), numeric, atol=1e-8)
+
+
+def test_the_last_stage_of_a_student_selects_by_the_student() -> None:
+    """In mutual learning the best epoch is its own; it trains as all members' all the same."""
+    world = small.world(CI(), "ci")
+    node = replace(world.node, student="s")
+    values = node.settings.validation_loss(node, world.batch()).detach().numpy()
+    labels = world.labels.numpy()
+    np.testing.assert_allclose(values, small.cross_entropy(world.numpy("s"), labels))
+    task = node.settings.losses(node, world.batch(), 1)["task"].value
+    expected = sum(small.cross_entropy(world.numpy(name), labels).mean() for name in MEMBERS)
+    assert float(task.detach()) == pytest.approx(expected, abs=1e-12)

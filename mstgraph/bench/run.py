@@ -1,0 +1,272 @@
+"""Run a benchmark: plan every cell, hand out the jobs, gather what the cells came to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from mstgraph.bench import results as found
+from mstgraph.bench.dag import (
+    Job,
+    OpenCell,
+    at_its_place,
+    by_urgency,
+    describe_cell,
+    jobs_of,
+    open_cell,
+    unfinished,
+)
+from mstgraph.bench.declare import Cell, Declaration
+from mstgraph.bench.live import Board
+from mstgraph.bench.outputs import gather, read_artefact, write_outputs
+from mstgraph.bench.schedule import Schedule
+from mstgraph.bench.work import Outcome, Workplace
+from mstgraph.bench.workers import InProcess, Processes, RayCluster, Workers
+from mstgraph.config_checks import unread_on_command_line
+from mstgraph.errors import UserError
+from mstgraph.experiment import Prepare
+from mstgraph.files import explained, read_json, write_json, write_text
+from mstgraph.interrupt import Interrupt, Interrupted
+from mstgraph.run_folder import locked
+
+LOOK_EVERY = 0.5  # seconds between two looks at the clock and at Ctrl-C
+Refused = list[tuple[Cell, str]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a benchmark is run; nothing here changes its numbers but threads and device.
+
+    Attributes:
+        folder: where everything goes.
+        artefacts: what stages leave; benchmarks that name the same folder share them.
+        jobs: processes on this machine.
+        threads: torch's threads in each.
+        ray: address of a Ray cluster in place of processes; empty for none.
+        device: where to compute.
+    """
+
+    folder: Path
+    artefacts: Path
+    jobs: int = 1
+    threads: int = 1
+    ray: str = ""
+    device: str = "auto"
+
+
+def run_bench(
+    declaration: Declaration,
+    options: Options,
+    console: Console,
+    prepare: Prepare | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> found.Results:
+    """Run every cell of a benchmark that is not finished yet, and leave its results.
+
+    Args:
+        declaration: the benchmark.
+        options: how.
+        console: where the table goes.
+        prepare: builds a missing store.
+        notice: is told what the user should know.
+
+    Returns:
+        The results; a cell that failed is among them with its reason.
+
+    Raises:
+        Interrupted: on request; the same command continues.
+        UserError: no cell can be opened, or the folder cannot be written.
+    """
+    interrupt = Interrupt()
+    with ExitStack() as stack:
+        stack.enter_context(locked(options.folder))
+        if options.artefacts.resolve() != options.folder.resolve():
+            stack.enter_context(locked(options.artefacts))
+        stack.enter_context(interrupt)
+        place = _workplace(options)
+        cells, refused = open_cells(declaration, console, interrupt, prepare, notice)
+        _remember(declaration, options)
+        jobs = jobs_of(cells)
+        schedule = _schedule(jobs, place)
+        _announce(cells, refused, jobs, schedule, declaration, notice)
+        board = Board(
+            console,
+            declaration,
+            cells,
+            refused,
+            schedule,
+            lambda cell: _first_metric(cell, place),
+            max(1, options.jobs),
+        )
+        try:
+            with board:
+                work_off(schedule, _workers(options, place, declaration), place, interrupt, board)
+        finally:
+            results = gather(declaration, cells, refused, schedule, place.artefacts)
+            write_outputs(results, declaration, cells, schedule, options.folder)
+        if interrupt.requested or not schedule.over:
+            done = sum(cell.metrics is not None for cell in results.cells)
+            raise Interrupted(f"{done} of {len(cells) + len(refused)} cells")
+        shutil.rmtree(place.scratch, ignore_errors=True)
+    return results
+
+
+def _workplace(options: Options) -> Workplace:
+    place = Workplace(
+        artefacts=options.artefacts.resolve(),
+        scratch=(options.folder / "scratch").resolve(),
+        device=options.device,
+        threads=options.threads,
+        share=1 if options.ray else max(1, options.jobs),
+    )
+    with explained(place.scratch):
+        place.scratch.mkdir(parents=True, exist_ok=True)
+        place.stop_file.unlink(missing_ok=True)
+    return place
+
+
+def open_cells(
+    declaration: Declaration,
+    console: Console,
+    interrupt: Interrupt,
+    prepare: Prepare | None,
+    notice: Callable[[str], None],
+) -> tuple[list[OpenCell], Refused]:
+    """Open every cell once, to know what it needs; return also those that cannot be opened.
+
+    Raises:
+        UserError: what the command line says is at fault, or no cell can be opened.
+    """
+    told: dict[str, None] = {}
+    unread: list[set[str]] = []
+    opened: list[OpenCell] = []
+    refused: Refused = []
+    cells = declaration.cells()
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        for cell in progress.track(cells, description="planning"):
+            if interrupt.requested:
+                raise Interrupted("nothing")
+            try:
+                experiment = open_cell(cell, prepare, lambda said: told.setdefault(said))
+                opened.append(describe_cell(cell, experiment))
+                stray = unread_on_command_line(experiment.configuration)
+                unread.append({at_its_place(sentence, cell) for sentence in stray})
+            except UserError as error:
+                if any(f"command line '-p {given}'" in str(error) for given in declaration.given):
+                    raise
+                refused.append((cell, str(error)))
+            except Exception as error:  # a network's or a method's own; other cells go on
+                first = (str(error).splitlines() or ["no message"])[0]
+                refused.append((cell, f"{type(error).__name__}: {first}"))
+    if not opened:
+        raise UserError(refused[0][1])
+    # Not every method reads every setting; one that no cell reads is a slip.
+    for sentence in (*told, *sorted(set.intersection(*unread))):
+        notice(sentence.replace("nothing in this graph reads", "no cell reads"))
+    return opened, refused
+
+
+def _remember(declaration: Declaration, options: Options) -> None:
+    """Write what is run; artefacts of another number of threads or device are not taken over."""
+    write_text(options.folder / "bench.gin", declaration.gin_text)
+    file, settings = (
+        options.artefacts / "workers.json",
+        {
+            "threads": options.threads,
+            "device": options.device,
+        },
+    )
+    if file.is_file():
+        before = read_json(file)
+        for name, value in settings.items():
+            if before.get(name) != value:
+                raise UserError(
+                    f"'{options.artefacts}' was made with --{name} {before.get(name)}, which "
+                    f"numbers depend on in their last digits, not with --{name} {value}; expected "
+                    "the same, or another folder with --out"
+                )
+    write_json(file, settings)
+
+
+def _schedule(jobs: Sequence[Job], place: Workplace) -> Schedule:
+    names = [name for job in jobs for name in job.artefacts]
+    there = {name: read_artefact(place.artefacts, name) for name in names}
+    finished = {name: artefact["seconds"] for name, artefact in there.items() if artefact}
+    return Schedule(by_urgency(unfinished(jobs, set(finished))), finished)
+
+
+def _announce(
+    cells: Sequence[OpenCell],
+    refused: Refused,
+    jobs: Sequence[Job],
+    schedule: Schedule,
+    declaration: Declaration,
+    notice: Callable[[str], None],
+) -> None:
+    """Say what will be done, and what cannot be, before it takes its time."""
+    by_reason: dict[str, list[Cell]] = {}
+    for cell, sentence in refused:
+        by_reason.setdefault(sentence, []).append(cell)
+    for sentence, lost in by_reason.items():
+        students = dict.fromkeys(declaration.students[cell.student].name for cell in lost)
+        count = f"{len(lost)} cells" if len(lost) > 1 else "1 cell"
+        notice(f"{count} of {', '.join(students)} cannot run: {sentence}")
+    separate = sum(len(cell.artefacts) for cell in cells)
+    distinct = sum(len(job.artefacts) for job in jobs)
+    ready = f", {len(schedule.finished)} of them are there already" if schedule.finished else ""
+    notice(
+        f"{len(cells)} cells need {separate} stages; shared between them, {distinct} are to be "
+        f"trained{ready}"
+    )
+
+
+def _workers(options: Options, place: Workplace, declaration: Declaration) -> Workers:
+    if options.ray:
+        return RayCluster(place, options.ray, declaration.settings.resources, options.jobs)
+    return InProcess(place) if options.jobs == 1 else Processes(place, options.jobs)
+
+
+def work_off(
+    schedule: Schedule, workers: Workers, place: Workplace, interrupt: Interrupt, board: Board
+) -> None:
+    """Hand out jobs until nothing is left to start, or somebody asks to stop.
+
+    Whoever is at work then comes to a clean end first: its state is saved.
+    """
+    try:
+        while not schedule.over:
+            while not interrupt.requested and workers.free() and (job := schedule.ready()):
+                schedule.start(job)
+                workers.submit(job)
+            if interrupt.requested:
+                place.stop_file.touch()
+                if not schedule.running:
+                    break
+            for outcome in workers.finished(LOOK_EVERY):
+                _note(outcome, schedule, place, interrupt)
+                board.update()
+    finally:
+        place.stop_file.touch()
+        workers.close()
+
+
+def _note(outcome: Outcome, schedule: Schedule, place: Workplace, interrupt: Interrupt) -> None:
+    schedule.end(outcome)
+    if outcome.status == "interrupted":  # whoever stops one worker means the benchmark
+        interrupt.requested = True
+    if outcome.details:
+        folder = place.artefacts / outcome.job.name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "error.txt", outcome.details)
+
+
+def _first_metric(cell: OpenCell, place: Workplace) -> float:
+    artefact = read_artefact(place.artefacts, cell.result)
+    assert artefact is not None
+    return float(artefact["test"]["metrics"][cell.target][cell.primary])

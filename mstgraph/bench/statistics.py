@@ -1,0 +1,213 @@
+"""What seeds say: mean and spread, ranks, and which differences between rows are real.
+
+Every metric of the package is better when it is higher.
+
+The test is the **paired t-test** over seeds. A seed decides the split, so two methods under one
+seed saw the same samples, and their difference varies less than either value. Benches have three
+to five seeds: the Wilcoxon signed-rank test can then reach no p-value below 2/2ⁿ (1/4 for 3 seeds,
+1/16 for 5), so it never comes out significant with less than six, however large the difference.
+The t-test can, at the price of assuming that differences are about normal. With six seeds and
+more, Wilcoxon is there for those who would rather not assume that.
+
+Many rows are compared, so p-values are corrected by Holm's method (Holm 1979, "A simple
+sequentially rejective multiple test procedure") over all comparisons of one kind in one table.
+
+Two things make p smaller than it should be. Random splits of one data set share most of their
+training samples, so seeds are not independent (Nadeau and Bengio 2003, "Inference for the
+generalization error"). And the best row was found with the same seeds that it is tested with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mstgraph.bench.results import Column, Results
+
+Test = Literal["t", "wilcoxon"]
+TEST_TITLES: Mapping[Test, str] = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}
+SIGNIFICANT = 0.05
+FEWEST: Mapping[Test, int] = {"t": 2, "wilcoxon": 6}
+_ROUNDING = 1e-12  # relative; differences that vary less are equal but for floating point
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Values over seeds.
+
+    Attributes:
+        mean: of the values.
+        std: unbiased (n - 1) estimate, None for a single value.
+        count: number of values n.
+    """
+
+    mean: float
+    std: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row against another in one column, over the seeds that both finished.
+
+    Attributes:
+        count: number of those seeds n.
+        difference: mean of row − other.
+        p: two-sided p-value; None if n is too small, or if all differences are the same and so
+            give the test no scale.
+        corrected: p by Holm's method within its family; None without ``p``.
+    """
+
+    count: int
+    difference: float
+    p: float | None
+    corrected: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is real at the 5 % level, over the whole family."""
+        return self.corrected is not None and self.corrected < SIGNIFICANT
+
+
+Comparisons = Mapping[tuple[int, Column], Comparison]
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """Return mean and unbiased standard deviation; None without a value."""
+    if not values:
+        return None
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Spread(mean, None, 1)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return Spread(mean, math.sqrt(squares / (len(values) - 1)), len(values))
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """Return the rank of each value: 1 for the highest, the mean of their places for ties."""
+    return [
+        sum(other > value for other in values) + (sum(o == value for o in values) + 1) / 2
+        for value in values
+    ]
+
+
+def means(results: Results, column: Column) -> dict[int, float]:
+    """Return row → mean over seeds, for the rows that have a value."""
+    found = {row: spread([*results.values(row, column).values()]) for row in _rows(results)}
+    return {row: one.mean for row, one in found.items() if one is not None}
+
+
+def average_ranks(results: Results, columns: Sequence[Column]) -> dict[int, float]:
+    """Return row → rank of its mean, averaged over columns.
+
+    Only rows with a value wherever any row has one are ranked, and among themselves: otherwise a
+    row would gain by failing where it is weak.
+    """
+    by_column = [found for column in columns if (found := means(results, column))]
+    complete = [row for row in _rows(results) if all(row in found for found in by_column)]
+    if not by_column:
+        return {}
+    table = [ranks([found[row] for row in complete]) for found in by_column]
+    return {
+        row: math.fsum(line[i] for line in table) / len(table) for i, row in enumerate(complete)
+    }
+
+
+def podium(results: Results, column: Column) -> tuple[set[int], set[int]]:
+    """Return the best and the second best rows, by means that are not rounded.
+
+    Rows that tie are best together, and then none is second. A lone row is not called best.
+    """
+    found = means(results, column)
+    if len(found) < 2:
+        return set(), set()
+    highest = max(found.values())
+    best = {row for row, mean in found.items() if mean == highest}
+    rest = {row: mean for row, mean in found.items() if row not in best}
+    if len(best) > 1 or not rest:
+        return best, set()
+    return best, {row for row, mean in rest.items() if mean == max(rest.values())}
+
+
+def compare(
+    one: Mapping[int, float], other: Mapping[int, float], test: Test = "t"
+) -> Comparison | None:
+    """Compare two rows over the seeds that both have.
+
+    Args:
+        one: seed → value.
+        other: seed → value.
+        test: "t", or "wilcoxon" for six seeds and more, see the top of the module for the choice.
+
+    Returns:
+        The comparison, not corrected; None if they share no seed.
+    """
+    seeds = [seed for seed in one if seed in other]
+    if not seeds:
+        return None
+    differences = [one[seed] - other[seed] for seed in seeds]
+    size = max(abs(value) for seed in seeds for value in (one[seed], other[seed]))
+    found = spread(differences)
+    assert found is not None
+    same = found.std is None or found.std <= _ROUNDING * size
+    p = None if same or len(seeds) < FEWEST[test] else _p_value(differences, test)
+    return Comparison(len(seeds), found.mean, p)
+
+
+def _p_value(differences: Sequence[float], test: Test) -> float:
+    from scipy import stats  # type: ignore[import-untyped, unused-ignore]
+
+    if test == "t":
+        return float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return float(stats.wilcoxon(differences).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected by Holm's method, in the same order, none above 1."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for place, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[i]))
+        corrected[i] = highest
+    return corrected
+
+
+def against_alone(results: Results, columns: Sequence[Column], test: Test = "t") -> Comparisons:
+    """Compare every row with the student alone; one family for Holm's method.
+
+    Returns:
+        (row, column) → comparison, empty if the bench has no row of the student alone.
+    """
+    alone = results.baseline
+    return _against(results, {} if alone is None else {c: {alone} for c in columns}, test)
+
+
+def against_best(results: Results, columns: Sequence[Column], test: Test = "t") -> Comparisons:
+    """Compare every row with the best one of each column; one family for Holm's method.
+
+    Returns:
+        (row, column) → comparison; the best rows themselves are left out, the first one of those
+        that tie stands for them.
+    """
+    return _against(results, {column: podium(results, column)[0] for column in columns}, test)
+
+
+def _against(results: Results, others: Mapping[Column, set[int]], test: Test) -> Comparisons:
+    """Compare every row but the others themselves with the first of them."""
+    found = {}
+    for column, other in others.items():
+        for row in (row for row in _rows(results) if other and row not in other):
+            values = results.values(row, column), results.values(min(other), column)
+            if comparison := compare(*values, test):
+                found[row, column] = comparison
+    tested = [(place, c.p) for place, c in found.items() if c.p is not None]
+    corrected = holm([p for _, p in tested])
+    for (place, _), value in zip(tested, corrected, strict=True):
+        found[place] = replace(found[place], corrected=value)
+    return found
+
+
+def _rows(results: Results) -> range:
+    return range(len(results.rows))
