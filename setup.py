@@ -13,7 +13,7 @@ VERSION = next(
     .splitlines()
     if line.startswith("__version__")
 )
-RAW = ["h5py>=3.8", "Pillow>=10", "scipy>=1.10"]
+RAW = ["h5py>=3.8", "Pillow>=10"]
 PICTURES = ["matplotlib>=3.8"]
 RAY = ["ray>=2.30"]
 # Raw files of single data sets; weights and torchvision are the user's own, see each recipe.
@@ -39,6 +39,7 @@ setup(
         "numpy>=1.26",
         "rich>=13.7",
         "safetensors>=0.4.3",
+        "scipy>=1.10",
         "tensorboardX>=2.6.2",
     ],
     extras_require={

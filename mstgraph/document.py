@@ -134,6 +134,7 @@ def _teacher(experiment: Experiment, student: str, teacher: Teacher) -> dict[str
         "delta": experiment.plan.delta(student, teacher.index),
         "point": teacher.point,
         "loss": type(teacher.loss).__name__,
+        "learns": teacher.loss.trains_teacher,
     }
     if teacher.point:
         part = Part("masknet", teacher.member, teacher.point, student)

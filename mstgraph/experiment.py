@@ -304,7 +304,21 @@ def _touch(plan: Plan, parts: Parts, configuration: Configuration) -> None:
         if part.kind != "network":
             parts.parameters(part)
     for node in plan.stages.values():
+        _refuse_nothing_to_train(node, parts, configuration)
         _try_optimizer(node, configuration)
+
+
+def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Configuration) -> None:
+    """A mask that only measures needs a stage that measures; by gradient it learns nothing."""
+    masks = [node.parts[name] for name in node.trains if node.parts[name].kind == "masknet"]
+    if node.settings.learns_by_gradient and any(parts.parameters(mask) == 0 for mask in masks):
+        name = type(node.settings).__name__
+        place = configuration.where("Member", "mask", node.scope)
+        raise UserError(
+            f"{place}: stage {node.name} has nothing to train: what is inserted in member "
+            f"'{node.scope}' has no parameters, expected a MaskNet, or another stage than {name} "
+            "in graph.adaptation"
+        )
 
 
 def _try_optimizer(node: StageNode, configuration: Configuration) -> None:

@@ -45,6 +45,10 @@ class MaskNet(nn.Module):
         channel_axis: axis of ``shape`` that holds the channels; by default the last of two and
             the first of three or more. The other extents may differ from call to call.
 
+    Attributes:
+        last_mask: the mask of the last batch in eval mode, [batch, d] float, to report what masks
+            look like; None before.
+
     Raises:
         UserError: the shape has no such axis or no MaskNet, or h is 0 or no multiple of ``heads``.
     """
@@ -67,6 +71,7 @@ class MaskNet(nn.Module):
         # Holds the parameters under the names that torch gives them; `_logits` computes with them.
         self.attention = nn.MultiheadAttention(hidden, heads, batch_first=True)
         self.linear = nn.Linear(hidden, 1)
+        self.last_mask: Tensor | None = None
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the feature times its mask, the shape of ``z``: [batch, *shape] float."""
@@ -83,7 +88,10 @@ class MaskNet(nn.Module):
         broadcast[0], broadcast[axis] = z.shape[0], z.shape[axis]
         vector = z.movedim(axis, 1)
         vector = vector.flatten(1) if self.reducer is None else self.reducer(vector)
-        return torch.sigmoid(self._logits(vector)).view(broadcast)
+        mask = torch.sigmoid(self._logits(vector))
+        if not self.training:
+            self.last_mask = mask.detach()
+        return mask.view(broadcast)
 
     def _logits(self, vector: Tensor) -> Tensor:
         """Return Linear(MHSA(Projector(vector))), [batch, d], by the fold."""

@@ -80,7 +80,8 @@ def _teachers_table(
             str(teacher["j"]),
             str(teacher["delta"]),
             teacher["member"],
-            teacher["point"] or "none (frozen, unmasked)",
+            teacher["point"]
+            or f"none ({'learns on' if teacher['learns'] else 'frozen'}, unmasked)",
             shape(teacher.get("feature", [])),
             f"{teacher['masknet_parameters']:,}" if teacher["point"] else "",
             teacher["loss"],
@@ -116,8 +117,9 @@ def _stage_line(stage: Mapping[str, Any], words: Mapping[str, str]) -> str:
     after = [need for need in stage["needs"] if need.startswith("sta-")]
     waits = f" after its {len(after)} STA stages" if len(after) > 1 else ""
     freezes = f" · freezes {_listed(stage['freezes'], words)}" if stage["freezes"] else ""
+    epochs = "1 epoch" if stage["epochs"] == 1 else f"{stage['epochs']:,} epochs"
     return (
-        f"[bold]{stage['name']}[/]{waits} · {stage['epochs']:,} epochs · trains "
+        f"[bold]{stage['name']}[/]{waits} · {epochs} · trains "
         f"{_listed(stage['trains'], words)}{freezes} · {_state(stage)}"
     )
 

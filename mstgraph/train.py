@@ -206,7 +206,8 @@ class Training:
         """Lower is better."""
         if self.node.settings.select != "metric":
             return result.loss
-        values = [metrics[self.setting.task.primary] for metrics in result.metrics.values()]
+        names = self.node.settings.selecting(self.node)
+        values = [result.metrics[name][self.setting.task.primary] for name in names]
         return -sum(values) / len(values)
 
 

@@ -293,3 +293,11 @@ def test_a_setting_of_a_stage_that_a_method_does_not_have_is_refused(method: Mak
 def test_a_name_tells_the_method(method: Make) -> None:
     """So that runs of several methods on one graph lie in folders of their own."""
     assert method("kd").name == "graph-kd"
+
+
+def test_a_mask_without_parameters_needs_a_stage_that_measures(method: Make) -> None:
+    """By gradient it would learn nothing, and nobody would be told."""
+    with pytest.raises(UserError) as caught:
+        method("mgdfr", "graph.adaptation = @STA")
+    assert "sta-rgb-depth.hidden2 has nothing to train" in str(caught.value)
+    assert "'depth' has no parameters, expected a MaskNet, or another stage" in str(caught.value)

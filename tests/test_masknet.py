@@ -308,3 +308,14 @@ def test_maps_are_reduced_by_hand():
     normal = (mixed - mean) / np.sqrt(variance + norm.eps) * scale + shift
     expected = np.maximum(normal, 0).mean(axis=(1, 2))
     np.testing.assert_allclose(network.reducer(z)[0].detach().numpy(), expected, rtol=1e-10)
+
+
+def test_the_last_mask_is_kept_in_eval_mode_alone():
+    """Without a graph, for reports; training keeps nothing."""
+    network = sharpened((6,), torch.float64)
+    z = torch.randn(3, 6, dtype=torch.float64)
+    network.train()(z)
+    assert network.last_mask is None
+    network.eval()(z)
+    assert torch.equal(network.last_mask, network.mask(z))
+    assert not network.last_mask.requires_grad

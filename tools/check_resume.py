@@ -87,10 +87,11 @@ def _epochs(stage: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def _be_mstgraph(arguments: Sequence[str]) -> None:
-    """Run a command line, and keep what it says to itself."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+def _be_mstgraph(arguments: Sequence[str], said: Path) -> None:
+    """Run a command line, with whatever it says in a file."""
+    stream = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for standard in (1, 2):
+        os.dup2(stream, standard)
     from mstgraph.cli import main as mstgraph
 
     sys.argv = ["mstgraph", *arguments]
@@ -121,8 +122,8 @@ class Command:
         if landed and process.pid is not None:
             os.kill(process.pid, how)
         process.join()
-        if not landed and process.exitcode != 0:
-            raise click.ClickException(f"the run in {out} failed")
+        if not landed:
+            self._check(process, out)
         return landed
 
     def seconds(self, out: Path) -> float:
@@ -130,15 +131,24 @@ class Command:
         started = time.monotonic()
         process = self._start(out)
         process.join()
-        if process.exitcode != 0:
-            raise click.ClickException(f"the run in {out} failed")
+        self._check(process, out)
         return time.monotonic() - started
 
     def _start(self, out: Path) -> Any:
         arguments = [*self.arguments, "--out", str(out)]
-        process = self._context.Process(target=_be_mstgraph, args=(arguments,))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        process = self._context.Process(target=_be_mstgraph, args=(arguments, _said(out)))
         process.start()
         return process
+
+    def _check(self, process: Any, out: Path) -> None:
+        if process.exitcode != 0:
+            last = _said(out).read_text().splitlines()[-1:]
+            raise click.ClickException(f"the run in {out} failed: {' '.join(last)}")
+
+
+def _said(out: Path) -> Path:
+    return out.with_suffix(".txt")
 
 
 def check(
@@ -160,8 +170,11 @@ def check(
         while len(landed) < kills and command.stopped(folder, moments.uniform(0, seconds), how):
             landed.append(place(folder))
         command.seconds(folder)
-        found += [f"run {run}: {sentence}" for sentence in differences(whole, folder)]
-        shutil.rmtree(folder)
+        sentences = list(differences(whole, folder))
+        found += [f"run {run}: {sentence}" for sentence in sentences]
+        if not sentences:  # else it stays, to be looked at
+            shutil.rmtree(folder)
+            _said(folder).unlink()
         if len(landed) >= kills:
             break
     return landed, found

@@ -141,7 +141,7 @@ def _write_tables(results: found.Results, metrics: Sequence[str], folder: Path) 
     for one in tables:
         print_table(one, console)
         console.print()
-    write_text(folder / "table.txt", f"{text.getvalue()}{sharing_line(results)}\n")
+    write_text(folder / "table.txt", text.getvalue())
     write_text(folder / "table.md", "\n".join(map(markdown, tables)))
     write_text(folder / "table.tex", "\n".join(map(latex, tables)))
     write_text(folder / "table.csv", long_csv(results))

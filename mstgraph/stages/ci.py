@@ -60,7 +60,11 @@ class CI(Stage):
 
         Where this is the last stage of a student, its best epoch is the student's own.
         """
-        return self._task(batch, (node.student,) if node.student else node.members)
+        return self._task(batch, self.selecting(node))
+
+    def selecting(self, node: StageNode) -> tuple[str, ...]:
+        """Return the student where this is its last stage, else all members."""
+        return (node.student,) if node.student else node.members
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return all members."""

@@ -39,6 +39,7 @@ class Salience(Stage):
     """
 
     kind: ClassVar[str] = "sta"
+    learns_by_gradient: ClassVar[bool] = False
 
     epochs: int = 1
     select: Selection = "last"

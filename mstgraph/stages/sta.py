@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import gin
+import torch
 from torch import Tensor
 
+from mstgraph.masknet import MaskNet
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.stage import Stage, Term
@@ -43,3 +45,18 @@ class STA(Stage):
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the specialised teacher."""
         return (node.teachers[0].name,)
+
+    def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the mean of each sample's mask, and its spread over channels and over samples.
+
+        A mask that has collapsed to a constant has no spread; at first all are about one half.
+        """
+        masknet = batch.module(node.forwards[node.teachers[0].name].masknet)
+        if not isinstance(masknet, MaskNet) or masknet.last_mask is None:
+            return {}
+        mask = masknet.last_mask.to(torch.get_default_dtype())
+        return {
+            "mask_mean": mask.mean(1),
+            "mask_spread_channels": mask.std(1, correction=0),
+            "mask_spread_samples": mask.std(0, correction=0).mean().expand(len(mask)),
+        }

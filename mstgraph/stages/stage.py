@@ -47,9 +47,11 @@ class Stage(ABC):
         batch_size: samples per step; None takes ``data.batch_size``.
         select: which epoch's weights are kept: lowest validation ``'loss'``, highest validation
             ``'metric'`` (the task's primary one), or the ``'last'``.
+        learns_by_gradient: whether it needs parameters to train; else buffers are enough.
     """
 
     kind: ClassVar[str]
+    learns_by_gradient: ClassVar[bool] = True
 
     epochs: int = 100
     learning_rate: float = 1e-4
@@ -73,7 +75,11 @@ class Stage(ABC):
 
     @abstractmethod
     def reported(self, node: StageNode) -> tuple[str, ...]:
-        """Return the names of the responses whose metrics are reported, the first one selects."""
+        """Return the names of the responses whose metrics are reported."""
+
+    def selecting(self, node: StageNode) -> tuple[str, ...]:
+        """Return those whose mean metric chooses the epoch with ``select = 'metric'``."""
+        return self.reported(node)
 
     def validated(self, node: StageNode) -> tuple[str, ...]:
         """Return the names of the responses that validation reads."""

@@ -115,3 +115,6 @@ def test_the_last_stage_of_a_student_selects_by_the_student() -> None:
     task = node.settings.losses(node, world.batch(), 1)["task"].value
     expected = sum(small.cross_entropy(world.numpy(name), labels).mean() for name in MEMBERS)
     assert float(task.detach()) == pytest.approx(expected, abs=1e-12)
+    # And with ``select = 'metric'``, by its metric.
+    assert node.settings.selecting(node) == ("s",)
+    assert world.node.settings.selecting(world.node) == MEMBERS

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import training_worlds as small
 
+from mstgraph.masknet import MaskNet
 from mstgraph.methods.kl import KL
 from mstgraph.stages.sta import STA
 from mstgraph.train import total
@@ -62,3 +66,43 @@ def test_reports_the_specialised_teacher() -> None:
     assert world.node.settings.reported(world.node) == ("f.hidden",)
     values = world.node.settings.validation_loss(world.node, world.batch())
     assert values.shape == (small.BATCH,)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_collapsed_mask_is_seen(cut: bool) -> None:
+    """Mean, spread over channels and spread over samples; a constant mask has no spread."""
+    world = small.world(STA(), "sta", teachers=[("f", "hidden")], cut=cut)
+    masknet = MaskNet((6,), factor=1, heads=2).eval()
+    world.networks.modules["mask.f.hidden"] = masknet
+    settings, node = world.node.settings, world.node
+
+    def statistics() -> dict[str, np.ndarray]:
+        batch = world.batch()
+        settings.validation_loss(node, batch)
+        return {n: v.detach().numpy() for n, v in settings.statistics(node, batch).items()}
+
+    found = statistics()
+    network = world.networks.modules["f"]
+    hidden = network.hidden(torch.cat([world.inputs["a"], world.inputs["b"]], dim=1))
+    mask = masknet.mask(hidden).detach().numpy()
+    np.testing.assert_allclose(found["mask_mean"], mask.mean(1), atol=1e-12)
+    np.testing.assert_allclose(found["mask_spread_channels"], mask.std(1), atol=1e-12)
+    variation = np.full(small.BATCH, mask.std(0).mean())
+    np.testing.assert_allclose(found["mask_spread_samples"], variation, atol=1e-12)
+    assert variation[0] > 1e-6
+    torch.nn.init.zeros_(masknet.linear.weight)
+    found = statistics()
+    assert found["mask_spread_channels"].max() == found["mask_spread_samples"].max() == 0
+
+
+def test_the_spread_of_masks_is_in_the_record(workspace: object) -> None:
+    """Of every epoch, and of the test split."""
+    experiment = small.mfeat("graph.alone = False", "CI.epochs = 1", "DKD.epochs = 1")
+    small.run(experiment, "run")
+    folder = Path("run/stages/sta-zer-fou.hidden1")
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    tested = json.loads((folder / "artefact.json").read_text())["test"]
+    for result in (*(record["validation"] for record in records), tested):
+        assert 0 < result["mask_mean"] < 1
+        assert result["mask_spread_channels"] > 0
+        assert result["mask_spread_samples"] > 0

@@ -76,7 +76,17 @@ def test_stops_land_and_runs_come_out_the_same() -> None:
     assert result.exit_code == 0, result.output
     assert "2 landed" in result.output
     assert "all the same, bit by bit" in result.output
-    assert [path.name for path in Path("runs/check-resume").iterdir()] == ["whole"]
+    left_over = {path.name for path in Path("runs/check-resume").iterdir()}
+    assert left_over == {"whole", "whole.txt"}
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_run_that_fails_ends_the_check() -> None:
+    """With the sentence that it ended with."""
+    result = call("-p", "DKD.k = 9")
+    assert result.exit_code == 1
+    assert "whole failed: mstgraph: " in result.output
+    assert "k is 9" in result.output
 
 
 @pytest.mark.usefixtures("workspace")
