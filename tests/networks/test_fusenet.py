@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mstgraph.cuts import Cut
 from mstgraph.errors import UserError
 from mstgraph.insertion import output_shapes
-from mstgraph.networks.fusenet import FuseNet, FuseNetBranch, Unpool
+from mstgraph.networks.fusenet import FuseNet, FuseNetBranch, Pool, Unpool
 
 RGBD = {"rgb": (3, 480, 640), "depth": (1, 480, 640)}
 SMALL = {"rgb": (3, 64, 32), "depth": (1, 64, 32)}
@@ -87,6 +88,40 @@ def reference(network: FuseNet, samples: list[Tensor]) -> Tensor:
         stage = getattr(network.decoder, f"stage{level}")
         main = units(stage.units, F.max_unpool2d(main, kept[level - 1], 2))
     return F.conv2d(main, network.classifier.weight, network.classifier.bias, padding=1)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 6), (8, 2), (6, 512), (4, 1282)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pool_says_where_values_come_from(size, layout):
+    """In training by torch's indices, in eval mode by corners in a byte; both lead to one place."""
+    x = torch.randn(3, 2, *size).contiguous(memory_format=layout)
+    expected, indices = F.max_pool2d(x, 2, return_indices=True)
+    trained, in_training = Pool().train()(x)
+    pooled, corners = Pool().eval()(x)
+    assert torch.equal(in_training, indices)
+    assert torch.equal(trained, expected)
+    assert torch.equal(pooled, expected)
+    assert corners.dtype == torch.uint8
+    by_hand = x.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).argmax(4)
+    assert torch.equal(corners.to(torch.int64), by_hand)
+    assert torch.equal(Unpool()(pooled, corners), F.max_unpool2d(expected, indices, 2))
+
+
+def test_a_byte_per_pool_crosses_a_cut():
+    """Beside the features at the mask points, so that a frozen network's can be kept."""
+    torch.manual_seed(0)
+    network = FuseNetBranch({"depth": (1, 64, 32)}, 4, width=0.125).eval()
+    points = ("encoder.stage5", "decoder.stage5")
+    cut = Cut(network, points)
+    (x,) = batch({"depth": (1, 64, 32)})
+    with torch.no_grad():
+        values = cut.trunk([x])
+        whole = network(x)
+        for point in points:
+            torch.testing.assert_close(cut.tail(point, values, nn.Identity()), whole)
+    assert sorted(str(v.dtype) for v in values.values()) == 2 * ["torch.float32"] + 4 * [
+        "torch.uint8"
+    ]
 
 
 @pytest.mark.parametrize("inputs", [SMALL, THREE])
