@@ -6,6 +6,7 @@ is computed once per batch; what is kept (`mstgraph.kept`) is not computed at al
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
@@ -266,16 +267,24 @@ class Batch:
             [batch] float.
         """
         forwards = [self.node.forwards[name] for name in names]
-        total = torch.zeros((), device=student.device, dtype=student.dtype)
         responses = self._chosen_responses(forwards, chosen, student)
+        values = []
         for place, (slot, teacher) in enumerate(zip(chosen.unbind(1), responses, strict=True)):
-            for loss in dict.fromkeys(losses):
-                values = self._task.average(loss(teacher, student), self.labels)
-                if len(set(losses)) > 1:
-                    own = [float(other == loss) for other in losses]
-                    values = values * values.new_tensor(own)[slot]
-                total = total + (values if weights is None else values * weights[:, place])
-        return total
+            value = self._chosen_loss(losses, slot, teacher, student)
+            values.append(value if weights is None else value * weights[:, place])
+        return functools.reduce(torch.add, values)
+
+    def _chosen_loss(
+        self, losses: Sequence[ResponseLoss], slot: Tensor, teacher: Tensor, student: Tensor
+    ) -> Tensor:
+        """Return for each sample the loss of the teacher it chose, [batch] float."""
+        if losses.count(losses[0]) == len(losses):
+            return self.average(losses[0](teacher, student))
+        values = []
+        for loss in dict.fromkeys(losses):
+            own = student.new_tensor([float(other == loss) for other in losses])
+            values.append(self.average(loss(teacher, student)) * own[slot])
+        return functools.reduce(torch.add, values)
 
     def _chosen_responses(
         self, forwards: Sequence[Forward], chosen: Tensor, student: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,24 +60,48 @@ def find_constants(
     """
     engine = experiment.engine
     cuts = _cuts(experiment, group, modules) if engine.cache else {}
-    values = _values(experiment, group, modules, cuts)
+    trunks = _trunks(experiment, group, modules, cuts)
+    values = _values(experiment, group, trunks)
     read = {"train": values, "validation": _read_in_validation(group, values)}
     sizes = experiment.source.samples(experiment.split)
-    decisions = {}
+    decisions: dict[str, list[Decision]] = {}
     for part in KEPT_PARTS:
-        decisions[part] = decide(
-            read[part],
-            sizes.get(part, 0),
-            group[0].settings.epochs,
+        place = functools.partial(
+            decide,
+            samples=sizes.get(part, 0),
+            passes=group[0].settings.epochs,
             halved=engine.halved,
-            memory=memory,
-            disk=disk,
             cache=engine.cache,
             augmented=part == "train" and experiment.data.augmentation is not None,
         )
-        memory -= sum(d.size for d in decisions[part] if d.placement == "memory")
-        disk -= sum(d.size for d in decisions[part] if d.placement == "disk")
+        decisions[part] = place(read[part], memory=memory, disk=disk)
+        memory, disk = _left(decisions[part], memory, disk)
+        # Where masked responses are too large, what comes before the masks may yet fit.
+        below = [trunks[m] for m in _computed_again(decisions[part]) if m in trunks]
+        kept = place(below, memory=memory, disk=disk)
+        memory, disk = _left(kept, memory, disk)
+        decisions[part] += kept
     return Constants(cuts, decisions)
+
+
+def _left(decisions: Sequence[Decision], memory: int, disk: int) -> tuple[int, int]:
+    """Return the bytes of memory and disk that decisions leave."""
+    taken = {
+        placement: sum(d.size for d in decisions if d.placement == placement)
+        for placement in ("memory", "disk")
+    }
+    return memory - taken["memory"], disk - taken["disk"]
+
+
+def _computed_again(decisions: Sequence[Decision]) -> dict[str, None]:
+    """Return the members that have a masked response which is not kept, each once."""
+    return {
+        decision.value.member: None
+        for decision in decisions
+        if decision.placement == "recompute"
+        and decision.value.forward
+        and decision.value.forward.masknet
+    }
 
 
 def _cuts(
@@ -91,11 +116,23 @@ def _cuts(
     return cuts
 
 
-def _values(
+def _trunks(
     experiment: Experiment,
     group: Sequence[StageNode],
     modules: Mapping[str, nn.Module],
     cuts: Mapping[str, Cut],
+) -> dict[str, Value]:
+    """Return member → what crosses the cuts of its frozen network."""
+    points, trunks = trunk_points(group), {}
+    for member, cut in cuts.items():
+        shapes = crossing_shapes(cut, modules[member], experiment.input_shapes(member))
+        assert shapes is not None
+        trunks[member] = Value("trunk", member, None, points[member], shapes)
+    return trunks
+
+
+def _values(
+    experiment: Experiment, group: Sequence[StageNode], trunks: Mapping[str, Value]
 ) -> list[Value]:
     """Constant responses, and the trunks below MaskNets that train."""
     responses = constant_responses(group)
@@ -109,12 +146,7 @@ def _values(
         for forward in node.forwards.values()
         if forward.masknet and forward not in responses
     }
-    for member, cut in cuts.items():
-        if member in trained:
-            shapes = crossing_shapes(cut, modules[member], experiment.input_shapes(member))
-            assert shapes is not None
-            values.append(Value("trunk", member, None, trunk_points(group)[member], shapes))
-    return values
+    return values + [trunk for member, trunk in trunks.items() if member in trained]
 
 
 def _read_in_validation(group: Sequence[StageNode], values: Sequence[Value]) -> list[Value]:
@@ -156,7 +188,7 @@ def constants_by_stage(
 def _concerning(node: StageNode, constants: Constants) -> list[dict[str, Any]]:
     """Return the decisions on values that a stage reads, as plain data."""
     forwards = set(node.forwards.values())
-    members = {f.member for f in forwards if f.masknet in node.trains}
+    members = {f.member for f in forwards if f.masknet}
     return [
         {
             "value": decision.value.name,

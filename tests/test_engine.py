@@ -96,6 +96,23 @@ def test_every_method_comes_to_the_same_weights(name: str, method: Any) -> None:
         assert (f", {place})" in small.told(execution)) == frozen
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("graph", ["mst", "mst, k = 2"])
+def test_below_masks_is_kept_where_responses_are_too_large(graph: str, references: Any) -> None:
+    """Then a routed teacher starts at its mask point, and its inputs are not read any more."""
+    room = ("engine.memory_gigabytes = 0", "engine.disk_gigabytes = 0.001")
+    experiment = opened("maps", *GRAPHS[graph], *room)
+    execution = small.quiet(experiment, "on")
+    execution.run()
+    small.assert_weights("on", references("maps", graph), 1e-9)
+    (told,) = [line for line in small.told(execution).splitlines() if "for dkd-rgb" in line]
+    assert "activations of rgbd before fusion and decoder.stage5" in told
+    assert "activations of depth before encoder.stage5 and decoder.stage5" in told
+    assert "response" not in told
+    setting = execution.setting([experiment.plan.stages["dkd-rgb"]])
+    assert setting.training.modalities == ("rgb",)
+
+
 def losses(folder: str, stage: str) -> list[float]:
     """The training losses of a stage, epoch by epoch."""
     lines = Path(folder, "stages", stage, "metrics.jsonl").read_text().splitlines()
