@@ -65,8 +65,11 @@ class Gate(nn.Module):
         """
         if self.detach:
             logits = logits.detach()
-        hidden = [self.hidden(part) for part in logits.split(_rows(logits))]
-        features = torch.cat(hidden) if len(hidden) > 1 else hidden[0]
+        rows = _rows(logits)
+        if rows < len(logits):
+            features = torch.cat([self.hidden(part) for part in logits.split(rows)])
+        else:
+            features = self.hidden(logits)
         return torch.softmax(self.classifier(features), dim=1)
 
 

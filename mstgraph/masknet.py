@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mstgraph.errors import UserError
+from mstgraph.products import linear, products
 
 SCORE_BYTES = 2**20
 """Attention scores held at a time, in bytes: on a CPU, what stays in a core's cache."""
@@ -97,7 +98,8 @@ class MaskNet(nn.Module):
         """Return Linear(MHSA(Projector(vector))), [batch, d], by the fold."""
         attention = self.attention
         heads, hidden = attention.num_heads, attention.embed_dim
-        tokens = self.projector(vector).unflatten(1, (-1, hidden))
+        projected = linear(vector, self.projector.weight, self.projector.bias)
+        tokens = projected.unflatten(1, (-1, hidden))
         weight_q, weight_k, weight_v = attention.in_proj_weight.chunk(3)
         bias_q, _, bias_v = attention.in_proj_bias.chunk(3)
 
@@ -109,9 +111,9 @@ class MaskNet(nn.Module):
         fold = (output.view(heads, -1, 1) * weight_v.view(heads, -1, hidden)).sum(dim=1)
 
         values = _by_head(tokens @ fold.t(), heads).squeeze(-1)
-        queries = _by_head(nn.functional.linear(tokens, weight_q, bias_q), heads)
+        queries = _by_head(linear(tokens, weight_q, bias_q), heads)
         # A key's bias adds the same number to all scores of a query: softmax does not see it.
-        keys = _by_head(nn.functional.linear(tokens, weight_k), heads)
+        keys = _by_head(linear(tokens, weight_k), heads)
         attended = _ScalarAttention.apply(queries, keys, values)
         return attended.unflatten(0, (len(vector), heads)).sum(dim=1) + offset
 
@@ -150,17 +152,16 @@ class _ScalarAttention(torch.autograd.Function):
             by_value[rows] = torch.bmm(gradient[rows].unsqueeze(1), weights).squeeze(1)
             weights *= values[rows].unsqueeze(1) - attended[rows].unsqueeze(2)
             factor = scaled[rows].unsqueeze(2)
-            by_query[rows] = torch.bmm(weights, keys[rows]).mul_(factor)
-            by_key[rows] = torch.bmm(weights.transpose(1, 2), queries[rows] * factor)
+            by_query[rows] = products(weights, keys[rows].transpose(1, 2)).mul_(factor)
+            by_key[rows] = products(
+                (queries[rows] * factor).transpose(1, 2), weights.transpose(1, 2)
+            ).transpose(1, 2)
         return by_query, by_key, by_value
 
 
 def _weights(queries: Tensor, keys: Tensor) -> Tensor:
     """Return the attention's weights, [rows, tokens, tokens]."""
-    scale = 1 / math.sqrt(queries.shape[-1])
-    nothing = queries.new_empty(())
-    scores = torch.baddbmm(nothing, queries, keys.transpose(1, 2), beta=0, alpha=scale)
-    return torch.softmax(scores, dim=-1)
+    return torch.softmax(products(queries / math.sqrt(queries.shape[-1]), keys), dim=-1)
 
 
 def _chunks(queries: Tensor) -> Iterator[slice]:

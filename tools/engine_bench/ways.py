@@ -148,7 +148,8 @@ def ready(
     setting = execution(experiment, way, Untrained(place.folder), place.device).setting(group)
     for name, module in setting.networks.modules.items():
         module.requires_grad_(name in setting.networks.trained or way == RELEASED)
-        if isinstance(module, Gate):
+        # Of kept values none costs more than another, and the gate can stay as it is.
+        if isinstance(module, Gate) and not (way == ON and not shape.extent):
             module.__class__ = EvenGate
     checkpoints = Unsaved(place.folder / "checkpoint.pt")
     return [Training(node, setting, checkpoints, Silent()) for node in group]
