@@ -112,6 +112,13 @@ class EvenGate(Gate):
         return confidence.lerp(_turns(len(logits), confidence.shape[1], logits.device), 0.5)
 
 
+def as_it_is(trainings: Sequence[Training]) -> None:
+    """Give stages the package's own gate back."""
+    for module in trainings[0].setting.networks.modules.values():
+        if isinstance(module, EvenGate):
+            module.__class__ = Gate
+
+
 @functools.cache
 def _turns(batch: int, teachers: int, device: torch.device) -> Tensor:
     turns = torch.arange(batch, device=device) % teachers
@@ -148,8 +155,7 @@ def ready(
     setting = execution(experiment, way, Untrained(place.folder), place.device).setting(group)
     for name, module in setting.networks.modules.items():
         module.requires_grad_(name in setting.networks.trained or way == RELEASED)
-        # Of kept values none costs more than another, and the gate can stay as it is.
-        if isinstance(module, Gate) and not (way == ON and not shape.extent):
+        if isinstance(module, Gate):
             module.__class__ = EvenGate
     checkpoints = Unsaved(place.folder / "checkpoint.pt")
     return [Training(node, setting, checkpoints, Silent()) for node in group]
