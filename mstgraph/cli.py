@@ -298,10 +298,11 @@ def evaluate(run_folder: Path, split: str | None, part: str, device: str, as_jso
 
     from mstgraph.evaluate_run import evaluate_run, print_evaluation
     from mstgraph.execute import choose_device
+    from mstgraph.files import json_ready
 
     result = evaluate_run(run_folder, split, part, choose_device(device))
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(json_ready(result), indent=2, ensure_ascii=False))
     else:
         print_evaluation(result, _console())
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,8 @@ def _make_durable(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain) + "\n"
+    """Write JSON atomically, see `json_ready`."""
+    text = json.dumps(json_ready(value), indent=2, ensure_ascii=False) + "\n"
     write_atomically(path, lambda temporary: _write_text(temporary, text))
 
 
@@ -92,7 +93,14 @@ def read_json(path: Path) -> Any:
         raise UserError(f"'{path}' cannot be read as JSON: {error}") from error
 
 
-def _plain(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
+    """Return what every JSON reader takes: tensors and arrays as lists, null for nan and ±inf."""
+    if isinstance(value, Mapping):
+        return {name: json_ready(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
     if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} does not go into JSON")
+        return json_ready(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

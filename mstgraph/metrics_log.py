@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 from torch import Tensor
 
-from mstgraph.files import explained
+from mstgraph.files import explained, json_ready
 from mstgraph.plan import StageNode
 from mstgraph.train import Reporter
 
@@ -43,7 +43,7 @@ class MetricsLog:
     def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:
         """Write a line and the events of an epoch."""
         with explained(Path(self._lines.name)):
-            self._lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+            self._lines.write(json.dumps(json_ready(record), ensure_ascii=False) + "\n")
             self._lines.flush()
             for name, value in scalars(record):
                 summary = scalar(name, value)

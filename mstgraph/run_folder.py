@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,12 +73,14 @@ class RunFolder:
 
     def artefact(self, name: str) -> dict[str, Any] | None:
         """Return a stage's artefact, or None if the stage was never finished here."""
-        path = self.stage(name) / ARTEFACT
-        return read_json(path) if path.is_file() else None
+        artefact = self._written(name)
+        if artefact is not None:
+            artefact |= {part: _measured(artefact[part]) for part in ("validation", "test")}
+        return artefact
 
     def state(self, node: StageNode) -> tuple[bool, str]:
         """Return whether a finished stage can be used again, and why not."""
-        artefact = self.artefact(node.name)
+        artefact = self._written(node.name)
         if artefact is None:
             return False, ""
         if artefact["hash"] == node.hash:
@@ -103,9 +106,22 @@ class RunFolder:
         artefact = {"hash": node.hash, "kind": node.kind, **result, "identity": node.identity}
         write_json(self.stage(node.name) / ARTEFACT, artefact)
 
+    def _written(self, name: str) -> dict[str, Any] | None:
+        path = self.stage(name) / ARTEFACT
+        return read_json(path) if path.is_file() else None
+
     def load(self, stage: str, part: str, module: nn.Module) -> None:
         """Load the weights that a finished stage left for a part."""
         load_weights(self.stage(stage) / f"{part}.safetensors", module)
+
+
+def _measured(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result with nan where a metric is undefined, which JSON has no word for."""
+    metrics = {
+        response: {name: math.nan if value is None else value for name, value in values.items()}
+        for response, values in result["metrics"].items()
+    }
+    return {**result, "metrics": metrics}
 
 
 def default_folder(name: str, seed: int) -> Path:

@@ -149,10 +149,14 @@ class Training:
         self.state.optimizer = {} if self.optimizer is None else self.optimizer.state_dict()
         self.checkpoints.save(self.state)
 
-    def load_best(self) -> None:
-        """Put the weights of the best epoch into the trained parts."""
+    def finish(self) -> None:
+        """Put the weights of the best epoch into the trained parts, and let go of all else.
+
+        Saving weights takes memory of its own, which the optimiser need not come on top of.
+        """
         for name, best in self.state.best.items():
             self.parts[name].load_state_dict(best)
+        self.state.best, self.optimizer = {}, None
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
         """Return the optimiser, or None if the trained parts learn in their buffers alone."""
@@ -228,7 +232,7 @@ def train(group: Sequence[Training]) -> None:
         while together[0].state.epoch <= together[0].node.settings.epochs:
             train_epoch(together)
     for training in group:
-        training.load_best()
+        training.finish()
 
 
 def _at_one_place(group: Sequence[Training]) -> list[list[Training]]:

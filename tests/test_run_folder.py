@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from mstgraph.errors import UserError
 from mstgraph.plan import StageNode
 from mstgraph.run_folder import ARTEFACT, RunFolder, default_folder
 from mstgraph.stages.pretrain import Pretrain
+
+UNLABELLED = {part: {"metrics": {"s": {"OA": math.nan}}} for part in ("validation", "test")}
 
 
 def stage(**identity: object) -> tuple[StageNode, small.World]:
@@ -28,13 +31,25 @@ def test_a_finished_stage_is_used_again_and_loads(tmp_path: Path) -> None:
     node, world = stage(epochs=3)
     assert folder.state(node) == (False, "")
     folder.begin(node)
-    folder.finish(node, world.networks.modules, {"best_epoch": 2})
+    folder.finish(node, world.networks.modules, {"best_epoch": 2, **UNLABELLED})
     assert folder.state(node) == (True, "")
     assert folder.artefact(node.name)["best_epoch"] == 2
     before = world.networks.modules["s"].hidden.weight.clone()
     torch.nn.init.zeros_(world.networks.modules["s"].hidden.weight)
     folder.load(node.name, "s", world.networks.modules["s"])
     assert torch.equal(world.networks.modules["s"].hidden.weight, before)
+
+
+def test_an_undefined_metric_is_null_on_disk_and_nan_when_read(tmp_path: Path) -> None:
+    """JSON knows no nan: other readers would refuse the file."""
+    folder = RunFolder(tmp_path)
+    node, world = stage(epochs=3)
+    folder.begin(node)
+    folder.finish(node, world.networks.modules, UNLABELLED)
+    written = (folder.stage(node.name) / ARTEFACT).read_text()
+    assert "NaN" not in written
+    assert json.loads(written)["test"] == {"metrics": {"s": {"OA": None}}}
+    assert math.isnan(folder.artefact(node.name)["test"]["metrics"]["s"]["OA"])
 
 
 def test_another_hash_is_trained_again_and_says_why(tmp_path: Path) -> None:
