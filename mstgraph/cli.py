@@ -29,6 +29,16 @@ bindings = click.option(
     "-p", "bindings", multiple=True, metavar="BINDING", help="Binding that wins: 'CI.epochs = 2'."
 )
 seed = click.option("--seed", type=int, help="Same as -p 'graph.seed = N'.")
+precision = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16"]),
+    help="Same as -p \"engine.precision = 'NAME'\"  [fp32].",
+)
+no_cache = click.option(
+    "--no-cache",
+    is_flag=True,
+    help="Same as -p 'engine.cache = False': keep nothing that could be kept. Slower, as exact.",
+)
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -84,14 +94,24 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def _all_bindings(given: tuple[str, ...], seed: int | None) -> list[str]:
-    return [*given, *([f"graph.seed = {seed}"] if seed is not None else [])]
+def _all_bindings(
+    given: tuple[str, ...], seed: int | None, precision: str | None, no_cache: bool
+) -> list[str]:
+    """Return the bindings of a command line, those that have an option of their own last."""
+    short = {
+        "graph.seed": seed,
+        "engine.precision": precision,
+        "engine.cache": False if no_cache else None,
+    }
+    return [*given, *(f"{name} = {value!r}" for name, value in short.items() if value is not None)]
 
 
 @main.command()
 @gin_files
 @bindings
 @seed
+@precision
+@no_cache
 @click.option("--json", "form", flag_value="json", help="Print the plan as JSON.")
 @click.option("--dot", "form", flag_value="dot", help="Print the graph for Graphviz.")
 @click.option("--mermaid", "form", flag_value="mermaid", help="Print the graph for Mermaid.")
@@ -101,6 +121,8 @@ def show(
     gin_files: tuple[str, ...],
     bindings: tuple[str, ...],
     seed: int | None,
+    precision: str | None,
+    no_cache: bool,
     form: str | None,
     out: Path | None,
 ) -> None:
@@ -119,7 +141,9 @@ def show(
     from mstgraph.run_folder import RunFolder, default_folder
     from mstgraph.show import dot, mermaid, print_plan
 
-    experiment = open_experiment(gin_files, _all_bindings(bindings, seed), notice=_notice)
+    experiment = open_experiment(
+        gin_files, _all_bindings(bindings, seed, precision, no_cache), notice=_notice
+    )
     _notice_unread(experiment)
     folder = RunFolder(out or default_folder(experiment.name, experiment.plan.graph.seed))
     document = plan_document(experiment, folder.state, folder.path)
@@ -149,6 +173,8 @@ def _notice_unread(experiment: Experiment) -> None:
 @gin_files
 @bindings
 @seed
+@precision
+@no_cache
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/NAME-seedN].")
 @debug
@@ -156,6 +182,8 @@ def run(
     gin_files: tuple[str, ...],
     bindings: tuple[str, ...],
     seed: int | None,
+    precision: str | None,
+    no_cache: bool,
     device: str,
     out: Path | None,
 ) -> None:
@@ -173,7 +201,10 @@ def run(
 
     where = choose_device(device)
     experiment = open_experiment(
-        gin_files, _all_bindings(bindings, seed), prepare=_prepare_store, notice=_notice
+        gin_files,
+        _all_bindings(bindings, seed, precision, no_cache),
+        prepare=_prepare_store,
+        notice=_notice,
     )
     _notice_unread(experiment)
     console = _console()

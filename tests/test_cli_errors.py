@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from tiny_graphs import ROOT, TWO
 
+from mstgraph import experiment
 from mstgraph.cli import main
+from mstgraph.experiment import Experiment
 
 
 @pytest.fixture
@@ -98,6 +101,28 @@ def test_machine_readable_forms_stand_alone_on_standard_output(
     assert result.stdout.startswith(start)
     if form == "--json":
         assert json.loads(result.stdout)["seed"] == 3
+
+
+def test_short_options_are_bindings(
+    folder: Path, write_gin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--precision and --no-cache bind the engine and win over -p; without them nothing is bound."""
+    path, given = write_gin(TWO), []
+    opened = experiment.open_experiment
+
+    def remembered(files: Sequence[str], bindings: Sequence[str], **options: Any) -> Experiment:
+        given.append(opened(files, bindings, **options).engine)
+        return opened(files, bindings, **options)
+
+    monkeypatch.setattr(experiment, "open_experiment", remembered)
+    assert call("show", path).exit_code == 0
+    options = ("-p", "engine.cache = True", "--precision", "bf16", "--no-cache")
+    assert call("show", path, *options).exit_code == 0
+    assert [(engine.precision, engine.cache) for engine in given] == [
+        ("fp32", True),
+        ("bf16", False),
+    ]
+    assert "'fp32', 'tf32', 'bf16'" in call("show", path, "--precision", "fp16").stderr
 
 
 def test_show_works_without_any_data(folder: Path) -> None:

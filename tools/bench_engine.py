@@ -1,7 +1,7 @@
 """Measure what the engine gains: stages with it, without it, and the student trained alone.
 
     python tools/bench_engine.py [--shape NAME …] [--samples N] [--batch B] [--device auto]
-                                 [--repeats R] [--json FILE]
+                                 [--precision fp32] [--repeats R] [--json FILE]
 
 Ways, measured in turns in one process:
 
@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from mstgraph.execute import choose_device
+from mstgraph.numerics import numerics
 from mstgraph.store import build
 from tools.engine_bench import measure, peaks
 from tools.engine_bench.shapes import SHAPES, RandomData, Shape, named
@@ -45,16 +46,25 @@ DEFAULT = ("avmnist-image", "mfeat", "rooms")
 Table = Mapping[str, Mapping[str, float]]
 
 
-def bench(shape: Shape, device: torch.device, repeats: int, *, memory: bool, run: bool) -> Table:
+def bench(
+    shape: Shape,
+    device: torch.device,
+    precision: str,
+    repeats: int,
+    *,
+    memory: bool,
+    run: bool,
+) -> Table:
     """Build the shape's store in a temporary directory and return quantity → way → figure."""
     with tempfile.TemporaryDirectory() as directory:
-        place = Place(Path(directory) / "store", Path(directory) / "runs", device)
+        place = Place(Path(directory) / "store", Path(directory) / "runs", device, precision)
         build(RandomData(shape), place.store)
-        found: dict[str, Mapping[str, float]] = dict(measure.measure(shape, place, repeats))
-        if run and shape.really_run:
-            found["run, 1/1/100, really"] = measure.really_run(shape, place, measure.BUDGETS[0])
-        if memory:
-            found.update(peaks_of(shape, place))
+        with numerics(precision, device):
+            found: dict[str, Mapping[str, float]] = dict(measure.measure(shape, place, repeats))
+            if run and shape.really_run:
+                found["run, 1/1/100, really"] = measure.really_run(shape, place, measure.BUDGETS[0])
+            if memory:
+                found.update(peaks_of(shape, place))
     return found
 
 
@@ -98,6 +108,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, help="training samples (default: by shape)")
     parser.add_argument("--batch", type=int, help="samples per batch (default: by shape)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    parser.add_argument(
+        "--precision", choices=("fp32", "tf32", "bf16"), default="fp32", help="of all ways"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="of every median (default 5)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
     parser.add_argument("--no-memory", action="store_true", help="measure no peaks")
@@ -108,7 +121,10 @@ def main() -> None:
     device = choose_device(arguments.device)
     tables: dict[str, Table] = {}
     print(f"ms, runs in s; medians of {arguments.repeats} repeats in turns (epochs: at least 15)")
-    print(f"{device}, {arguments.threads} thread(s), torch {torch.__version__}; synthetic data\n")
+    print(
+        f"{device}, {arguments.precision}, {arguments.threads} thread(s), torch "
+        f"{torch.__version__}; synthetic data\n"
+    )
     for name in arguments.shape:
         shape = named(name)
         shape = replace(
@@ -119,13 +135,19 @@ def main() -> None:
         tables[name] = bench(
             shape,
             device,
+            arguments.precision,
             arguments.repeats,
             memory=not arguments.no_memory,
             run=not arguments.no_run,
         )
         print(show(f"{name}, batch {shape.batch}", tables[name]), end="\n\n", flush=True)
     if arguments.json:
-        machine = {"machine": platform.machine(), "device": str(device), "torch": torch.__version__}
+        machine = {
+            "machine": platform.machine(),
+            "device": str(device),
+            "precision": arguments.precision,
+            "torch": torch.__version__,
+        }
         arguments.json.write_text(json.dumps({"figures": tables, **machine}, indent=1))
 
 

@@ -8,7 +8,7 @@ without a mask is computed once per batch, as there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from mstgraph.batch import RESPONSE, Networks, Shared
 from mstgraph.insertion import inserted
 from mstgraph.masknet import MaskNet
+from mstgraph.numerics import autocast
 from mstgraph.plan import Forward
 
 
@@ -68,7 +69,9 @@ class PlainNetworks(Networks):
     def _whole(self, forward: Forward, shared: Shared) -> Tensor:
         network = self.modules[forward.member]
         inputs = [shared.inputs[modality] for modality in self.inputs_of[forward.member]]
-        if not forward.masknet:
-            return network(*inputs)
-        with inserted(network, forward.point, self.modules[forward.masknet]):
-            return network(*inputs)
+        with ExitStack() as stack:
+            if forward.masknet:
+                masknet = self.modules[forward.masknet]
+                stack.enter_context(inserted(network, forward.point, masknet))
+            stack.enter_context(autocast(self.precision, shared.labels.device))
+            return network(*inputs).to(torch.get_default_dtype())

@@ -32,17 +32,19 @@ WAYS = (OFF, UNCACHED, ON)
 
 @dataclass(frozen=True)
 class Place:
-    """Where is measured.
+    """Where is measured, and in which numbers.
 
     Attributes:
         store: the shape's store.
         folder: for whatever a run leaves.
         device: where is computed.
+        precision: see `mstgraph.engine.Engine`.
     """
 
     store: Path
     folder: Path
     device: torch.device
+    precision: str = "fp32"
 
 
 def opened(
@@ -58,6 +60,7 @@ def opened(
         f"data.batch_size = {shape.batch}",
         f"graph.alone = {alone}",
         f"engine.cache = {way == ON}",
+        f"engine.precision = '{place.precision}'",
         f"engine.memory_gigabytes = {gigabytes}",
         "engine.disk_gigabytes = 0.0",
         *(f"{kind}.epochs = {n}" for kind, n in zip(("CI", "STA", "DKD"), epochs, strict=True)),
@@ -77,7 +80,11 @@ class PlainExecution(Execution):
         setting = super().setting(group)
         unfold(list(setting.networks.modules.values()))
         networks = PlainNetworks(
-            setting.networks.modules, setting.networks.inputs_of, setting.networks.trained, {}
+            setting.networks.modules,
+            setting.networks.inputs_of,
+            setting.networks.trained,
+            {},
+            setting.networks.precision,
         )
         networks.tracked = self.tracked
         return replace(setting, networks=networks)
