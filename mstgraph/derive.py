@@ -151,6 +151,7 @@ class _Builder:
         settings = Pretrain(
             epochs=self._epochs(target, last),
             learning_rate=final.learning_rate,
+            learning_rate_decay=final.learning_rate_decay,
             optimizer=final.optimizer,
             batch_size=final.batch_size,
             select=final.select,

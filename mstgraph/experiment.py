@@ -165,7 +165,7 @@ def open_experiment(
 def _load_with_data(
     files: Sequence[Path | str], bindings: Sequence[str], notice: Notice, stand_in: bool
 ) -> tuple[Sequence[Path | str], Configuration, Data]:
-    """Load; without the data that the files ask for, put the demonstration profile on top."""
+    """Load; without the data that the files ask for, put the demonstration profile on the first."""
     configuration = load(files, bindings)
     data = Data()
     if not data.store or not data.recipe:
@@ -185,7 +185,7 @@ def _load_with_data(
         state = "is only half prepared" if begun else "does not exist"
         raise UserError(f"{place}: the store '{data.store}' {state}, and {lacking}")
     profile = _named_file(data.demonstration, "demonstration", configuration)
-    files = [*files, profile]
+    files = [files[0], profile, *files[1:]]  # what is given after the student's file wins
     configuration = load(files, bindings)
     shown = Data()
     stand_in_recipe = _named_file(shown.recipe, "recipe", configuration)

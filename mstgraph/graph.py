@@ -27,7 +27,7 @@ from mstgraph.stages.sta import STA
 ALL = "all"
 
 Teachers = Literal["all", "multimodal", "cross-modal", "none"]
-Points = Literal["masks", "penultimate", "hints", "none"]
+Points = Literal["masks", "penultimate", "hints", "representation", "none"]
 
 
 @gin.configurable(module="mstgraph")
@@ -43,6 +43,8 @@ class Member:
         penultimate: the last layer before the classifier, for losses that read it.
         hints: layers whose features guide another member's, or are guided, for losses that read
             them; those of two members belong together in their order.
+        representation: the layer among whose features a method may select; default: the
+            penultimate one.
         teaches: members it teaches; default: every target.
         mutual: members it is aligned with in both directions (Eq. 2), or ``'all'`` for every
             other member that says ``'all'`` too.
@@ -55,14 +57,20 @@ class Member:
     mask: Callable[..., Any] = MaskNet
     penultimate: str = ""
     hints: tuple[str, ...] = ()
+    representation: str = ""
     teaches: tuple[str, ...] | None = None
     mutual: tuple[str, ...] | str = ()
     loss: EdgeLoss = field(default_factory=KL)
     scope: str = field(default_factory=gin.config.current_scope_str)
 
     def layers(self, role: str) -> tuple[str, ...]:
-        """Return the layers that play a role (`mstgraph.methods.loss.ROLES`)."""
-        return self.hints if role == HINTS else tuple(filter(None, (self.penultimate,)))
+        """Return the layers that play a role."""
+        if role == HINTS:
+            return self.hints
+        layer = self.penultimate
+        if role == "representation" and self.representation:
+            layer = self.representation
+        return (layer,) if layer else ()
 
 
 @gin.configurable("graph", module="mstgraph")
@@ -81,7 +89,8 @@ class Declaration:
             (fused) ones, the ``'cross-modal'`` (unimodal) ones or ``'none'``. Several targets
             teach and align each other with ``'all'`` and ``'cross-modal'`` alone.
         points: where teachers are specialised: at their ``'masks'``, at the layers that play the
-            role ``'penultimate'`` or ``'hints'``, or, with ``'none'``, nowhere.
+            role ``'penultimate'``, ``'hints'`` or ``'representation'``, or, with ``'none'``,
+            nowhere.
         adaptation: gin reference to the stage that trains what is inserted at a mask point.
         fresh: whether the last stage trains the student from scratch even if it has weights.
         members: every other binding, name → `Member`, or None for a member that is left out.

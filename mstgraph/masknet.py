@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mstgraph.errors import UserError
+from mstgraph.normalisation import BatchNorm
 from mstgraph.products import linear, products
 
 SCORE_BYTES = 2**20
@@ -215,12 +216,11 @@ def _hidden(
 def _reducer(channels: int, spatial: int) -> nn.Sequential:
     """Return the layers from [batch, channels, *extents] to [batch, channels]."""
     convolution: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[spatial - 1]
-    normalisation: Any = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[spatial - 1]
     average: Any = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[spatial - 1]
     return nn.Sequential(
         convolution(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False),
         convolution(channels, channels, 1, bias=False),
-        normalisation(channels),
+        BatchNorm(channels),
         nn.ReLU(),
         average(1),
         nn.Flatten(),

@@ -105,6 +105,8 @@ class Training:
             torch.manual_seed(derive_seed(self.setting.seed, self.node.name, "epoch", state.epoch))
             state.random = random_states(self.device)
         restore_random_states(state.random, self.device)
+        for group in self.optimizer.param_groups if self.optimizer else ():
+            group["lr"] = self.node.settings.rate(state.epoch)
 
     def step(self, shared: Shared) -> None:
         """Take one optimiser step on a batch."""

@@ -66,6 +66,14 @@ def test_without_its_data_a_graph_runs_as_its_demonstration(needy: Path) -> None
     assert found.source.fingerprint == ""
 
 
+def test_what_is_given_after_the_file_wins_over_the_demonstration(needy: Path) -> None:
+    """A method's file, or one of the user's own, means what it says on stand-in data too."""
+    (needy / "own.gin").write_text("DKD.epochs = 5\n")
+    found = open_experiment(["graph.gin", "own.gin"], [])
+    assert found.plan.stages["dkd-rgb"].settings.epochs == 5
+    assert found.source.title == "tiny vectors"
+
+
 def test_with_its_data_a_graph_needs_no_demonstration(needy: Path) -> None:
     """A prepared store is used, without a word."""
     (needy / "raw").mkdir()

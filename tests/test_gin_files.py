@@ -13,6 +13,8 @@ import training_worlds as small
 from click.testing import CliRunner
 
 from mstgraph.cli import main
+from mstgraph.experiment import open_experiment
+from mstgraph.plan import Plan
 from mstgraph.store import build
 from mstgraph.store.recipe import Labels, Modality, Recipe
 
@@ -118,3 +120,23 @@ def test_every_gin_file_is_shown_and_runs(name: str) -> None:
 def test_all_gin_files_are_found() -> None:
     """The test above must not pass for want of files."""
     assert {"mfeat_zer.gin", "nyudepth_rgb.gin", "nyudepth_rgb_normals.gin"} <= set(FILES)
+
+
+def plan_of(student: str, method: str) -> Plan:
+    """The plan of a student's file and a method's."""
+    files = [small.ROOT / "gin" / student, small.ROOT / "gin" / "methods" / method]
+    return open_experiment(files, shrunk(student)).plan
+
+
+def test_mutual_learning_trains_as_the_last_stage_of_other_methods() -> None:
+    """Its only stage takes the data set's rate for students, not that of an initialisation."""
+    build(STAND_INS["crisismmd"], Path("stood-in"))
+    for method, stage in (("dml.gin", "ci"), ("kd.gin", "distill-image"), ("mst.gin", "dkd-image")):
+        assert plan_of("crisismmd_image.gin", method).stages[stage].settings.learning_rate == 5e-3
+    assert plan_of("crisismmd_image.gin", "mst.gin").stages["ci"].settings.learning_rate == 1e-4
+
+
+def test_features_are_selected_where_the_reference_does_on_maps() -> None:
+    """At the end of the encoder on NYU-Depth-V2, where C²KD's proxies sit near the end."""
+    (teacher,) = plan_of("nyudepth_rgb.gin", "mgdfr.gin").teachers["rgb"]
+    assert (teacher.member, teacher.point) == ("depth", "encoder.stage5")

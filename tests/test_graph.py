@@ -133,8 +133,8 @@ REFUSED = {
     "unknown points": (
         TWO + "graph.points = 'mask'\n",
         "graph.points",
-        "graph.points is 'mask', expected 'masks', 'penultimate', 'hints' or 'none'; did you mean "
-        "'masks'?",
+        "graph.points is 'mask', expected 'masks', 'penultimate', 'hints', 'representation' or "
+        "'none'; did you mean 'masks'?",
     ),
     "no multimodal teacher": (
         TWO + "graph.fused = None\ngraph.teachers = 'multimodal'\n",
@@ -321,14 +321,19 @@ def test_edges_leave_with_the_members_that_they_name(experiment: Make) -> None:
         ("masks", ("fusion", "hidden1"), ("hidden1", "hidden2")),
         ("penultimate", ("hidden2",), ("hidden2",)),
         ("hints", ("fusion", "hidden2"), ("hidden1", "hidden2")),
+        ("representation", ("hidden1",), ("hidden2",)),
         ("none", (), ()),
     ],
 )
 def test_where_teachers_are_specialised_is_one_word(
     experiment: Make, points: str, fused: tuple[str, ...], depth: tuple[str, ...]
 ) -> None:
-    """At their masks or at the layers of a role; the student, who teaches nobody, nowhere."""
+    """At their masks or at the layers of a role; the student, who teaches nobody, nowhere.
+
+    Who names no representation has its penultimate layer for one.
+    """
     text = TWO + ROLES + "fused/Member.hints = ('fusion', 'hidden2')\n"
+    text += "fused/Member.representation = 'hidden1'\n"
     members = experiment(text, f"graph.points = '{points}'").plan.graph.members
     assert (members["fused"].masks, members["depth"].masks) == (fused, depth)
     assert members["rgb"].masks == ()

@@ -82,6 +82,24 @@ def test_a_stage_is_a_plain_training_loop() -> None:
         torch.testing.assert_close(left[name], tensor, rtol=0, atol=1e-9)
 
 
+@pytest.mark.usefixtures("float64")
+def test_a_decaying_rate_reaches_the_optimiser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step takes its epoch's rate."""
+    seen: list[float] = []
+    step = torch.optim.Adam.step
+
+    def noted(self: torch.optim.Adam, *arguments: object) -> object:
+        seen.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    decay = "DKD.epochs = 4", "DKD.learning_rate_decay = (1.0, 3e-4)"
+    small.run(small.mfeat(*ALONE[1:], "graph.alone = False", *decay), "run")
+    batches = 10  # 1,200 samples by 128
+    expected = [rate for rate in (1e-3, 7.5e-4, 5e-4, 3e-4) for _ in range(batches)]
+    assert seen[-len(expected) :] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("select", ["loss", "metric", "last"])
 def test_which_epoch_is_kept(select: str) -> None:
     """Lowest loss, highest metric, or the last; the first of equals."""

@@ -56,6 +56,10 @@ MaskNet.heads = 2
 
 # The graph of the paper's Figure 2: two modalities, a fused member, two mask points each.
 TWO = """
+student_epochs = 100
+student_rate = 1e-4
+Distill.epochs = %student_epochs
+Distill.learning_rate = %student_rate
 graph.gate = @Gate
 graph.target = 'rgb'
 Member.mutual = 'all'

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from mstgraph.errors import UserError
 from mstgraph.methods.kl import kl_divergence
 from mstgraph.methods.loss import PENULTIMATE, Edge, EdgeLoss, EdgeShapes, Shape
+from mstgraph.normalisation import BatchNorm
 from mstgraph.tasks import Task
 
 WIDEST = 1024
@@ -193,14 +194,14 @@ class Proxy(nn.Module):
         self.layers = (
             nn.Sequential(
                 nn.Conv2d(width, hidden, 1),
-                nn.BatchNorm2d(hidden),
+                BatchNorm(hidden),
                 nn.ReLU(),
                 nn.Conv2d(hidden, task.num_outputs, 1),
             )
             if task.dense
             else nn.Sequential(
                 nn.Linear(width, hidden),
-                _BatchNorm(hidden),
+                BatchNorm(hidden),
                 nn.LeakyReLU(0.1),
                 nn.Linear(hidden, task.num_outputs),
             )
@@ -211,17 +212,6 @@ class Proxy(nn.Module):
         if self.pooled and feature.dim() > 2:
             feature = feature.flatten(2).mean(2)
         return self.layers(feature)
-
-
-class _BatchNorm(nn.BatchNorm1d):
-    """Takes the running statistics for a batch of one sample, which has none of its own."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if len(input) > 1:
-            return super().forward(input)
-        return F.batch_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-        )
 
 
 def _like(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -93,7 +93,17 @@ class CRD(EdgeLoss):
         return ContrastiveMemory(teacher, student, shapes.samples, self.width)
 
     def edge(self, edge: Edge) -> Tensor:
-        """Return the sum of both directions for each sample, [batch] float; update the memories."""
+        """Return the sum of both directions for each sample, [batch] float; update the memories.
+
+        Where samples are unlabelled, their share of the mean is 0: [].
+        """
+        labelled = edge.labelled()
+        loss = self._of_labelled(labelled)
+        return loss if labelled is edge else loss.sum() / len(edge.labels)
+
+    def _of_labelled(self, edge: Edge) -> Tensor:
+        if not len(edge.labels):
+            return edge.student.logits.flatten(1).sum(1)  # none
         memory = edge.adapter
         assert isinstance(memory, ContrastiveMemory)
         embeddings = memory(edge.teacher.penultimate.detach(), edge.student.penultimate)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -35,6 +35,14 @@ class Answer:
 
     logits: Tensor
     features: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    def rows(self, rows: Tensor) -> Answer:
+        """Return the answer for some samples, [n] int64."""
+        features = {
+            role: tuple(feature[rows] for feature in of_role)
+            for role, of_role in self.features.items()
+        }
+        return Answer(self.logits[rows], features)
 
     @property
     def penultimate(self) -> Tensor:
@@ -66,6 +74,24 @@ class Edge:
     positions: Tensor
     task: Task
     adapter: nn.Module | None = None
+
+    def labelled(self) -> Edge:
+        """Return the edge without unlabelled samples, which take part in no loss.
+
+        For classification losses that see a batch as a whole. One of each sample need not care.
+        """
+        if self.task.ignored is None:
+            return self
+        rows = (self.labels != self.task.ignored).nonzero().flatten()
+        if len(rows) == len(self.labels):
+            return self
+        return replace(
+            self,
+            teacher=self.teacher.rows(rows),
+            student=self.student.rows(rows),
+            labels=self.labels[rows],
+            positions=self.positions[rows],
+        )
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,9 @@ class MLLD(EdgeLoss):
 
     def edge(self, edge: Edge) -> Tensor:
         """Return the mean of `multi_level` over the temperatures, []: pairs belong to no sample."""
+        edge = edge.labelled()
+        if not len(edge.labels):
+            return edge.student.logits.sum()  # 0, and what trains is still there
         teacher, student = edge.teacher.logits.detach(), edge.student.logits
         levels = [multi_level(teacher, student, t, self.elementwise) for t in self.temperatures]
         return sum(levels[1:], levels[0]) / len(levels)

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import gin
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mstgraph.errors import UserError
 from mstgraph.methods.loss import HINTS, Edge, EdgeLoss, EdgeShapes, Shape
+from mstgraph.normalisation import BatchNorm
 
 
 def enhanced_cross_entropy(
@@ -30,13 +32,13 @@ def enhanced_cross_entropy(
     Args:
         teacher: logits, [batch, num_outputs] float.
         student: logits of the same shape.
-        labels: [batch] int64.
+        labels: [batch] int64; a sample whose label is no class has no true one.
         gamma: γ ≥ 1.
 
     Returns:
         [batch] float.
     """
-    truth = F.one_hot(labels, teacher.shape[1])
+    truth = (labels.unsqueeze(1) == torch.arange(teacher.shape[1], device=labels.device)).float()
     target = (F.softmax(teacher, dim=1) + truth) ** gamma - truth
     return -(target * F.log_softmax(student, dim=1)).sum(dim=1)
 
@@ -121,9 +123,6 @@ class MapHead(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Return logits, [batch, outputs], of a map [batch, channels, *extents]."""
-        # One sample that shrinks to one pixel has no variance: use the running statistics.
-        single = self.training and len(feature) == 1
-        self.units.train(self.training and not single)
         return self.linear(self.units(feature).flatten(2).mean(dim=2))
 
 
@@ -144,13 +143,12 @@ def _head(shape: Shape, outputs: int) -> nn.Module:
 def _separable(inputs: int, outputs: int, spatial: int) -> list[nn.Module]:
     """Return depthwise (stride 2), pointwise, depthwise and pointwise convolutions."""
     convolution: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[spatial - 1]
-    normalisation: Any = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[spatial - 1]
 
     def half(to: int, stride: int) -> list[nn.Module]:
         depthwise = convolution(
             inputs, inputs, 3, stride=stride, padding=1, groups=inputs, bias=False
         )
-        return [depthwise, convolution(inputs, to, 1, bias=False), normalisation(to), nn.ReLU()]
+        return [depthwise, convolution(inputs, to, 1, bias=False), BatchNorm(to), nn.ReLU()]
 
     return [*half(inputs, 2), *half(outputs, 1)]
 

@@ -90,6 +90,9 @@ class RKD(EdgeLoss):
 
     def edge(self, edge: Edge) -> Tensor:
         """Return the weighted sum of both losses, []: a relation belongs to no sample."""
+        edge = edge.labelled()
+        if not len(edge.labels):
+            return edge.student.penultimate.sum()  # 0, and what trains is still there
         teacher, student = edge.teacher.penultimate.detach(), edge.student.penultimate
         loss = student.new_zeros(())
         if self.distance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -27,6 +28,8 @@ class CI(Stage):
     Attributes:
         alignment: loss of each direction of a mutual edge (Eq. 2).
         alignment_weight: its weight; 1 in Eq. 4.
+        average_peers: whether each member learns from the mean of those it is aligned with, as in
+            deep mutual learning of more than two; else from their sum, as in Eq. 2.
         detach: whether the one that is learned from gets no gradient, as in deep mutual learning
             (Zhang et al. 2018, https://arxiv.org/abs/1706.00384; Table 7 calls it DML-style).
     """
@@ -35,12 +38,14 @@ class CI(Stage):
 
     alignment: ResponseLoss = field(default_factory=KL)
     alignment_weight: float = 1.0
+    average_peers: bool = False
     detach: bool = False
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return ℓ_task (Eq. 1) and ℓ_align (Eq. 2), each averaged over the batch (Eq. 4)."""
+        peers = Counter(name for pair in node.mutual for name in pair)
         pairs = [
-            batch.average(self.alignment(self._learned_from(batch.response(a)), batch.response(b)))
+            self._aligned(batch, a, b) / (peers[b] if self.average_peers else 1)
             for one, other in node.mutual
             for a, b in ((one, other), (other, one))
         ]
@@ -52,8 +57,11 @@ class CI(Stage):
     def _task(self, batch: Batch, members: tuple[str, ...]) -> Tensor:
         return torch.stack([batch.cross_entropy(name) for name in members]).sum(0)
 
-    def _learned_from(self, logits: Tensor) -> Tensor:
-        return logits.detach() if self.detach else logits
+    def _aligned(self, batch: Batch, one: str, other: str) -> Tensor:
+        """Return the loss of each sample with which the other learns from the one, [batch]."""
+        logits = batch.response(one)
+        logits = logits.detach() if self.detach else logits
+        return batch.average(self.alignment(logits, batch.response(other)))
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return Σ CE over the members, of each sample (Eq. 1).

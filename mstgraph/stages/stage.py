@@ -43,6 +43,8 @@ class Stage(ABC):
     Attributes:
         epochs: passes over the training split.
         learning_rate: of its optimiser.
+        learning_rate_decay: (power, floor): in epoch e of E the rate is the greater of ``floor``
+            and ``learning_rate``·(1 − (e−1)/E)^``power``; None leaves it constant.
         optimizer: gin reference, called with the trained parameters and ``lr``.
         batch_size: samples per step; None takes ``data.batch_size``.
         select: which epoch's weights are kept: lowest validation ``'loss'``, highest validation
@@ -55,9 +57,17 @@ class Stage(ABC):
 
     epochs: int = 100
     learning_rate: float = 1e-4
+    learning_rate_decay: tuple[float, float] | None = None
     optimizer: Callable[..., torch.optim.Optimizer] = Adam
     batch_size: int | None = None
     select: Selection = "loss"
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 1."""
+        if self.learning_rate_decay is None:
+            return self.learning_rate
+        power, floor = self.learning_rate_decay
+        return max(floor, self.learning_rate * (1 - (epoch - 1) / self.epochs) ** power)
 
     @abstractmethod
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
@@ -95,6 +105,9 @@ class Stage(ABC):
             return "epochs", f"is {self.epochs}, expected at least 1"
         if not self.learning_rate > 0:
             return "learning_rate", f"is {self.learning_rate}, expected more than 0"
+        decay = self.learning_rate_decay
+        if decay is not None and not (len(decay) == 2 and decay[0] > 0 and decay[1] >= 0):
+            return "learning_rate_decay", f"is {decay}, expected (power above 0, least rate)"
         if self.batch_size is not None and self.batch_size < 1:
             return "batch_size", f"is {self.batch_size}, expected at least 1"
         if self.select not in get_args(Selection):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -370,3 +371,22 @@ def test_sensible_options_pass_and_dense_labels_do_not_fit() -> None:
     assert CRD(momentum=0.0).problem() is None
     assert not CRD.dense
     assert CRD.reads == (PENULTIMATE,)
+
+
+def test_unlabelled_samples_take_no_part() -> None:
+    """They get no gradient, are not remembered, and their share of the mean is 0."""
+    loss, adapter = built()
+    whole = edge(adapter)
+    labels = LABELS.clone()
+    labels[1] = -1
+    before = adapter.memories.clone()
+    value = loss.edge(replace(whole, labels=labels, task=replace(TASK, ignored=-1)))
+    assert value.shape == ()
+    value.backward()
+    kept = labels >= 0
+    assert not whole.student.penultimate.grad[~kept].any()
+    assert whole.student.penultimate.grad[kept].any()
+    assert torch.equal(adapter.memories[:, POSITIONS[1]], before[:, POSITIONS[1]])
+    assert int(adapter.labels[POSITIONS[1]]) == UNSEEN
+    none = replace(whole, labels=torch.full_like(LABELS, -1), task=replace(TASK, ignored=-1))
+    assert float(loss.edge(none).detach()) == 0

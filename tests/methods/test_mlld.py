@@ -157,3 +157,22 @@ def test_sensible_options_pass_and_dense_labels_do_not_fit() -> None:
     assert not MLLD.dense
     assert MLLD.reads == ()
     assert not MLLD().adapts
+
+
+def test_unlabelled_samples_take_no_part() -> None:
+    """The loss is that of the others, and no gradient reaches them; without any it is 0."""
+    teacher, student = pair()
+    student.requires_grad_()
+    task = Task(5, tuple("abcde"), ignored=-1)
+    numbers = torch.arange(6)
+    labels = torch.tensor([0, -1, 2, 3, -1, 0])
+    value = MLLD().edge(Edge(Answer(teacher), Answer(student), labels, numbers, task))
+    kept = labels >= 0
+    assert float(value.detach()) == pytest.approx(
+        float(loss(teacher[kept], student[kept]).detach())
+    )
+    value.backward()
+    assert not student.grad[~kept].any()
+    assert student.grad[kept].any(1).all()
+    none = Edge(Answer(teacher), Answer(student), torch.full((6,), -1), numbers, task)
+    assert float(MLLD().edge(none).detach()) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -281,3 +282,21 @@ def test_sensible_options_pass_and_dense_labels_do_not_fit() -> None:
     assert RKD(angle=0.0).problem() is None
     assert not RKD.dense
     assert RKD.reads == (PENULTIMATE,)
+
+
+def test_unlabelled_samples_take_no_part() -> None:
+    """Relations to them count no more than they do; without any labelled one the loss is 0."""
+    generator = torch.Generator().manual_seed(3)
+    teacher, student = (torch.randn(5, 4, generator=generator) for _ in range(2))
+    student.requires_grad_()
+    whole = edge(teacher, student)
+    labels = torch.tensor([0, 1, -1, 2, 0])
+    partly = replace(whole, labels=labels, task=replace(whole.task, ignored=-1))
+    value = RKD().edge(partly)
+    kept = labels >= 0
+    expected = RKD().edge(edge(teacher[kept], student[kept]))
+    torch.testing.assert_close(value, expected)
+    value.backward()
+    assert not student.grad[~kept].any()
+    none = replace(partly, labels=torch.full((5,), -1))
+    assert float(RKD().edge(none).detach()) == 0

@@ -118,3 +118,14 @@ def test_the_last_stage_of_a_student_selects_by_the_student() -> None:
     # And with ``select = 'metric'``, by its metric.
     assert node.settings.selecting(node) == ("s",)
     assert world.node.settings.selecting(world.node) == MEMBERS
+
+
+def test_peers_can_count_by_their_mean() -> None:
+    """1/(K − 1) Σ KL over the others, as in deep mutual learning; with two members all is one."""
+    summed = small.world(CI(detach=True), "ci")
+    mean = small.world(CI(detach=True, average_peers=True), "ci")
+    terms = [w.node.settings.losses(w.node, w.batch(), 1)["align"].value for w in (summed, mean)]
+    assert float(terms[0].detach()) == pytest.approx((len(MEMBERS) - 1) * float(terms[1].detach()))
+    pair = replace(summed.node, mutual=summed.node.mutual[:1])
+    one, other = (w.node.settings.losses(pair, w.batch(), 1)["align"].value for w in (summed, mean))
+    assert float(one.detach()) == float(other.detach())
