@@ -15,12 +15,16 @@ sequentially rejective multiple test procedure") over all comparisons of one kin
 Two things make p smaller than it should be. Random splits of one data set share most of their
 training samples, so seeds are not independent (Nadeau and Bengio 2003, "Inference for the
 generalization error"). And the best row was found with the same seeds that it is tested with.
+
+Splits differ more than methods do, so means over different seeds say nothing of two rows. Who is
+best, second or of which rank is decided among the rows that finished the same seeds (`comparable`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -99,13 +103,26 @@ def means(results: Results, column: Column) -> dict[int, float]:
     return {row: one.mean for row, one in found.items() if one is not None}
 
 
+def comparable(results: Results, column: Column) -> dict[int, float]:
+    """Return row → mean, for the rows that have every seed that the most complete one has.
+
+    Where rows lack as few seeds but not the same, those seeds count that most rows have, or else
+    the first of them.
+    """
+    found = means(results, column)
+    seeds = {row: tuple(results.values(row, column)) for row in found}
+    shared = Counter(seeds.values())
+    most = max(shared, key=lambda some: (len(some), shared[some]), default=())
+    return {row: mean for row, mean in found.items() if seeds[row] == most}
+
+
 def average_ranks(results: Results, columns: Sequence[Column]) -> dict[int, float]:
     """Return row → rank of its mean, averaged over columns.
 
-    Only rows with a value wherever any row has one are ranked, and among themselves: otherwise a
-    row would gain by failing where it is weak.
+    Only rows that are `comparable` wherever any row has a value are ranked, and among themselves:
+    otherwise a row would gain by failing where it is weak.
     """
-    by_column = [found for column in columns if (found := means(results, column))]
+    by_column = [found for column in columns if (found := comparable(results, column))]
     complete = [row for row in _rows(results) if all(row in found for found in by_column)]
     if not by_column:
         return {}
@@ -116,11 +133,11 @@ def average_ranks(results: Results, columns: Sequence[Column]) -> dict[int, floa
 
 
 def podium(results: Results, column: Column) -> tuple[set[int], set[int]]:
-    """Return the best and the second best rows, by means that are not rounded.
+    """Return the best and the second best of the `comparable` rows, by means that are not rounded.
 
     Rows that tie are best together, and then none is second. A lone row is not called best.
     """
-    found = means(results, column)
+    found = comparable(results, column)
     if len(found) < 2:
         return set(), set()
     highest = max(found.values())
@@ -185,20 +202,27 @@ def against_alone(results: Results, columns: Sequence[Column], test: Test = "t")
 
 
 def against_best(results: Results, columns: Sequence[Column], test: Test = "t") -> Comparisons:
-    """Compare every row with the best one of each column; one family for Holm's method.
+    """Compare every `comparable` row with the best of each column; one family for Holm's method.
 
     Returns:
         (row, column) → comparison; the best rows themselves are left out, the first one of those
         that tie stands for them.
     """
-    return _against(results, {column: podium(results, column)[0] for column in columns}, test)
+    best = {column: podium(results, column)[0] for column in columns}
+    return _against(results, best, test, lambda column: comparable(results, column))
 
 
-def _against(results: Results, others: Mapping[Column, set[int]], test: Test) -> Comparisons:
-    """Compare every row but the others themselves with the first of them."""
+def _against(
+    results: Results,
+    others: Mapping[Column, set[int]],
+    test: Test,
+    rows: Callable[[Column], Iterable[int]] | None = None,
+) -> Comparisons:
+    """Compare rows, all if none are named, with the first of the others but not with themselves."""
     found = {}
     for column, other in others.items():
-        for row in (row for row in _rows(results) if other and row not in other):
+        compared = rows(column) if rows else _rows(results)
+        for row in (row for row in compared if other and row not in other):
             values = results.values(row, column), results.values(min(other), column)
             if comparison := compare(*values, test):
                 found[row, column] = comparison

@@ -16,6 +16,8 @@ from mstgraph.bench.statistics import (
     against_alone,
     against_best,
     average_ranks,
+    comparable,
+    means,
     podium,
     spread,
 )
@@ -42,7 +44,8 @@ def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t
     """Return the main table (paper, Tables 1 and 2): mean ± std over seeds.
 
     A mean is over the seeds that finished; a gain and a test are over those that both rows
-    finished, so a row with failures may gain although its mean is lower.
+    finished, so a row with failures may gain although its mean is lower. Best, second best, rank
+    and the comparison with the best are among rows with the same seeds.
 
     Args:
         results: of the bench.
@@ -85,7 +88,7 @@ def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t
         lead=len(heads),
         rows=rows,
         rules=rules,
-        notes=tuple(_notes(results, alone, best, test)),
+        notes=(*_notes(results, alone, best, test), *_left_out(results, columns)),
         footnotes=tuple(footnotes.numbers),
         alone=_alone(results),
     )
@@ -158,7 +161,7 @@ def differences_table(results: Results, metrics: Sequence[str] = (), test: Test 
         lead=4,
         rows=tuple(row for rows in shown for row in rows),
         rules=frozenset({len(shown[0])} if all(shown) else ()),
-        notes=tuple(_test_notes(results, *families, test)),
+        notes=(*_test_notes(results, *families, test), *_left_out(results, columns)),
     )
 
 
@@ -252,6 +255,30 @@ def _notes(results: Results, alone: Comparisons, best: Comparisons, test: Test) 
         "finished, where fewer.",
         *_test_notes(results, alone, best, test),
     ]
+
+
+def _left_out(results: Results, columns: Sequence[Column]) -> list[str]:
+    """Say which rows have values but over fewer or other seeds than those that are compared."""
+    lacking: dict[str, list[str]] = {}
+    for column in columns:
+        for row in means(results, column).keys() - comparable(results, column).keys():
+            lacking.setdefault(results.rows[row].name, []).append(_column_name(column, columns))
+    if not lacking:
+        return []
+    # In the order of the table, whatever the order in which jobs ended.
+    names = [row.name for row in results.rows if row.name in lacking]
+    rows = "; ".join(f"{name} ({', '.join(lacking[name])})" for name in names)
+    return [
+        "Best, second best, rank and † are among rows that finished the same seeds, those of the "
+        f"most complete row; left out: {rows}."
+    ]
+
+
+def _column_name(column: Column, columns: Sequence[Column]) -> str:
+    """Name of a column; with its metric where its student has several."""
+    several = sum(other.student == column.student for other in columns) > 1
+    metric = METRIC_TITLES.get(column.metric, column.metric)
+    return f"{column.student} {metric}" if several else column.student
 
 
 def _test_notes(results: Results, alone: Comparisons, best: Comparisons, test: Test) -> list[str]:

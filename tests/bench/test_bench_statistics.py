@@ -16,6 +16,7 @@ from mstgraph.bench.statistics import (
     against_alone,
     against_best,
     average_ranks,
+    comparable,
     compare,
     holm,
     podium,
@@ -81,6 +82,28 @@ def test_a_row_that_failed_somewhere_has_no_average_rank() -> None:
     assert average_ranks(results, results.columns()) == {0: 2, 2: 1}
     nothing = bench({"a": [["x"], ["x"]]})
     assert average_ranks(nothing, nothing.columns()) == {}
+
+
+PARTIAL = {"zer": [[0.80, 0.40, 0.42], [0.90, 0.50, 0.53], [0.85, "x", "x"], [0.7, 0.3, 0.3]]}
+
+
+def test_means_over_other_seeds_are_not_compared() -> None:
+    """A row that finished the easiest split alone is neither best nor ranked, nor moves others."""
+    results = bench(PARTIAL)
+    assert set(comparable(results, OA)) == {0, 1, 3}
+    assert podium(results, OA) == ({1}, {0})
+    assert average_ranks(results, [OA]) == {1: 1, 0: 2, 3: 3}
+    assert {row for row, _ in against_best(results, [OA])} == {0, 3}
+    assert {row for row, _ in against_alone(results, [OA])} == {1, 2, 3}
+
+
+def test_rows_that_lack_other_seeds_are_not_compared_either() -> None:
+    """The seeds that most rows have count; all rows may lack a seed, and then it is no matter."""
+    results = bench({"zer": [["x", 0.5, 0.5], [0.5, 0.6, "x"], ["x", 0.7, 0.7], [0.9, "x", 0.9]]})
+    assert set(comparable(results, OA)) == {0, 2}
+    results = bench({"zer": [["x", 0.5], ["x", 0.6]]})
+    assert podium(results, OA) == ({1}, {0})
+    assert comparable(bench({"zer": [["x"]]}), OA) == {}
 
 
 def test_best_and_second_best_are_by_values_that_are_not_rounded() -> None:

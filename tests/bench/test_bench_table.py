@@ -146,6 +146,22 @@ def test_failures_are_footnotes() -> None:
     assert [row[5].text for row in table.rows] == ["1.00", "—", "—"]
 
 
+def test_a_row_with_fewer_seeds_has_no_mark_and_no_rank() -> None:
+    """It finished the easiest split alone; it is shown, and a note says that it is not compared."""
+    values = [[0.80, 0.40, 0.42], [0.90, 0.50, 0.53], [0.95, "x", "x"]]
+    table = metrics_table(bench({"zer": values, "kar": [*values[:2], [0.1, 0.1, 0.1]]}))
+    assert [row[3].emphasis for row in table.rows] == ["second", "best", ""]
+    assert table.rows[2][3].text == "0.9500 (n=1)"
+    assert [row[5].text for row in table.rows] == ["2.00", "1.00", "—"]
+    note = (
+        "Best, second best, rank and † are among rows that finished the same seeds, those of the "
+        "most complete row; left out: KD CM (zer)."
+    )
+    assert table.notes[-1] == note
+    complete = metrics_table(bench({"zer": values[:2]}))
+    assert not any("left out" in note for note in complete.notes)
+
+
 def test_a_gain_is_over_the_seeds_that_both_finished() -> None:
     """The row failed on the easiest split: a lower mean, and a gain on every other one."""
     table = metrics_table(bench({"zer": [[0.9, 0.5, 0.6], ["x", 0.51, 0.63]]}))
