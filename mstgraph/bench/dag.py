@@ -109,7 +109,12 @@ def at_its_place(sentence: str, cell: Cell) -> str:
 
 
 def describe_cell(cell: Cell, experiment: Experiment) -> OpenCell:
-    """Return what a benchmark has to know of an experiment."""
+    """Return what a benchmark has to know of an experiment.
+
+    Raises:
+        UserError: it has several targets, of which a table would show one.
+    """
+    _refuse_several_targets(cell, experiment)
     plan, task, source = experiment.plan, experiment.task, experiment.source
     nodes = list(plan.stages.values())
     names = {node.name: artefact_name(node) for node in nodes}
@@ -126,6 +131,17 @@ def describe_cell(cell: Cell, experiment: Experiment) -> OpenCell:
         primary=task.primary,
         metrics=tuple(task.metrics),
     )
+
+
+def _refuse_several_targets(cell: Cell, experiment: Experiment) -> None:
+    targets = experiment.plan.graph.targets
+    if len(targets) > 1:
+        place = experiment.configuration.where("graph", "target")
+        sentence = (
+            f"{place}: graph.target names {' and '.join(map(repr, targets))}, but a column of a "
+            "benchmark is one student; expected one of them, and one student of the benchmark each"
+        )
+        raise UserError(at_its_place(sentence, cell))
 
 
 def jobs_of(cells: Iterable[OpenCell]) -> list[Job]:

@@ -6,6 +6,7 @@ bindings on top of both. Nothing of a method or a data set stands here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +14,17 @@ from typing import Any
 
 import gin
 
+from mstgraph.bench.results import swept_values
 from mstgraph.config import Configuration, find_file, load
 from mstgraph.errors import UserError, nearest
 
 OWN = "bench."  # bindings of the benchmark itself begin with it
 FIGURES = ("gains", "sweep")
+_OF_ITS_OWN = {
+    "graph.seed": "--seeds, or bench.seeds",
+    "graph.alone": "a row of its own for the student alone, with \"graph.teachers = 'none'\"",
+}
+_SETTING = re.compile(r"(\w+)\s*=\s*-?\d")
 
 
 @gin.configurable("bench", module="mstgraph")
@@ -123,6 +130,7 @@ class Declaration:
         given: bindings of the command line for every cell.
         place: the gin file.
         gin_text: the operative configuration; as a gin file it gives the same benchmark.
+        metrics_place: where bench.metrics stands.
     """
 
     name: str
@@ -132,6 +140,7 @@ class Declaration:
     given: tuple[str, ...]
     place: str
     gin_text: str
+    metrics_place: str
 
     def cells(self) -> list[Cell]:
         """Return every cell, seed by seed: a table with every method stands as early as it can."""
@@ -183,15 +192,21 @@ def declare(
     settings = Bench()
     if seeds is not None:
         settings = replace(settings, seeds=tuple(seeds))
-    _check(settings, configuration)
+    _check_values(settings, configuration)
+    students = tuple(_student(entry, configuration) for entry in settings.students)
+    rows = tuple(_rows(settings.rows, configuration))
+    _check_names(settings, students, rows, configuration)
+    _check_figure(settings, rows, configuration)
+    _refuse_bindings_of_its_own(settings, students, rows, given, configuration)
     return Declaration(
         name=Path(file).stem,
         settings=settings,
-        students=tuple(_student(entry, configuration) for entry in settings.students),
-        rows=tuple(_rows(settings.rows, configuration)),
+        students=students,
+        rows=rows,
         given=given,
         place=str(file),
         gin_text=gin.operative_config_str(),
+        metrics_place=configuration.where(Bench, "metrics"),
     )
 
 
@@ -207,7 +222,7 @@ def _refuse_foreign_bindings(configuration: Configuration) -> None:
             )
 
 
-def _check(settings: Bench, configuration: Configuration) -> None:
+def _check_values(settings: Bench, configuration: Configuration) -> None:
     for parameter in ("students", "rows", "seeds"):
         values = getattr(settings, parameter)
         if not values:
@@ -217,23 +232,86 @@ def _check(settings: Bench, configuration: Configuration) -> None:
         if twice:
             where = configuration.where(Bench, parameter)
             raise UserError(f"{where}: bench.{parameter} has {twice[0]!r} twice; expected it once")
-    if settings.figure and (len(settings.figure) != 2 or settings.figure[0] not in FIGURES):
-        where = configuration.where(Bench, "figure")
-        raise UserError(
-            f"{where}: bench.figure is {settings.figure!r}; expected ('gains', method), "
-            "('sweep', setting) or ()"
-        )
-    names = [entry[0] for entry in settings.students]
+
+
+def _check_names(
+    settings: Bench,
+    students: Sequence[Student],
+    rows: Sequence[Row],
+    configuration: Configuration,
+) -> None:
+    names = [student.name for student in students]
     if twice := [name for name in names if names.count(name) > 1]:
         where = configuration.where(Bench, "students")
         raise UserError(f"{where}: two students are called '{twice[0]}'; expected different names")
-    methods = [entry[0] for entry in settings.rows if not isinstance(entry, str)]
+    names = [row.name for row in rows]
+    if twice := [name for name in names if names.count(name) > 1]:
+        where = configuration.where(Bench, "rows")
+        raise UserError(f"{where}: two rows are called '{twice[0]}'; expected different names")
+    methods = [row.method for row in rows]
     if settings.baseline and settings.baseline not in methods:
         where = configuration.where(Bench, "baseline")
         raise UserError(
             f"{where}: bench.baseline is '{settings.baseline}', which is no row's method; expected "
             f"'' or one of them{nearest(settings.baseline, methods)}"
         )
+
+
+def _check_figure(settings: Bench, rows: Sequence[Row], configuration: Configuration) -> None:
+    """A figure is drawn last of all: what it lacks would be told after hours of training."""
+    if not settings.figure:
+        return
+    where = f"{configuration.where(Bench, 'figure')}: bench.figure is {settings.figure!r}"
+    if len(settings.figure) != 2 or settings.figure[0] not in FIGURES:
+        raise UserError(f"{where}; expected ('gains', method), ('sweep', setting) or ()")
+    kind, subject = settings.figure
+    methods = [row.method for row in rows]
+    if kind == "gains" and subject not in methods:
+        raise UserError(f"{where}, which names no row's method{nearest(subject, methods)}")
+    if kind == "gains" and not settings.baseline:
+        raise UserError(f"{where}, but gains are counted from bench.baseline; expected one")
+    if kind == "sweep":
+        _check_sweep(subject, [row.name for row in rows], where)
+
+
+def _check_sweep(setting: str, names: Sequence[str], where: str) -> None:
+    values = swept_values(names, setting)
+    if len(values) < 2:
+        said = dict.fromkeys(found for name in names for found in _SETTING.findall(name))
+        raise UserError(
+            f"{where}, but {len(values) or 'none'} of bench.rows name '{setting} = …' as method or "
+            f"teachers; expected two or more{nearest(setting, said)}"
+        )
+    for value in values.values():
+        same = [names[row] for row, other in values.items() if other == value]
+        if len(same) > 1:
+            raise UserError(
+                f"{where}, but the rows '{same[0]}' and '{same[1]}' both have {setting} = "
+                f"{value:g}; expected one row for each value"
+            )
+
+
+def _refuse_bindings_of_its_own(
+    settings: Bench,
+    students: Sequence[Student],
+    rows: Sequence[Row],
+    given: Sequence[str],
+    configuration: Configuration,
+) -> None:
+    """What a benchmark sets in every cell would win over these without a word."""
+    sources: list[tuple[str, Sequence[str]]] = [
+        ("bindings", settings.bindings),
+        *(("students", student.bindings) for student in students),
+        *(("rows", row.bindings) for row in rows),
+    ]
+    places = [(f"command line '-p {binding}'", binding) for binding in given]
+    for parameter, bindings in sources:
+        where = f"{configuration.where(Bench, parameter)}: bench.{parameter}"
+        places += [(f"{where}: '{binding}'", binding) for binding in bindings]
+    for place, binding in places:
+        for name, expected in _OF_ITS_OWN.items():
+            if re.search(rf"^\s*(mstgraph\.)?{re.escape(name)}\s*=", binding, re.MULTILINE):
+                raise UserError(f"{place}: a benchmark sets {name} itself; expected {expected}")
 
 
 def _student(entry: Sequence[str], configuration: Configuration) -> Student:
@@ -254,8 +332,6 @@ def _rows(entries: Sequence[Sequence[str] | str], configuration: Configuration) 
         method, teachers, file, *bindings = entry
         found = find_file(file, place, configuration) if file else None
         rows.append(Row(method, teachers, found, tuple(bindings), group))
-    if twice := [row.name for row in rows if [other.name for other in rows].count(row.name) > 1]:
-        raise UserError(f"{place}: two rows are called '{twice[0]}'; expected different names")
     return rows
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from mstgraph.bench.results import Column, Results
+from mstgraph.bench.results import Column, Results, swept_values
 from mstgraph.bench.statistics import spread
 from mstgraph.errors import UserError, nearest
 from mstgraph.tasks import METRIC_TITLES
@@ -205,14 +204,13 @@ def swept_rows(results: Results, setting: str = "k") -> dict[int, float]:
     Raises:
         UserError: fewer than two rows do.
     """
-    said = re.compile(rf"\b{re.escape(setting)}\s*=\s*(-?\d+(?:\.\d+)?)")
-    found = {i: match for i, row in enumerate(results.rows) if (match := said.search(row.name))}
+    found = swept_values([row.name for row in results.rows], setting)
     if len(found) < 2:
         raise UserError(
             f"the bench '{results.title}' has {len(found)} rows that name '{setting} = …' as "
             "method or teachers; expected two or more"
         )
-    return {row: float(match.group(1)) for row, match in found.items()}
+    return found
 
 
 def _sheet(

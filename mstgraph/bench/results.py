@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -142,6 +143,13 @@ class Results:
             for metric in (metrics or (student.primary,))
             if metric in student.metrics
         )
+
+
+def swept_values(names: Sequence[str], setting: str) -> dict[int, float]:
+    """Return the index of each row's name that says ``setting = number`` → the number."""
+    said = re.compile(rf"\b{re.escape(setting)}\s*=\s*(-?\d+(?:\.\d+)?)")
+    found = {i: match for i, name in enumerate(names) if (match := said.search(name))}
+    return {i: float(match.group(1)) for i, match in found.items()}
 
 
 def save_results(results: Results, path: Path) -> None:

@@ -29,7 +29,7 @@ from mstgraph.bench.schedule import Schedule
 from mstgraph.bench.work import Outcome, Workplace
 from mstgraph.bench.workers import InProcess, Processes, RayCluster, Workers
 from mstgraph.config_checks import unread_on_command_line
-from mstgraph.errors import UserError
+from mstgraph.errors import UserError, nearest
 from mstgraph.experiment import Prepare
 from mstgraph.files import explained, read_json, write_json, write_text
 from mstgraph.interrupt import Interrupt, Interrupted
@@ -81,7 +81,8 @@ def run_bench(
 
     Raises:
         Interrupted: on request; the same command continues.
-        UserError: no cell can be opened, or the folder cannot be written.
+        UserError: no cell can be opened, none measures a metric of the table, or the folder cannot
+            be written.
     """
     interrupt = Interrupt()
     with ExitStack() as stack:
@@ -91,6 +92,7 @@ def run_bench(
         stack.enter_context(interrupt)
         place = _workplace(options)
         cells, refused = open_cells(declaration, console, interrupt, prepare, notice)
+        _check_metrics(declaration, cells)
         _remember(declaration, options)
         jobs = jobs_of(cells)
         schedule = _schedule(jobs, place)
@@ -170,6 +172,17 @@ def open_cells(
     for sentence in (*told, *sorted(set.intersection(*unread))):
         notice(sentence.replace("nothing in this graph reads", "no cell reads"))
     return opened, refused
+
+
+def _check_metrics(declaration: Declaration, cells: Sequence[OpenCell]) -> None:
+    """What cells measure is known once they are open; a table that fails would come last of all."""
+    measured = {metric for cell in cells for metric in cell.metrics}
+    for metric in declaration.settings.metrics:
+        if metric not in measured:
+            raise UserError(
+                f"{declaration.metrics_place}: bench.metrics has '{metric}', which no student's "
+                f"task measures{nearest(metric, measured)}"
+            )
 
 
 def _remember(declaration: Declaration, options: Options) -> None:

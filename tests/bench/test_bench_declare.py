@@ -102,6 +102,21 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "bench.rows = (('A', 'B'),)\nbench.baseline = ''",
         "tiny.gin:7: ('A', 'B') is not (method, teachers, gin file or '', binding, …), all of them",
     ),
+    "short row beside a baseline": (
+        "bench.rows = (('w/o KD', ''),)",
+        "tiny.gin:7: ('w/o KD', '') is not (method, teachers, gin file or '', binding, …), all of",
+    ),
+    "empty row": ("bench.rows = ((),)", "tiny.gin:7: () is not (method, teachers, gin file or ''"),
+    "empty student": ("bench.students = ((),)", "tiny.gin:7: () is not (name, gin file, binding"),
+    "own seed": (
+        "bench.bindings = ('graph.seed=3',)",
+        "tiny.gin:7: bench.bindings: 'graph.seed=3': a benchmark sets graph.seed itself; expected "
+        "--seeds, or bench.seeds",
+    ),
+    "own alone": (
+        "bench.students = (('rgb', 'rgb.gin', 'graph.alone = True'),)",
+        "tiny.gin:7: bench.students: 'graph.alone = True': a benchmark sets graph.alone itself; ",
+    ),
     "baseline": (
         "bench.baseline = 'w/o DK'",
         "tiny.gin:7: bench.baseline is 'w/o DK', which is no row's method; expected '' or one of "
@@ -117,6 +132,27 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "tiny.gin:7: 'CI.epochs' does nothing in a benchmark's file; expected it among ",
     ),
     "figure": ("bench.figure = ('pie', 'k')", "tiny.gin:7: bench.figure is ('pie', 'k'); expected"),
+    "gains of no method": (
+        "bench.figure = ('gains', 'w/o KT')",
+        "tiny.gin:7: bench.figure is ('gains', 'w/o KT'), which names no row's method; did you "
+        "mean 'w/o KD'?",
+    ),
+    "gains without baseline": (
+        "bench.figure = ('gains', 'w/o KD')\nbench.baseline = ''",
+        "tiny.gin:7: bench.figure is ('gains', 'w/o KD'), but gains are counted from bench.base",
+    ),
+    "sweep of nothing": (
+        "bench.figure = ('sweep', 'k')\nbench.rows = (('A', 'kk = 1', ''), ('A', 'kk = 2', ''))\n"
+        "bench.baseline = ''",
+        "tiny.gin:7: bench.figure is ('sweep', 'k'), but none of bench.rows name 'k = …' as method "
+        "or teachers; expected two or more; did you mean 'kk'?",
+    ),
+    "sweep twice": (
+        "bench.figure = ('sweep', 'k')\nbench.rows = (('A', 'k = 1', ''), ('B', 'k = 1', ''))\n"
+        "bench.baseline = ''",
+        "tiny.gin:7: bench.figure is ('sweep', 'k'), but the rows 'A k = 1' and 'B k = 1' both "
+        "have k = 1; expected one row for each value",
+    ),
     "parameter": ("bench.row = ()", "tiny.gin:7: 'bench' has no parameter 'row'; did you mean "),
     "type": ("bench.seeds = 3", "tiny.gin:7: bench.seeds is 3, expected "),
 }
@@ -130,6 +166,16 @@ def test_a_mistake_is_one_sentence_with_its_place(name: str, world: World) -> No
         world.declare(ALONE, text=f"{text}\n")
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
+
+
+def test_a_seed_on_the_command_line_is_refused(world: World) -> None:
+    """A benchmark would run its own seeds all the same."""
+    sentence = (
+        r"^command line '-p graph.seed = 3': a benchmark sets graph.seed itself; expected --seeds,"
+    )
+    with pytest.raises(UserError, match=sentence):
+        world.declare(ALONE, bindings=["graph.seed = 3"])
+    assert world.declare(ALONE, bindings=["MLP.seed = 3"]).given == ("MLP.seed = 3",)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -210,6 +210,27 @@ def test_a_mistake_on_the_command_line_is_refused_at_once(world: World) -> None:
         run(world.declare(("x", "", "", "DKD.kk = 9")))
 
 
+def test_a_metric_that_nothing_measures_is_refused_before_anything_is_trained(
+    world: World, trained: list[str]
+) -> None:
+    """With its place in the benchmark's file; a table that cannot be made would come too late."""
+    sentence = r"^tiny.gin:7: bench.metrics has 'AO', which no .* measures; did you mean 'OA'\?"
+    with pytest.raises(UserError, match=sentence):
+        run(world.declare(ALONE, text="bench.metrics = ('OA', 'AO')\n"))
+    assert trained == []
+
+
+def test_a_student_with_two_targets_is_refused(world: World) -> None:
+    """A column shows one; the other would be trained for nobody."""
+    both = "graph.target = ('rgb', 'depth')"
+    results = run(world.declare(ALONE, ("both", "", "", both, "rgb/Member.masks = ('hidden1',)")))
+    assert (cell(results, 1).error or "").startswith(
+        f"tiny.gin: row 'both': '{both}': graph.target names 'rgb' and 'depth', but a column of a "
+        "benchmark is one student; expected one of them"
+    )
+    assert cell(results, 0).metrics is not None
+
+
 def test_two_benchmarks_never_write_into_one_folder(world: World) -> None:
     """The second is refused while the first runs."""
     from mstgraph.run_folder import locked
