@@ -26,7 +26,7 @@ from mstgraph.bench.declare import Cell, Declaration
 from mstgraph.bench.live import Board
 from mstgraph.bench.outputs import gather, read_artefact, write_outputs
 from mstgraph.bench.schedule import Schedule
-from mstgraph.bench.work import Outcome, Workplace
+from mstgraph.bench.work import Outcome, Workplace, is_held
 from mstgraph.bench.workers import InProcess, Processes, RayCluster, Workers
 from mstgraph.config_checks import unread_on_command_line
 from mstgraph.errors import UserError, nearest
@@ -97,6 +97,7 @@ def run_bench(
         jobs = jobs_of(cells)
         schedule = _schedule(jobs, place)
         _announce(cells, refused, jobs, schedule, declaration, notice)
+        _announce_held(schedule, place, notice)
         board = Board(
             console,
             declaration,
@@ -108,7 +109,13 @@ def run_bench(
         )
         try:
             with board:
-                work_off(schedule, _workers(options, place, declaration), place, interrupt, board)
+                work_off(
+                    schedule,
+                    _workers(options, place, declaration, interrupt),
+                    place,
+                    interrupt,
+                    board,
+                )
         finally:
             results = gather(declaration, cells, refused, schedule, place.artefacts)
             write_outputs(results, declaration, cells, schedule, options.folder)
@@ -239,10 +246,25 @@ def _announce(
     )
 
 
-def _workers(options: Options, place: Workplace, declaration: Declaration) -> Workers:
+def _announce_held(schedule: Schedule, place: Workplace, notice: Callable[[str], None]) -> None:
+    """Say which stages will wait for a process that outlived the command that started it."""
+    held = [job for job in schedule.waiting if is_held(place.scratch / job.name)]
+    if held:
+        stages = ", ".join(stage for job in held for stage in job.stages)
+        notice(
+            f"a process of an earlier command is still at work in '{place.scratch}' on {stages}; "
+            "they go on here as soon as it has ended"
+        )
+
+
+def _workers(
+    options: Options, place: Workplace, declaration: Declaration, interrupt: Interrupt
+) -> Workers:
     if options.ray:
         return RayCluster(place, options.ray, declaration.settings.resources, options.jobs)
-    return InProcess(place) if options.jobs == 1 else Processes(place, options.jobs)
+    if options.jobs > 1:
+        return Processes(place, options.jobs)
+    return InProcess(place, lambda: interrupt.requested)
 
 
 def work_off(

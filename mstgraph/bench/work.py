@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +15,13 @@ import torch
 from rich.console import Console
 
 from mstgraph.bench.dag import Job, artefact_name, open_cell, places
+from mstgraph.engine import Engine
 from mstgraph.errors import RunError, UserError
 from mstgraph.execute import Execution, choose_device
 from mstgraph.experiment import Experiment
 from mstgraph.interrupt import Interrupt, Interrupted
 from mstgraph.progress import ConsoleReporter
-from mstgraph.run_folder import RunFolder
+from mstgraph.run_folder import RunFolder, locked
 
 ASKED_EVERY = 0.5  # seconds between two looks at the file that asks to stop
 Status = Literal["done", "failed", "interrupted"]
@@ -35,7 +37,7 @@ class Workplace:
         device: name of the device.
         threads: torch's threads in a worker; sums depend on it to rounding, so that it is one
             number for all jobs and whatever their number.
-        share: how many workers divide this machine's memory between them.
+        share: how many workers divide this machine's memory and disk between them.
     """
 
     artefacts: Path
@@ -92,23 +94,89 @@ class StopAsked:
         return self._asked
 
 
-def do(job: Job, place: Workplace, lost: Callable[[], bool] = lambda: False) -> Outcome:
+class _Quiet(Interrupt):
+    """Leaves the signals to whoever has them already."""
+
+    def __enter__(self) -> _Quiet:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """There is nothing to restore."""
+
+
+class _Scratch(RunFolder):
+    """A job's own folder; a process that an earlier command left behind may still hold it.
+
+    Args:
+        path: the folder.
+        places: stage → folder, see `RunFolder`.
+        asked: says whether to stop.
+    """
+
+    def __init__(self, path: Path, places: Mapping[str, Path], asked: Callable[[], bool]):
+        super().__init__(path, places)
+        self._asked = asked
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder as soon as nobody else does, and remove it after success.
+
+        Raises:
+            Interrupted: on request, while it waits.
+        """
+        with ExitStack() as held:
+            while not _taken(self.path, held):
+                if self._asked():
+                    raise Interrupted(self.path.name)
+                time.sleep(ASKED_EVERY)
+            yield
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def is_held(folder: Path) -> bool:
+    """Say whether another process has locked a folder (`mstgraph.run_folder.locked`)."""
+    with ExitStack() as held:
+        return folder.is_dir() and not _taken(folder, held)
+
+
+def _taken(folder: Path, held: ExitStack) -> bool:
+    """Lock a folder for as long as the stack lasts; say whether that could be done."""
+    try:
+        held.enter_context(locked(folder))
+    except UserError as error:
+        if not isinstance(error.__cause__, BlockingIOError):
+            raise
+        return False
+    return True
+
+
+def do(
+    job: Job,
+    place: Workplace,
+    lost: Callable[[], bool] = lambda: False,
+    takes_signals: bool = True,
+) -> Outcome:
     """Train a job's stages into the shared artefacts; never raises what concerns this job alone.
 
     Args:
         job: the stages; what they need is finished.
         place: where.
         lost: see `StopAsked`.
+        takes_signals: whether Ctrl-C and SIGTERM come here, and not to whoever calls this.
     """
     started = time.monotonic()
-    status, sentence, details = _tried(job, place, StopAsked(place.stop_file, lost))
+    asked = StopAsked(place.stop_file, lost)
+    interrupt = Interrupt(asked) if takes_signals else _Quiet(asked)
+    status, sentence, details = _tried(job, place, asked, interrupt)
     seconds = time.monotonic() - started
     return Outcome(job, status, sentence, details, seconds)
 
 
-def _tried(job: Job, place: Workplace, asked: StopAsked) -> tuple[Status, str, str]:
+def _tried(
+    job: Job, place: Workplace, asked: StopAsked, interrupt: Interrupt
+) -> tuple[Status, str, str]:
     try:
-        _train(job, place, asked)
+        _train(job, place, asked, interrupt)
     except Interrupted:
         return "interrupted", "", ""
     except (UserError, RunError) as error:
@@ -120,27 +188,32 @@ def _tried(job: Job, place: Workplace, asked: StopAsked) -> tuple[Status, str, s
     return "done", "", ""
 
 
-def _train(job: Job, place: Workplace, asked: StopAsked) -> None:
+def _train(job: Job, place: Workplace, asked: StopAsked, interrupt: Interrupt) -> None:
     if asked():  # it waited in a queue
         raise Interrupted(job.name)
     torch.set_num_threads(place.threads)
     device = choose_device(place.device)
     experiment = open_cell(job.cell)  # gin's state is one per process: each job brings its own
     _check_planned(job, experiment)
-    scratch = place.scratch / job.name
-    budget = experiment.engine.memory_budget(device)
-    if experiment.engine.memory_gigabytes is None:
-        budget //= place.share
+    experiment = replace(experiment, engine=_shared(experiment.engine, device, place))
     silent = Console(quiet=True, force_terminal=False)
     Execution(
         experiment,
-        RunFolder(scratch, places(experiment, place.artefacts)),
+        _Scratch(place.scratch / job.name, places(experiment, place.artefacts), asked),
         device,
         ConsoleReporter(silent, experiment.task, experiment.source.synthetic),
-        Interrupt(asked),
-        budget,
+        interrupt,
     ).run_group(job.stages)
-    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _shared(engine: Engine, device: torch.device, place: Workplace) -> Engine:
+    """Each worker sees all that is free and takes its share of it; what is declared holds as is."""
+    memory, disk = engine.memory_gigabytes, engine.disk_gigabytes
+    if memory is None:
+        memory = engine.memory_budget(device) / place.share / 1e9
+    if disk is None:
+        disk = engine.disk_budget(place.scratch) / place.share / 1e9
+    return replace(engine, memory_gigabytes=memory, disk_gigabytes=disk)
 
 
 def _check_planned(job: Job, experiment: Experiment) -> None:

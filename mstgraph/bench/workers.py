@@ -9,8 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from mstgraph.bench.work import Outcome, Workplace, do
 from mstgraph.errors import UserError
 
 ANY_KIND = "*"
+GRACE = 5.0  # seconds that a worker outlives its parent at most
 
 
 class Workers(Protocol):
@@ -39,10 +41,16 @@ class Workers(Protocol):
 
 
 class InProcess:
-    """One job at a time, in this process."""
+    """One job at a time, in this process.
 
-    def __init__(self, place: Workplace):
+    Args:
+        place: where.
+        stopping: says whether somebody asks to stop; signals go to whoever says so.
+    """
+
+    def __init__(self, place: Workplace, stopping: Callable[[], bool]):
         self.place = place
+        self.stopping = stopping
         self._next: list[Job] = []
 
     def free(self) -> bool:
@@ -55,7 +63,9 @@ class InProcess:
 
     def finished(self, timeout: float) -> list[Outcome]:
         """Do the job."""
-        return [do(self._next.pop(), self.place)] if self._next else []
+        if not self._next:
+            return []
+        return [do(self._next.pop(), self.place, self.stopping, takes_signals=False)]
 
     def close(self) -> None:
         """There is nobody to send home."""
@@ -112,6 +122,7 @@ def _serve(line: Connection, place: Workplace) -> None:
     """Do jobs until the line is closed."""
     # Ctrl-C reaches every process of the terminal; who is between two jobs must not die of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     parent = os.getppid()
     while True:
         try:
@@ -123,6 +134,26 @@ def _serve(line: Connection, place: Workplace) -> None:
             line.send(outcome)
         except ConnectionError:
             return
+
+
+def end_with_parent(grace: float = GRACE) -> None:
+    """Let this process end soon after the one that started it, however that one ends.
+
+    Between two batches a stage sees for itself that its result is wanted no more, and saves its
+    state; but a pass over the validation split would hold its folder for as long as it takes.
+
+    Args:
+        grace: seconds for a stage to come to a clean end.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        time.sleep(grace)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 class Processes:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +41,12 @@ from mstgraph.bench.results import load_results
 from mstgraph.bench.work import StopAsked, Workplace, do
 from mstgraph.bench.workers import Processes
 from mstgraph.cli import main
+from mstgraph.engine import Engine
 from mstgraph.errors import UserError
 from mstgraph.execute import Execution
 from mstgraph.experiment import open_experiment
 from mstgraph.interrupt import Interrupted
+from mstgraph.run_folder import locked
 
 
 @pytest.fixture
@@ -233,8 +239,6 @@ def test_a_student_with_two_targets_is_refused(world: World) -> None:
 
 def test_two_benchmarks_never_write_into_one_folder(world: World) -> None:
     """The second is refused while the first runs."""
-    from mstgraph.run_folder import locked
-
     with locked(Path("out")), pytest.raises(UserError, match="another process is running in 'out'"):
         run(world.declare(ALONE))
 
@@ -346,6 +350,125 @@ def test_threads_are_those_asked_for_whatever_torch_had(world: World) -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_folder_that_an_orphan_holds_is_waited_for(
+    stopped: bool, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cell does not fail; a request to stop ends the waiting."""
+    job, place = _first_job(world.declare(ALONE).cells()[0])
+    looks = iter([False, stopped])
+    monkeypatch.setattr("mstgraph.bench.work.ASKED_EVERY", 0.0)
+    with ExitStack() as held:
+        held.enter_context(locked(place.scratch / job.name))
+        monkeypatch.setattr("mstgraph.bench.work.time.sleep", lambda _: held.close())
+        outcome = do(job, place, lost=lambda: next(looks, False))
+    assert outcome.status == ("interrupted" if stopped else "done")
+    assert (place.scratch / job.name).exists() == stopped
+
+
+def test_stages_that_wait_for_an_orphan_are_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, before anything is trained; then the benchmark is as any other."""
+    declaration = world.declare(ALONE, MST)
+    job = jobs_of([describe_cell(one, open_cell(one)) for one in declaration.cells()])[0]
+    with ExitStack() as held:
+        held.enter_context(locked(Path("out/scratch").resolve() / job.name))
+        monkeypatch.setattr("mstgraph.bench.work.time.sleep", lambda _: held.close())
+        results, _, said = run_and_read(declaration)
+    (sentence,) = (one for one in said if one.startswith("a process of an earlier command"))
+    assert sentence.endswith("on pretrain-rgb; they go on here as soon as it has ended")
+    assert all(one.metrics is not None for one in results.cells)
+
+
+def test_workers_end_when_whoever_started_them_is_killed(tmp_path: Path) -> None:
+    """Whatever they are at, a pass over the validation split too."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import multiprocessing, os, signal, time\n"
+        "from mstgraph.bench.workers import end_with_parent\n"
+        "def work(line):\n"
+        "    end_with_parent(0.1)\n"
+        "    line.send(os.getpid())\n"
+        "    time.sleep(100)\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context('spawn')\n"
+        "    line, other = context.Pipe()\n"
+        "    context.Process(target=work, args=(other,)).start()\n"
+        "    print(line.recv(), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL
+    worker, deadline = int(ended.stdout), time.monotonic() + 20
+    while (alive := _is_alive(worker)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if alive:
+        os.kill(worker, signal.SIGKILL)
+    assert not alive
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # One that has ended and that nobody has asked for its exit code.
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_the_first_ctrl_c_asks_and_the_second_forces(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one job in this process, as with `run`: no stage catches another signal for itself."""
+    handlers: list[Any] = []
+    train_group = Execution._train_group
+
+    def pressed(self: Execution, group: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        handlers.append(signal.getsignal(signal.SIGINT))
+        train_group(self, group)
+
+    monkeypatch.setattr(Execution, "_train_group", pressed)
+    with pytest.raises(Interrupted):
+        run(world.declare(ALONE, MST))
+    assert handlers == [signal.default_int_handler]
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"), [((), 0.25), (("engine.disk_gigabytes = 0",), 0)]
+)
+def test_workers_divide_what_is_free(
+    declared: tuple[str, ...], expected: float, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Disk as well as memory; what is declared is what each may take."""
+    budgets: list[tuple[int, int]] = []
+    train_group = Execution._train_group
+
+    def noting(self: Execution, group: Any) -> None:
+        engine = self.experiment.engine
+        budgets.append((self.pool.remaining, engine.disk_budget(self.folder.path)))
+        train_group(self, group)
+
+    monkeypatch.setattr(Execution, "_train_group", noting)
+    monkeypatch.setattr(Engine, "memory_budget", _or_declared("memory_gigabytes", 10**9))
+    monkeypatch.setattr(Engine, "disk_budget", _or_declared("disk_gigabytes", 10**9))
+    job, place = _first_job(world.declare(ALONE, bindings=declared).cells()[0])
+    assert do(job, replace(place, share=4)).status == "done"
+    ((memory, disk),) = budgets
+    assert memory == pytest.approx(0.25e9, rel=0.01)
+    assert disk == pytest.approx(expected * 1e9, rel=0.01)
+
+
+def _or_declared(parameter: str, free: int) -> Any:
+    def budget(engine: Engine, _: Any) -> int:
+        declared = getattr(engine, parameter)
+        return free if declared is None else int(declared * 1e9)
+
+    return budget
 
 
 def test_the_command_leaves_tables_and_says_where(world: World) -> None:
