@@ -348,6 +348,8 @@ def evaluate(run_folder: Path, split: str | None, part: str, device: str, as_jso
     help="Binding for every cell, 'CI.epochs = 2'; one of the benchmark's own begins with bench.",
 )
 @click.option("--seeds", help="0-4 or 0,2,5, in place of bench.seeds.")
+@precision
+@no_cache
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -380,6 +382,8 @@ def bench(
     gin_file: Path,
     bindings: tuple[str, ...],
     seeds: str | None,
+    precision: str | None,
+    no_cache: bool,
     jobs: int,
     threads: int,
     address: str | None,
@@ -412,7 +416,8 @@ def bench(
 
     if not address:
         device = str(choose_device(device))
-    declaration = declare(gin_file, bindings, parse_seeds(seeds) if seeds else None)
+    given = _all_bindings(bindings, None, precision, no_cache)
+    declaration = declare(gin_file, given, parse_seeds(seeds) if seeds else None)
     folder = out or Path("runs") / f"bench-{declaration.name}"
     options = Options(
         folder, artefacts or folder / "artefacts", jobs, threads, address or "", device

@@ -108,6 +108,11 @@ def at_its_place(sentence: str, cell: Cell) -> str:
     return sentence
 
 
+def place_of(binding: str, cell: Cell) -> str:
+    """Return where one of a cell's bindings stands."""
+    return at_its_place(f"command line '-p {binding}'", cell)
+
+
 def describe_cell(cell: Cell, experiment: Experiment) -> OpenCell:
     """Return what a benchmark has to know of an experiment.
 

@@ -154,9 +154,10 @@ def all_tables(results: found.Results, metrics: Sequence[str]) -> list[Table]:
 
 
 def print_results(results: found.Results, declaration: Declaration, console: Console) -> None:
-    """Print the table of metrics, and what sharing saved."""
+    """Print the table of metrics, and what sharing saved if that is anything."""
     print_table(metrics_table(results, declaration.settings.metrics), console)
-    console.print(sharing_line(results), markup=False, highlight=False)
+    if saved := sharing_line(results):
+        console.print(saved, markup=False, highlight=False)
 
 
 def write_figures(results: found.Results, declaration: Declaration, folder: Path) -> list[Path]:

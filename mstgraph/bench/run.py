@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mstgraph.bench.dag import (
     describe_cell,
     jobs_of,
     open_cell,
+    place_of,
     unfinished,
 )
 from mstgraph.bench.declare import Cell, Declaration
@@ -153,7 +155,7 @@ def open_cells(
         UserError: what the command line says is at fault, or no cell can be opened.
     """
     told: dict[str, None] = {}
-    unread: list[set[str]] = []
+    unread: list[tuple[Cell, set[str]]] = []
     opened: list[OpenCell] = []
     refused: Refused = []
     cells = declaration.cells()
@@ -165,7 +167,7 @@ def open_cells(
                 experiment = open_cell(cell, prepare, lambda said: told.setdefault(said))
                 opened.append(describe_cell(cell, experiment))
                 stray = unread_on_command_line(experiment.configuration)
-                unread.append({at_its_place(sentence, cell) for sentence in stray})
+                unread.append((cell, {at_its_place(sentence, cell) for sentence in stray}))
             except UserError as error:
                 if any(f"command line '-p {given}'" in str(error) for given in declaration.given):
                     raise
@@ -175,10 +177,29 @@ def open_cells(
                 refused.append((cell, f"{type(error).__name__}: {first}"))
     if not opened:
         raise UserError(refused[0][1])
-    # Not every method reads every setting; one that no cell reads is a slip.
-    for sentence in (*told, *sorted(set.intersection(*unread))):
-        notice(sentence.replace("nothing in this graph reads", "no cell reads"))
+    for sentence in (*told, *_slips(unread, declaration)):
+        notice(sentence)
     return opened, refused
+
+
+def _slips(unread: Sequence[tuple[Cell, set[str]]], declaration: Declaration) -> list[str]:
+    """Say which bindings no cell reads of all that have them.
+
+    Not every method reads every setting, and bench.bindings are there for all of them: those of
+    the file are no slip though no row needs them.
+    """
+    nothing = ": nothing in this graph reads "
+    having = Counter(
+        place for cell, _ in unread for place in {place_of(b, cell) for b in cell.bindings}
+    )
+    lacking = Counter(sentence for _, sentences in unread for sentence in sentences)
+    shared = {place_of(b, cell) for cell, _ in unread for b in declaration.settings.bindings}
+    places = {sentence: sentence.partition(nothing)[0] for sentence in lacking}
+    return [
+        sentence.replace(nothing, ": no cell reads ")
+        for sentence, place in sorted(places.items())
+        if place not in shared and lacking[sentence] == having[place]
+    ]
 
 
 def _check_metrics(declaration: Declaration, cells: Sequence[OpenCell]) -> None:

@@ -171,9 +171,9 @@ def _difference(found: Comparison, mark: str) -> list[Entry]:
 
 
 def sharing_line(results: Results) -> str:
-    """Return what sharing artefacts saved in one sentence, "" if nothing was measured."""
+    """Return what sharing artefacts saved in one sentence, "" if it is nothing that shows."""
     shared, separate = results.shared_seconds, results.separate_seconds
-    if shared <= 0 or separate <= 0:
+    if round(shared, 1) <= 0 or round(separate, 1) <= round(shared, 1):
         return ""
     return (
         f"Artefacts shared between cells: {shared:,.1f} s instead of {separate:,.1f} s, "

@@ -201,11 +201,28 @@ def test_a_cell_that_cannot_be_opened_is_told_before_anything_is_trained(world: 
 
 
 def test_a_setting_that_no_cell_reads_is_told(world: World) -> None:
-    """One that some methods read and others do not is none of these."""
+    """One that some methods read and others do not is none of these, nor is the file's profile."""
     given = ["DKD.k = 2", "Hint.epochs = 3"]
     _, _, said = run_and_read(world.declare(ALONE, MST, bindings=given))
-    epochs = "tiny.gin: bench.bindings: 'Distill.epochs = 2': no cell reads Distill.epochs"
-    assert said[:-1] == ["command line '-p Hint.epochs = 3': no cell reads Hint.epochs", epochs]
+    assert said[:-1] == ["command line '-p Hint.epochs = 3': no cell reads Hint.epochs"]
+
+
+def test_a_setting_that_its_own_row_does_not_read_is_told(world: World) -> None:
+    """Though other rows read it; once, whatever the number of seeds."""
+    useless = (*ALONE, "DKD.k = 2")
+    _, _, said = run_and_read(world.declare(useless, TOP2, seeds=(0, 1)))
+    assert said[:-1] == ["tiny.gin: row 'w/o KD': 'DKD.k = 2': no cell reads DKD.k"]
+
+
+def test_precision_and_cache_have_options_as_with_run(world: World) -> None:
+    """They are bindings of every cell."""
+    world.declare(ALONE)
+    arguments = ["bench", "tiny.gin", "--device", "cpu", "--precision", "bf16", "--no-cache"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (artefact,) = artefacts("runs/bench-tiny").values()
+    assert "bf16" in json.dumps(artefact["identity"])
+    assert "no cell reads" not in result.stderr
 
 
 def test_a_mistake_on_the_command_line_is_refused_at_once(world: World) -> None:

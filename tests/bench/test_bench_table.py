@@ -338,11 +338,13 @@ def test_costs_are_seconds_per_student_and_the_highest_memory() -> None:
 
 
 def test_what_sharing_saved() -> None:
-    """Separate ÷ shared; nothing is said where nothing was measured."""
+    """Separate ÷ shared; nothing is said where nothing was measured, or nothing shared."""
     results = drawn()
     line = "Artefacts shared between cells: 100.0 s instead of 250.0 s, 2.50× less."
     assert sharing_line(results) == line
     assert sharing_line(replace(results, shared_seconds=0.0)) == ""
+    assert sharing_line(replace(results, shared_seconds=0.02, separate_seconds=0.04)) == ""
+    assert sharing_line(replace(results, shared_seconds=250.0)) == ""
 
 
 def test_differences_have_their_numbers() -> None:
