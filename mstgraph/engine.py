@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Literal
 
 import gin
 import torch
+
+from mstgraph import memory
 
 MEMORY_SHARE = 0.25  # of the memory that is free when the run starts
 DISK_SHARE = 0.25  # of the disk that is free
@@ -43,10 +44,8 @@ class Engine:
         """Return the bytes of the device that data and kept values may take."""
         if self.memory_gigabytes is not None:
             return int(self.memory_gigabytes * 1e9)
-        if device.type == "cuda":
-            free = torch.cuda.mem_get_info(device)[0]
-        else:
-            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        on_gpu = device.type == "cuda"
+        free = torch.cuda.mem_get_info(device)[0] if on_gpu else memory.available()
         return int(free * MEMORY_SHARE)
 
     def disk_budget(self, folder: Path) -> int:
@@ -55,6 +54,14 @@ class Engine:
             return int(self.disk_gigabytes * 1e9)
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         return int(shutil.disk_usage(existing).free * DISK_SHARE)
+
+    def problem(self) -> tuple[str, str] | None:
+        """Return (option, what is wrong and what was expected) if the settings make no sense."""
+        for option in ("memory_gigabytes", "disk_gigabytes"):
+            value = getattr(self, option)
+            if value is not None and not value >= 0:
+                return option, f"is {value}, expected at least 0, or None"
+        return None
 
     @property
     def halved(self) -> bool:

@@ -35,6 +35,7 @@ from mstgraph.summary import summarise
 from mstgraph.train import Setting, Training, train
 from mstgraph.weights import save_weights
 
+DEVICES = ("cpu", "cuda")
 KEPT = "kept"  # folder of values that are kept on disk
 
 
@@ -48,6 +49,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError(f"nothing runs on '{device.type}'")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(
@@ -103,6 +106,7 @@ class Execution:
         """
         stages = list(self.experiment.plan.stages.values())
         with self._ready():
+            self._remove_stale()
             write_text(self.folder.path / "config.gin", self.experiment.gin_text)
             for module in self.experiment.configuration.modules:
                 # Beside config.gin, where it is found from any working directory.
@@ -136,6 +140,18 @@ class Execution:
         precision = numerics(self.experiment.engine.precision, self.device)
         with self.folder.locked(), self.interrupt, precision:
             yield
+
+    def _remove_stale(self) -> None:
+        """Remove the student and summary of an earlier run in the folder, if this one differs."""
+        plan = self.experiment.plan
+        if all(self.folder.state(node)[0] for node in plan.stages.values()):
+            current = {f"student-{target}" for target in plan.graph.targets}
+        else:
+            current = set()
+            (self.folder.path / "summary.json").unlink(missing_ok=True)
+        for path in self.folder.path.glob("student-*.*"):
+            if path.stem not in current:
+                path.unlink()
 
     def _write_plan(self) -> None:
         document = plan_document(self.experiment, self.folder.state, self.folder.path)

@@ -6,6 +6,7 @@ is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -146,13 +147,16 @@ def open_experiment(
     parts = Parts(plan, source.modalities, task, configuration, samples)
     _check_stages(plan, configuration)
     engine = Engine()
+    if wrong := engine.problem():
+        option, words = wrong
+        raise UserError(f"{configuration.where('engine', option)}: engine.{option} {words}")
     plan = identify(plan, parts, data, engine, source.fingerprint)
     _touch(plan, parts, configuration)
     refuse_unused_scoped_bindings(configuration, graph.members)
     return Experiment(
         name="-".join(Path(file).stem for file in files),
         configuration=configuration,
-        gin_text=gin.operative_config_str(),
+        gin_text=_operative(),
         data=data,
         engine=engine,
         source=source,
@@ -160,6 +164,14 @@ def open_experiment(
         plan=plan,
         parts=parts,
     )
+
+
+def _operative() -> str:
+    """Return what was read of the configuration, without macros that only unread settings use."""
+    text = gin.operative_config_str()
+    macros = set(re.findall(r"^(\w+) = ", text, re.MULTILINE))
+    idle = tuple(f"{name} = " for name in macros - set(re.findall(r"%(\w+)", text)))
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(idle))
 
 
 def _load_with_data(

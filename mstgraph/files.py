@@ -32,6 +32,8 @@ def explained(path: Path) -> Iterator[None]:
             raise UserError(
                 f"'{path}' cannot be written ({error.strerror}); choose another place with --out"
             ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(f"a name in '{path}' is too long; choose a shorter one") from error
         raise
 
 

@@ -1,14 +1,25 @@
-"""Peak memory of a stage: of the GPU where there is one, else of the process."""
+"""Memory: what is free, and the peak of a stage, of the GPU or else of the process."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 from pathlib import Path
 
 import torch
 
+_MEMORY = Path("/proc/meminfo")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def available() -> int:
+    """Return the bytes of main memory that are free, or only cache files."""
+    with contextlib.suppress(OSError):
+        for line in _MEMORY.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def reset_peak(device: torch.device) -> None:

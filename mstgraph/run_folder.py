@@ -83,9 +83,9 @@ class RunFolder:
         artefact = self._written(node.name)
         if artefact is None:
             return False, ""
-        if artefact["hash"] == node.hash:
+        if artefact.get("hash") == node.hash:
             return True, ""
-        reasons = changes(artefact["identity"], json.loads(json.dumps(node.identity)))
+        reasons = changes(artefact.get("identity", {}), json.loads(json.dumps(node.identity)))
         return False, "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
 
     def begin(self, node: StageNode) -> Path:

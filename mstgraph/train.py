@@ -230,19 +230,27 @@ def train(group: Sequence[Training]) -> None:
     setting = group[0].setting
     for name, module in setting.networks.modules.items():
         module.requires_grad_(name in setting.networks.trained)
-    for together in _at_one_place(group):
-        while together[0].state.epoch <= together[0].node.settings.epochs:
+    while together := _hindmost(group):
+        try:
             train_epoch(together)
+        except Interrupted:
+            for training in group:
+                if training not in together:
+                    training.save()
+            raise
     for training in group:
         training.finish()
 
 
-def _at_one_place(group: Sequence[Training]) -> list[list[Training]]:
-    """A kill can leave the stages of a group at different batches; those go on apart."""
-    places: dict[tuple[int, int], list[Training]] = {}
-    for training in group:
-        places.setdefault((training.state.epoch, training.state.batch), []).append(training)
-    return list(places.values())
+def _hindmost(group: Sequence[Training]) -> list[Training]:
+    """Return the stages that are furthest from their end, together at one place.
+
+    A kill can leave the stages of a group at different batches; those behind catch up.
+    """
+    places = {id(t): (t.state.epoch, t.state.batch) for t in group}
+    under_way = [t for t in group if t.state.epoch <= t.node.settings.epochs]
+    least = min((places[id(t)] for t in under_way), default=None)
+    return [t for t in under_way if places[id(t)] == least]
 
 
 def train_epoch(group: Sequence[Training]) -> None:
@@ -273,8 +281,9 @@ def train_epoch(group: Sequence[Training]) -> None:
     over = state.epoch > group[0].node.settings.epochs
     if setting.interrupt.requested and not over:
         _stop(group)
-    for training in group:
-        if not over and training.checkpoints.due(len(group)):
+    # All or none: a kill then leaves them at one place.
+    if not over and all(t.checkpoints.due(len(group)) for t in group):
+        for training in group:
             training.save()
 
 

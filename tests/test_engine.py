@@ -217,6 +217,11 @@ def test_budgets(tmp_path: Path) -> None:
     assert Engine(memory_gigabytes=1.5).memory_budget(device) == 1_500_000_000
     assert Engine(disk_gigabytes=0).disk_budget(tmp_path) == 0
     assert Engine().memory_budget(device) > 0
+    assert Engine(memory_gigabytes=0).problem() is None
+    assert Engine(disk_gigabytes=-1).problem() == (
+        "disk_gigabytes",
+        "is -1, expected at least 0, or None",
+    )
     assert Engine().disk_budget(tmp_path / "not" / "there") > 0
 
 

@@ -11,11 +11,14 @@ import pytest
 import torch
 import training_worlds as small
 from click.testing import CliRunner
+from tiny_graphs import SHORT
 
 from mstgraph.cli import main
 from mstgraph.errors import UserError
 from mstgraph.execute import choose_device
 from mstgraph.experiment import open_experiment
+from mstgraph.interrupt import Interrupted
+from mstgraph.run_folder import RunFolder
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -145,7 +148,7 @@ def test_devices() -> None:
     """A device that is not there is refused in a sentence."""
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type in ("cpu", "cuda")
-    for name in ("cuda:99", "gpu", "tpu0"):
+    for name in ("cuda:99", "gpu", "tpu0", "meta"):
         with pytest.raises(UserError, match=f"device '{name}' is not to be had here"):
             choose_device(name)
 
@@ -159,3 +162,27 @@ def test_data_and_values_share_one_budget() -> None:
         tensor.numel() * tensor.element_size() for tensor in execution.pool._resident.values()
     )
     assert execution.pool.remaining == 10_000_000 - resident
+
+
+def test_an_old_student_does_not_stand_beside_a_new_configuration() -> None:
+    """Once a stage is to be trained again, summary and students go, with those of other targets."""
+    two = "graph.target = ('zer', 'fou')"
+    small.run(small.mfeat(*SHORT, two), "run")
+    small.run(small.mfeat(*SHORT, two), "run")
+    left = {path.name for path in Path("run").iterdir()}
+    assert {"summary.json", "student-zer.json", "student-fou.safetensors"} <= left
+    changed = small.quiet(small.mfeat(*SHORT, "DKD.learning_rate = 0.5"), "run")
+    changed.interrupt.requested = True
+    with pytest.raises(Interrupted):
+        changed.run()
+    left = {path.name for path in Path("run").iterdir()}
+    assert "config.gin" in left
+    assert not {name for name in left if name.startswith(("student", "summary"))}
+
+
+def test_an_artefact_of_nobody_is_not_used() -> None:
+    """A file without a hash is not that of a finished stage."""
+    small.run(small.mfeat(*SHORT), "run")
+    Path("run/stages/ci/artefact.json").write_text("{}")
+    state = RunFolder(Path("run")).state(small.mfeat(*SHORT).plan.stages["ci"])
+    assert not state[0]

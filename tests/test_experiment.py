@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_graphs import ROLES, TINY_RECIPE, TWO
+from tiny_graphs import ROLES, ROOT, TINY_RECIPE, TWO
 
 from mstgraph.data import Data
 from mstgraph.errors import UserError
@@ -309,3 +309,12 @@ def test_a_mask_without_parameters_needs_a_stage_that_measures(method: Make) -> 
         method("mgdfr", "graph.adaptation = @STA")
     assert "sta-rgb-depth.hidden2 has nothing to train" in str(caught.value)
     assert "'depth' has no parameters, expected a MaskNet, or another stage" in str(caught.value)
+
+
+def test_macros_that_only_unread_settings_use_are_not_written_down() -> None:
+    """What a run leaves as its configuration opens again, whichever settings replaced a macro."""
+    bound = [f"{stage}.epochs = 2" for stage in ("Pretrain", "DKD")]
+    text = open_experiment([ROOT / "gin/mfeat_zer.gin"], bound).gin_text
+    assert "student_epochs" not in text
+    assert "student_rate = 0.001" in text
+    assert "%student_rate" in text

@@ -21,6 +21,7 @@ import training_worlds as small
 from tiny_graphs import SHORT
 from torch import Tensor
 
+from mstgraph import train
 from mstgraph.errors import RunError, UserError
 from mstgraph.execute import Execution
 from mstgraph.interrupt import Interrupted
@@ -175,6 +176,26 @@ def test_stages_of_a_group_that_stand_at_different_places() -> None:
     small.run(small.mfeat(*EPOCHS), "run")
     small.run(small.mfeat(*EPOCHS), "whole")
     assert same("run", "whole")
+
+
+def test_a_stage_that_lags_catches_up_with_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those behind go on until all are at one place; from there the data are read once for all."""
+    stop(small.mfeat(*EPOCHS), "run", ("sta-zer-fou.hidden1", 3, 2), kill=True)
+    checkpoints = sorted(Path("run").rglob("checkpoint.pt"))
+    checkpoints[1].unlink()
+    passes: list[tuple[int, int]] = []
+    epoch = train.train_epoch
+
+    def counted(group: Any) -> None:
+        if group[0].node.kind == "sta":
+            passes.append((len(group), group[0].state.epoch))
+        epoch(group)
+
+    monkeypatch.setattr(train, "train_epoch", counted)
+    small.run(small.mfeat(*EPOCHS), "run")
+    sizes, epochs = zip(*passes, strict=True)
+    assert epochs == (1, 2, 3)  # of the one that lags, and no pass more
+    assert (sizes[0], sizes[-1]) == (1, 4)
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit"])

@@ -97,7 +97,7 @@ def _run(path: Path) -> types.ModuleType:
         specification.loader.exec_module(module)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # what is no recipe may be a program
         del sys.modules[name]
         raise UserError(
             f"recipe {path} cannot be loaded: {type(error).__name__}: {error}"
