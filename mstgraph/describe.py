@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import gin
+
+Calls = dict[tuple[str, str], dict[str, Any]]
 
 
 def describe(value: Any) -> Any:
@@ -31,13 +33,58 @@ def describe(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
 
 
+def callables(value: Any) -> list[Callable[..., Any]]:
+    """Return whatever can run in a configured value: classes, functions, also inside of others."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return [type(value), *callables([getattr(value, item.name) for item in fields(value)])]
+    if isinstance(value, gin.config.ConfigurableReference):
+        with _scope_of(value):
+            return callables(_referred(value))
+    if callable(value):
+        return [value, *callables(_bound(value))]
+    items = value.values() if isinstance(value, Mapping) else value
+    nested = isinstance(value, (Mapping, list, tuple))
+    return [found for item in items for found in callables(item)] if nested else []
+
+
+@contextmanager
+def recorded_calls() -> Iterator[Calls]:
+    """Collect the configurables that are called while the context is open.
+
+    Yields:
+        (scope, full selector) → parameters, as gin gave them or by default; filled in at the end.
+        Gin's operative configuration is afterwards as if nobody had looked.
+    """
+    operative = gin.config._OPERATIVE_CONFIG
+    before = {key: dict(values) for key, values in operative.items()}
+    operative.clear()
+    calls: Calls = {}
+    try:
+        yield calls
+    finally:
+        for key, values in operative.items():
+            if not key[1].startswith("gin."):  # macros, which count by their value
+                calls[key] = dict(values)
+        for key, values in before.items():
+            operative[key] = {**values, **operative.get(key, {})}
+
+
 def _reference(reference: Any) -> Any:
     """A macro is its value; a reference with a scope of its own leaves the current one."""
+    with _scope_of(reference):
+        return describe(_referred(reference))
+
+
+def _referred(reference: Any) -> Any:
     if reference.configurable.wrapped is gin.config.macro:
-        return describe(gin.query_parameter(f"{'/'.join(reference.scopes)}/gin.macro.value"))
-    scope = gin.config_scope(reference.scopes) if reference.scopes else nullcontext()
-    with scope:
-        return describe(reference.configurable.wrapper)
+        return gin.query_parameter(f"{'/'.join(reference.scopes)}/gin.macro.value")
+    return reference.configurable.wrapper
+
+
+def _scope_of(reference: Any) -> AbstractContextManager[Any]:
+    is_macro = reference.configurable.wrapped is gin.config.macro
+    own = reference.scopes and not is_macro
+    return gin.config_scope(reference.scopes) if own else nullcontext()
 
 
 def _name(value: Callable[..., Any]) -> str:
@@ -50,8 +97,11 @@ def _operative_parameters(value: Callable[..., Any]) -> dict[str, Any]:
         for name, p in inspect.signature(value).parameters.items()
         if p.default is not p.empty
     }
+    return {**parameters, **{name: describe(item) for name, item in _bound(value).items()}}
+
+
+def _bound(value: Callable[..., Any]) -> dict[str, Any]:
     try:
-        bound = gin.get_bindings(value, resolve_references=False)
+        return dict(gin.get_bindings(value, resolve_references=False))
     except ValueError:  # not a configurable: its defaults are all there is
-        bound = {}
-    return {**parameters, **{name: describe(item) for name, item in bound.items()}}
+        return {}

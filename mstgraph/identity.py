@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gin
 
 from mstgraph.data import Data
-from mstgraph.describe import describe
+from mstgraph.describe import callables, describe
 from mstgraph.engine import Engine
 from mstgraph.parts import Parts
-from mstgraph.plan import Plan, StageNode
+from mstgraph.plan import Part, Plan, StageNode
+from mstgraph.user_code import file_digest, user_modules
 
 # Raised whenever the meaning of an artefact changes with the same configuration.
 FORMAT_VERSION = 1
@@ -46,8 +47,10 @@ def _identity(
 ) -> dict[str, Any]:
     with gin.config_scope(node.scope or None):
         settings = describe(node.settings)
+        running = _running(node, data)
     settings["batch_size"] = node.settings.batch_size or data.batch_size
-    return {
+    sources = {f.__qualname__: _source_digest(f) for f in running if is_dataclass(f)}
+    identity = {
         "format": FORMAT_VERSION,
         "kind": node.kind,
         "settings": settings,
@@ -57,7 +60,7 @@ def _identity(
         "student": node.student,
         "teachers": [[teacher.name, describe(teacher.loss)] for teacher in node.teachers],
         "layers": {name: list(forward.taps) for name, forward in node.forwards.items()},
-        "sources": _sources(node, data),
+        "sources": sources,
         "store": fingerprint,
         "split": data.split_name(plan.graph.seed),
         "normalisation": data.normalisation,
@@ -67,15 +70,59 @@ def _identity(
         "cache_dtype": engine.cache_dtype,
         "seed": plan.graph.seed,
     }
+    # Both are empty, and left out, where nothing but mstgraph's own networks is used.
+    calls = {name: _calls(parts, part) for name, part in node.parts.items()}
+    code = _code(node, parts, running)
+    beyond = {"calls": {name: called for name, called in calls.items() if called}, "code": code}
+    return {**identity, **{key: value for key, value in beyond.items() if value}}
 
 
-def _sources(node: StageNode, data: Data) -> dict[str, str]:
-    """Class → digest of its file: of the stage, its losses and the augmentation."""
-    settings = node.settings
-    values = [settings, data.augmentation, *(teacher.loss for teacher in node.teachers)]
-    values += [getattr(settings, item.name) for item in fields(settings)]
-    classes = {type(value) for value in values if is_dataclass(value)}
-    return {found.__qualname__: _source_digest(found) for found in classes}
+def _running(node: StageNode, data: Data) -> list[Callable[..., Any]]:
+    """Return the classes and functions behind a stage: itself, losses, optimiser, augmentation."""
+    values = [node.settings, data.augmentation, *(teacher.loss for teacher in node.teachers)]
+    return callables(values)
+
+
+def _code(node: StageNode, parts: Parts, running: Sequence[Callable[..., Any]]) -> dict[str, str]:
+    """Return module → digest: of the user's modules behind a stage, but for digested sources."""
+    constructors = [parts.constructor(part)[1] for part in node.parts.values()]
+    digested = [found for found in running if is_dataclass(found)] + constructors
+    known = {_source_file(found) for found in digested}
+    within = [found for part in node.parts.values() for found in _within(parts, part)]
+    modules: dict[str, Path] = {}
+    for name in {_module(found) for found in (*running, *constructors, *within)}:
+        modules |= user_modules(name)
+    return {
+        name: file_digest(file)
+        for name, file in modules.items()
+        if str(file.resolve()) not in known
+    }
+
+
+def _within(parts: Parts, part: Part) -> list[Callable[..., Any]]:
+    """Return what a part's constructor is given and what it calls, as far as gin knows."""
+    scope, constructor = parts.constructor(part)
+    with gin.config_scope(scope):
+        found = callables(constructor)
+    for (entered, selector), parameters in parts.calls(part).items():
+        with gin.config_scope(entered or None):
+            found += [gin.config._REGISTRY[selector].wrapped, *callables(parameters)]
+    return found
+
+
+def _calls(parts: Parts, part: Part) -> dict[str, Any]:
+    """Return scope/name → parameters of the configurables that a part calls beside its own."""
+    own = inspect.unwrap(parts.constructor(part)[1])
+    described = {}
+    for (scope, selector), parameters in parts.calls(part).items():
+        if inspect.unwrap(gin.config._REGISTRY[selector].wrapped) is not own:
+            with gin.config_scope(scope or None):
+                described[f"{scope}/{selector}"] = _by_content(describe(parameters))
+    return described
+
+
+def _module(found: Callable[..., Any]) -> str:
+    return getattr(inspect.unwrap(found), "__module__", None) or ""
 
 
 def _members(node: StageNode) -> list[str]:
@@ -109,8 +156,13 @@ def _file_digest(path: str) -> str:
 
 def _source_digest(constructor: Callable[..., Any]) -> str:
     """Digest of the source file, so that an edited network is never taken for the old one."""
+    source = _source_file(constructor)
+    return file_digest(Path(source)) if source else ""
+
+
+def _source_file(constructor: Callable[..., Any]) -> str:
     source = inspect.getsourcefile(inspect.unwrap(constructor))
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16] if source else ""
+    return str(Path(source).resolve()) if source else ""
 
 
 def digest(identity: Mapping[str, Any]) -> str:
@@ -137,10 +189,12 @@ def _change(key: str, old: Any, new: Any) -> str:
     section, _, rest = key.partition(".")
     if key == "store":
         return "the store's content has changed" if new else "the store is not there"
-    if section == "sources":
+    if section in ("sources", "code"):
         return f"the source file of '{rest}' has changed"
     if section == "needs":
         return f"the weights of '{rest}' that it starts from have changed"
+    if section == "calls":
+        key = rest.partition(".")[2]
     if section == "parts" and rest.endswith(".source"):
         return f"the source file of '{rest.removesuffix('.source')}' has changed"
     return f"{key} was {old}, is {new}"

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from mstgraph.config import Configuration
+from mstgraph.describe import Calls, recorded_calls
 from mstgraph.errors import UserError
 from mstgraph.gate import Gate
 from mstgraph.insertion import output_shapes
@@ -75,7 +76,7 @@ class Parts:
         self.modalities = modalities
         self.task = task
         self.configuration = configuration
-        self._parameters: dict[Part, int] = {}
+        self._built: dict[Part, tuple[int, Calls]] = {}
         self.members = {name: self._inspect(name) for name in plan.graph.members}
         self._check_outputs()
 
@@ -87,9 +88,21 @@ class Parts:
 
     def parameters(self, part: Part) -> int:
         """Return the number of a part's parameters; builds it on the meta device, once."""
-        if part not in self._parameters:
-            self._parameters[part] = count_parameters(self.build(part, "meta"))
-        return self._parameters[part]
+        return self._on_meta(part)[0]
+
+    def calls(self, part: Part) -> Calls:
+        """Return the gin configurables that a part calls, its constructor among them.
+
+        Those of a network include what its forward pass calls.
+        """
+        return self._on_meta(part)[1]
+
+    def _on_meta(self, part: Part) -> tuple[int, Calls]:
+        if part not in self._built:
+            with recorded_calls() as calls:
+                count = count_parameters(self.build(part, "meta"))
+            self._built[part] = count, calls
+        return self._built[part]
 
     def feature(self, part: Part) -> tuple[int, ...]:
         """Return the shape of the feature that a MaskNet masks."""
@@ -180,18 +193,11 @@ class Parts:
         return self.configuration.where(*declared.get(part.kind, ("graph", "gate")), scope)
 
     def _inspect(self, name: str) -> MemberShapes:
-        member = self.plan.graph.members[name]
-        network = self.build(Part("network", name), "meta")
-        shapes = {modality: self.modalities[modality].shape for modality in member.inputs}
-        declared = {"masks": member.masks, **self._layers_read(name)}
-        points = dict.fromkeys(point for layers in declared.values() for point in layers)
-        try:
-            outputs = output_shapes(network, shapes, points)
-        except UserError as error:
-            candidates = {"network": (), **declared}
-            at_fault = next(o for o, names in candidates.items() if _fails(network, shapes, names))
-            place = self.configuration.where("Member", at_fault, name)
-            raise UserError(f"{place}: member '{name}': {error}") from error
+        part = Part("network", name)
+        with recorded_calls() as calls:
+            network = self.build(part, "meta")
+            outputs, points = self._outputs(network, name)
+        self._built[part] = count_parameters(network), calls
         return MemberShapes(
             network=type(network).__name__,
             parameters=count_parameters(network),
@@ -199,6 +205,22 @@ class Parts:
             points={point: outputs[point] for point in points},
             initialisation=getattr(network, "initialisation", "standard initialisation"),
         )
+
+    def _outputs(
+        self, network: nn.Module, name: str
+    ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+        """Return layer → shape of its output, and the layers that count: mask points and taps."""
+        member = self.plan.graph.members[name]
+        shapes = {modality: self.modalities[modality].shape for modality in member.inputs}
+        declared = {"masks": member.masks, **self._layers_read(name)}
+        points = tuple(dict.fromkeys(point for layers in declared.values() for point in layers))
+        try:
+            return output_shapes(network, shapes, points), points
+        except UserError as error:
+            candidates = {"network": (), **declared}
+            at_fault = next(o for o, names in candidates.items() if _fails(network, shapes, names))
+            place = self.configuration.where("Member", at_fault, name)
+            raise UserError(f"{place}: member '{name}': {error}") from error
 
     def _layers_read(self, name: str) -> dict[str, tuple[str, ...]]:
         """Return role → layers of a member, of roles that some loss reads.

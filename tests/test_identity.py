@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tiny_graphs import METHODS, ROLES, ROOT, TINY_RECIPE, TWO
+from tiny_graphs import METHODS, ROLES, ROOT, TINY_RECIPE, TWO, forget
 
 from mstgraph.experiment import Experiment, open_experiment
 from mstgraph.identity import changes, digest
@@ -237,6 +238,7 @@ def test_the_source_of_a_users_network_counts(
     path = write_gin(USER)
     before = open_experiment([path])
     module.write_text(NETWORK + "# edited\n")
+    forget("identity_network")
     after = open_experiment([path])
     assert changed(before, after) == {"pretrain-depth", "distill-rgb"}
     assert changes(
@@ -289,6 +291,7 @@ def test_the_source_of_a_users_loss_counts(write_gin: Callable[..., Path], tmp_p
     path = write_gin("import identity_loss\n" + text + "depth/Member.loss = @Apart()\n")
     before = open_experiment([path])
     module.write_text(LOSS + "# edited\n")
+    forget("identity_loss")
     after = open_experiment([path])
     assert changed(before, after) == {"distill-rgb"}
     assert changes(
@@ -297,6 +300,133 @@ def test_the_source_of_a_users_loss_counts(write_gin: Callable[..., Path], tmp_p
         "the source file of 'adapter.rgb.depth' has changed",
         "the source file of 'Apart' has changed",
     ]
+
+
+HELPED = """
+from identity_package.blocks import Block
+import gin
+from torch import nn
+
+
+@gin.configurable
+class Helped(nn.Module):
+    def __init__(self, inputs, num_outputs):
+        super().__init__()
+        self.layer = Block(next(iter(inputs.values()))[0], num_outputs)
+
+    def forward(self, x):
+        from identity_late import late
+
+        return scaled(late(self.layer(x)))
+
+
+@gin.configurable
+def scaled(x, factor=1.0):
+    return factor * x
+"""
+BLOCK = """
+import gin
+from torch import nn
+
+from . import rate
+
+
+@gin.configurable
+class Block(nn.Module):
+    def __init__(self, features, outputs, drop=rate.RATE):
+        super().__init__()
+        self.layer = nn.Linear(features, outputs)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x):
+        return self.drop(self.layer(x))
+"""
+HELPERS = {
+    "identity_package/__init__.py": "",
+    "identity_package/blocks.py": BLOCK,
+    "identity_package/rate.py": "RATE = 0.0\n",
+    "identity_late.py": "def late(x):\n    return x\n",
+}
+PACKAGE = ("identity_package", "identity_package.blocks", "identity_package.rate")
+
+
+@pytest.fixture
+def helped(write_gin: Callable[..., Path], tmp_path: Path) -> Iterator[Path]:
+    """A graph whose depth network is made of several modules of the user's."""
+    (tmp_path / "identity_package").mkdir()
+    for name, text in {**HELPERS, "identity_helped.py": HELPED}.items():
+        (tmp_path / name).write_text(text)
+    text = USER.replace("identity_network", "identity_helped").replace("Affine", "Helped")
+    yield write_gin(text)
+    forget("identity_helped", "identity_late", *PACKAGE)
+
+
+@pytest.mark.parametrize("edited", HELPERS)
+def test_the_modules_that_a_users_network_imports_count(
+    helped: Path, tmp_path: Path, edited: str
+) -> None:
+    """Directly, through one another, or when the network is run; the other member's stages stay."""
+    before = open_experiment([helped])
+    (tmp_path / edited).write_text(HELPERS[edited] + "# edited\n")
+    forget("identity_helped", "identity_late", *PACKAGE)
+    after = open_experiment([helped])
+    assert changed(before, after) == {"pretrain-depth", "distill-rgb"}
+    name = edited.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    assert changes(
+        before.plan.stages["pretrain-depth"].identity, after.plan.stages["pretrain-depth"].identity
+    ) == [f"the source file of '{name}' has changed"]
+
+
+def test_a_users_modules_count_by_content_not_by_place(
+    helped: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Moved to another folder, they give the same hashes."""
+    before = open_experiment([helped])
+    moved = tmp_path_factory.mktemp("moved")
+    shutil.copytree(tmp_path, moved, dirs_exist_ok=True)
+    forget("identity_helped", "identity_late", *PACKAGE)
+    assert changed(before, open_experiment([moved / helped.name])) == set()
+
+
+@pytest.mark.parametrize("binding", ["Block.drop = 0.9", "scaled.factor = 2.0"])
+def test_what_a_network_calls_by_itself_counts(helped: Path, binding: str) -> None:
+    """A configurable that no gin file names: built inside of the network, or called as it runs."""
+    before = open_experiment([helped])
+    assert changed(before, open_experiment([helped], [binding])) == {
+        "pretrain-depth",
+        "distill-rgb",
+    }
+    scoped = open_experiment([helped], ["depth/Block.drop = 0.9"])
+    assert changed(before, scoped) == {"pretrain-depth", "distill-rgb"}
+    assert changes(
+        before.plan.stages["pretrain-depth"].identity, scoped.plan.stages["pretrain-depth"].identity
+    ) == ["depth/identity_package.blocks.Block.drop was 0.0, is 0.9"]
+    assert scoped.gin_text.count("depth/Block.drop = 0.9") == 1
+
+
+OPTIMISER = """
+import gin
+import torch
+
+
+@gin.configurable
+class Halved(torch.optim.SGD):
+    def __init__(self, params, lr):
+        super().__init__(params, lr / 2)
+"""
+
+
+def test_the_source_of_a_users_optimiser_counts(
+    write_gin: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of the stages that use it, and of all that build on them."""
+    module = tmp_path / "identity_optimiser.py"
+    module.write_text(OPTIMISER)
+    path = write_gin("import identity_optimiser\n" + TWO + "STA.optimizer = @Halved\n")
+    before = open_experiment([path])
+    module.write_text(OPTIMISER + "# edited\n")
+    forget("identity_optimiser")
+    assert changed(before, open_experiment([path])) == {*STA, *STA_DEPTH, "dkd-rgb"}
 
 
 def test_changes_are_told_in_words(experiment: Make) -> None:

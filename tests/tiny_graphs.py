@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+import gin
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,3 +84,12 @@ Member.penultimate = 'hidden2'
 
 METHODS = tuple(sorted(path.stem for path in (ROOT / "gin/methods").glob("*.gin")))
 SHORT = tuple(f"{s}.epochs = 2" for s in ("CI", "STA", "DKD", "Distill", "Hint", "Pretrain"))
+
+
+def forget(*modules: str) -> None:
+    """Unload modules of a user's, as if Python had been started again."""
+    for name in modules:
+        sys.modules.pop(name, None)
+        for selector in [known for known, _ in gin.config._REGISTRY.items()]:
+            if selector.startswith(f"{name}."):
+                gin.config._REGISTRY.pop(selector)
