@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-import sys
 import tokenize
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from mstgraph.config_checks import (
     refuse_values_of_another_type,
 )
 from mstgraph.errors import UserError, nearest
+from mstgraph.user_code import importing_from, refuse_other_code, user_modules
 
 # Everything that registers configurables; nothing may register after gin is finalised. Of a
 # package every file is imported, so that a new network or method is one new file.
@@ -54,7 +54,8 @@ class Configuration:
         locations: (scope, full selector, parameter) → "file:line".
         macros: name → "file:line".
         macro_uses: name → "file:line" of the first binding that uses it.
-        modules: files of the user's own modules that gin files import.
+        modules: name → file of the user's own modules that gin files import, and of those that
+            these import.
     """
 
     files: tuple[Path, ...] = ()
@@ -62,7 +63,7 @@ class Configuration:
     locations: dict[tuple[str, str, str], str] = field(default_factory=dict)
     macros: dict[str, str] = field(default_factory=dict)
     macro_uses: dict[str, str] = field(default_factory=dict)
-    modules: list[Path] = field(default_factory=list)
+    modules: dict[str, Path] = field(default_factory=dict)
 
     def where(self, selector: str | Callable[..., Any], parameter: str, scope: str = "") -> str:
         """Return the place of a binding, or of the member's declaration if it has none."""
@@ -147,7 +148,6 @@ def _parse_file(path: Path, place: str, stack: tuple[Path, ...]) -> None:
     if not path.is_file():
         siblings = [str(sibling) for sibling in path.parent.glob("*.gin")]
         raise UserError(f"{place}gin file '{path}' does not exist{nearest(str(path), siblings)}")
-    _add_import_path(resolved.parent)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -160,7 +160,7 @@ def _parse_statements(text: str, name: str, folder: Path | None, stack: tuple[Pa
         if isinstance(statement, config_parser.IncludeStatement):
             _parse_file(_find_include(statement.filename, folder, place), f"{place}: ", stack)
         elif isinstance(statement, config_parser.ImportStatement):
-            _import(statement, place)
+            _import(statement, place, folder or Path.cwd())
         elif isinstance(statement, config_parser.BlockDeclaration):
             _known_selector(statement.selector, place)
         else:
@@ -260,15 +260,20 @@ def find_file(name: str, place: str, configuration: Configuration) -> Path:
     )
 
 
-def _add_import_path(folder: Path) -> None:
-    """Let `import my_networks` in a gin file find a module beside it or in the working folder."""
-    for path in (str(folder), str(Path.cwd())):
-        # Folders that hold gin's or Hugging Face's namesakes must not come first.
-        if path not in sys.path:
-            sys.path.append(path)
+def find_folder(name: str, configuration: Configuration) -> Path | None:
+    """Return a folder that a gin file names, found as `find_file` does; None if it is nowhere."""
+    folder = configuration.files[0].resolve().parent if configuration.files else None
+    return next((path for path in _candidates(name, folder) if path.is_dir()), None)
 
 
-def _import(statement: Any, place: str) -> None:
+def _import(statement: Any, place: str, folder: Path) -> None:
+    with importing_from(folder):
+        _run_import(statement, place)
+        refuse_other_code(statement.module, folder, place)
+    _current.modules |= user_modules(statement.module)
+
+
+def _run_import(statement: Any, place: str) -> None:
     try:
         gin.parse_config(statement.format())
     except ImportError as error:
@@ -281,9 +286,6 @@ def _import(statement: Any, place: str) -> None:
             f"{place}: the module '{statement.module}' cannot be imported: {type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no message'}"
         ) from error
-    file = getattr(sys.modules.get(statement.module), "__file__", None)
-    if file and "site-packages" not in file:
-        _current.modules.append(Path(file))
 
 
 def configurables() -> dict[str, Callable[..., Any]]:

@@ -21,7 +21,7 @@ from mstgraph.errors import UserError
 from mstgraph.evaluation import evaluate
 from mstgraph.experiment import Experiment
 from mstgraph.feed import Feed, Pool
-from mstgraph.files import write_json, write_text
+from mstgraph.files import explained, write_atomically, write_json, write_text
 from mstgraph.group import find_constants, kept_in_words
 from mstgraph.interrupt import Interrupt, Interrupted
 from mstgraph.keeper import Keeper
@@ -33,6 +33,7 @@ from mstgraph.run_folder import RunFolder
 from mstgraph.student import student_description
 from mstgraph.summary import summarise
 from mstgraph.train import Setting, Training, train
+from mstgraph.user_code import relative_path
 from mstgraph.weights import save_weights
 
 DEVICES = ("cpu", "cuda")
@@ -108,9 +109,7 @@ class Execution:
         with self._ready():
             self._remove_stale()
             write_text(self.folder.path / "config.gin", self.experiment.gin_text)
-            for module in self.experiment.configuration.modules:
-                # Beside config.gin, where it is found from any working directory.
-                write_text(self.folder.path / module.name, module.read_text(encoding="utf-8"))
+            self._copy_modules()
             self._write_plan()
             for name, shapes in self.experiment.parts.members.items():
                 self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
@@ -119,6 +118,15 @@ class Execution:
                 if self.interrupt.requested:
                     raise Interrupted(group[-1].name)
             return self._conclude()
+
+    def _copy_modules(self) -> None:
+        """Put the user's modules beside config.gin, where they are found from any directory."""
+        for name, file in self.experiment.configuration.modules.items():
+            path = self.folder.path / relative_path(name, file)
+            with explained(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            if path.resolve() != file.resolve():
+                write_atomically(path, partial(shutil.copyfile, file))
 
     def run_group(self, names: Sequence[str]) -> None:
         """Run some stages that go through the data together; what they need is finished.
