@@ -40,9 +40,8 @@ def evaluate_run(path: Path, split: str | None, part: str, device: torch.device)
     config = path / "config.gin"
     if not config.is_file():
         raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
-    experiment = open_experiment([config], stand_in=False)
-    if experiment.source.store is None:
-        raise UserError(f"the store '{experiment.data.store}' of '{path}' is not there any more")
+    experiment = open_experiment([config], finished=True)
+    assert experiment.source.store is not None
     folder = RunFolder(path)
     _check_finished(experiment, folder)
     pool = Pool(

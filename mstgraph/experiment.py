@@ -6,15 +6,16 @@ is read.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import gin
 
-from mstgraph.config import Configuration, find_file, load
+from mstgraph.config import Configuration, find_file, find_folder, load
 from mstgraph.config_checks import refuse_unused_scoped_bindings
 from mstgraph.data import Data
 from mstgraph.derive import derive
@@ -121,7 +122,7 @@ def open_experiment(
     *,
     prepare: Prepare | None = None,
     notice: Notice = lambda sentence: None,
-    stand_in: bool = True,
+    finished: bool = False,
 ) -> Experiment:
     """Load gin files, find the data, and derive the plan.
 
@@ -131,13 +132,18 @@ def open_experiment(
         prepare: builds a missing store (data settings, recipe file); None leaves it unbuilt and
             takes the recipe's word for what it will hold.
         notice: is told what the user should know, such as a stand-in for missing data.
-        stand_in: whether the demonstration may take the place of data that is missing.
+        finished: whether this is a finished run, which needs its store and nothing beyond it:
+            neither the recipe nor a demonstration in its place.
 
     Raises:
         UserError: the configuration or the graph is at fault.
     """
-    files, configuration, data = _load_with_data(files, bindings, notice, stand_in)
-    source = _source(data, configuration, prepare)
+    if finished:
+        configuration = load(files, bindings)
+        data = _with_its_store(Data(), configuration)
+    else:
+        files, configuration, data = _load_with_data(files, bindings, notice)
+    source = _source(data, configuration, prepare, finished)
     task = Task.of(source.labels)
     graph = declare(configuration, source.modalities)
     _check_data(data, graph.seed, configuration, source)
@@ -175,7 +181,7 @@ def _operative() -> str:
 
 
 def _load_with_data(
-    files: Sequence[Path | str], bindings: Sequence[str], notice: Notice, stand_in: bool
+    files: Sequence[Path | str], bindings: Sequence[str], notice: Notice
 ) -> tuple[Sequence[Path | str], Configuration, Data]:
     """Load; without the data that the files ask for, put the demonstration profile on the first."""
     configuration = load(files, bindings)
@@ -192,7 +198,7 @@ def _load_with_data(
         return files, configuration, data
     asked = any(configuration.on_command_line("data", p) for p in ("store", "recipe", "raw"))
     begun = Path(f"{data.store}.partial").exists()
-    if data.demonstration is None or asked or begun or data.raw or not stand_in:
+    if data.demonstration is None or asked or begun or data.raw:
         place = configuration.where("data", "raw" if data.raw else "store")
         state = "is only half prepared" if begun else "does not exist"
         raise UserError(f"{place}: the store '{data.store}' {state}, and {lacking}")
@@ -209,16 +215,31 @@ def _load_with_data(
     return files, configuration, shown
 
 
+def _with_its_store(data: Data, configuration: Configuration) -> Data:
+    """Find a finished run's store from the working directory, or from above the run's folder."""
+    store = find_folder(data.store, configuration)
+    if store is None:
+        raise UserError(
+            f"{configuration.where('data', 'store')}: the store '{data.store}' of this run is not "
+            "there any more; expected it in the working directory or above the run's folder"
+        )
+    return replace(data, store=str(store))
+
+
 def _named_file(name: str, parameter: str, configuration: Configuration) -> Path:
     return find_file(name, configuration.where("data", parameter), configuration)
 
 
-def _source(data: Data, configuration: Configuration, prepare: Prepare | None) -> Source:
+def _source(
+    data: Data, configuration: Configuration, prepare: Prepare | None, finished: bool
+) -> Source:
     path = Path(data.store)
     store = None
     if path.exists():
         store = Store(path)
         _check_options(data, store, configuration)
+        if not finished:
+            _check_recipe(data, store, configuration)
     elif prepare is not None:
         store = prepare(data, _named_file(data.recipe, "recipe", configuration))
     if store is not None:
@@ -247,6 +268,27 @@ def _check_options(data: Data, store: Store, configuration: Configuration) -> No
                 f"with {name} = {prepared[name]}, but {value} is asked for; remove it, or name "
                 "another one in data.store"
             )
+
+
+def _check_recipe(data: Data, store: Store, configuration: Configuration) -> None:
+    """A store of another recipe, or of this one before it was edited, holds other data.
+
+    Of a store that came without its recipe, or with one that is not here, there is nothing to say.
+    """
+    try:
+        recipe = _named_file(data.recipe, "recipe", configuration)
+    except UserError:
+        return
+    prepared = store.metadata["recipe"]
+    if hashlib.sha256(recipe.read_bytes()).hexdigest() == prepared["sha256"]:
+        return
+    same = recipe.name == prepared["file"]
+    by = f"'{recipe}' before it was edited" if same else f"'{prepared['file']}', not by '{recipe}'"
+    raise UserError(
+        f"{configuration.where('data', 'recipe')}: the store '{data.store}' was prepared by {by}; "
+        "expected its own recipe in data.recipe, another place in data.store, or that you remove "
+        "it to have it prepared again"
+    )
 
 
 def _check_data(data: Data, seed: int, configuration: Configuration, source: Source) -> None:

@@ -182,6 +182,27 @@ def test_settings_of_the_data_are_checked(write_gin: Callable[..., Path]) -> Non
     )
 
 
+def test_a_store_of_another_recipe_is_refused(needy: Path) -> None:
+    """Edited since, or another one; a store whose recipe is not here has nothing to be compared."""
+    build(load_recipe(Path("recipes/tiny.py")), Path("stores/tiny"))
+    files = ("graph.gin", "demo.gin")
+    before = open_experiment(files).source.fingerprint
+    (needy / "recipes" / "tiny.py").write_text(TINY_RECIPE.replace("% 3", "% 2"))
+    assert refused(files=files) == (
+        "demo.gin:1: the store 'stores/tiny' was prepared by 'recipes/tiny.py' before it was "
+        "edited; expected its own recipe in data.recipe, another place in data.store, or that you "
+        "remove it to have it prepared again"
+    )
+    (needy / "recipes" / "other.py").write_text(TINY_RECIPE + "# other\n")
+    assert refused("data.recipe = 'recipes/other.py'", files=files).startswith(
+        "command line '-p data.recipe = 'recipes/other.py'': the store 'stores/tiny' was prepared "
+        "by 'tiny.py', not by 'recipes/other.py'; "
+    )
+    assert open_experiment(files, finished=True).source.fingerprint == before
+    (needy / "recipes" / "tiny.py").unlink()
+    assert open_experiment(files).source.fingerprint == before
+
+
 @pytest.mark.parametrize(
     ("binding", "sentence"),
     [

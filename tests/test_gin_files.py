@@ -77,7 +77,13 @@ STAND_INS = {
     "ravdess": StandIn({"visual": (3, 8, 32, 32), "audio": (15, 156)}, 8),
     "vggsound": StandIn({"visual": (32, 10, 7, 7), "audio": (10, 128)}, 8),
 }
-STOOD_IN = ("data.store = 'stood-in'", "data.batch_size = 12", "MaskNet.factor = 21", *SHORT)
+STOOD_IN = (
+    "data.store = 'stood-in'",
+    "data.recipe = 'stand_in.py'",
+    "data.batch_size = 12",
+    "MaskNet.factor = 21",
+    *SHORT,
+)
 
 
 def shrunk(name: str) -> tuple[str, ...]:

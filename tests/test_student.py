@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gin
 import pytest
 import torch
 import training_worlds as small
 from click.testing import CliRunner
+from tiny_graphs import forget
 
 from mstgraph.cli import main
 from mstgraph.errors import UserError
 from mstgraph.evaluate_run import evaluate_run
+from mstgraph.experiment import open_experiment
+from mstgraph.run_folder import RunFolder
 from mstgraph.store import Store
 from mstgraph.student import load_student
 from mstgraph.tasks import ConfusionMatrix, Task
@@ -127,6 +133,20 @@ def test_eval_of_another_part_and_split(finished: Path, monkeypatch: pytest.Monk
     assert len(wrong.stderr.splitlines()) == 1
 
 
+def test_eval_from_another_directory(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is found from above the run, the recipe is not asked for; refused without store."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stores").unlink()
+    (tmp_path / "datasets").unlink()
+    found = evaluate_run(finished / "vectors", None, "test", CPU)["metrics"]
+    assert found["dkd-zer"]["zer"] == summary(finished / "vectors")["students"]["zer"]["distilled"]
+    shutil.copytree(finished / "vectors", tmp_path / "copy")
+    with pytest.raises(UserError, match="the store 'stores/mfeat' of this run is not there any"):
+        evaluate_run(tmp_path / "copy", None, "test", CPU)
+
+
 def test_eval_of_an_unfinished_run_is_refused(finished: Path, tmp_path: Path) -> None:
     """Naming the stage that is missing."""
     shutil.copytree(finished / "vectors", tmp_path / "copy")
@@ -135,3 +155,71 @@ def test_eval_of_an_unfinished_run_is_refused(finished: Path, tmp_path: Path) ->
         evaluate_run(tmp_path / "copy", None, "test", CPU)
     with pytest.raises(UserError, match=r"is no run: it has no config\.gin"):
         evaluate_run(tmp_path, None, "test", CPU)
+
+
+OWN = ("student_linear", "student_helper")
+LINEAR = """
+import gin
+from torch import nn
+
+import student_helper
+
+
+@gin.configurable
+class Linear(nn.Module):
+    def __init__(self, inputs, num_outputs):
+        super().__init__()
+        (features,) = next(iter(inputs.values()))
+        self.layer = nn.Linear(features, num_outputs)
+        self.factor = student_helper.FACTOR
+
+    def forward(self, values):
+        return self.factor * self.layer(values)
+"""
+
+
+@pytest.fixture
+def own(workspace: Path) -> Iterator[Path]:
+    """A directory with a finished run of a user's network, which is edited afterwards."""
+    (workspace / "student_linear.py").write_text(LINEAR)
+    (workspace / "student_helper.py").write_text("FACTOR = 1\n")
+    (workspace / "own.gin").write_text(
+        "import student_linear\ninclude 'gin/mfeat_zer.gin'\ninclude 'gin/methods/none.gin'\n"
+        "graph.fou = None\ngraph.fused = None\nzer/Member.network = @Linear\n"
+    )
+    bindings = ["Pretrain.epochs = 1", "Distill.epochs = 1", "data.split = 0"]
+    small.run(open_experiment(["own.gin"], bindings), "own")
+    (workspace / "student_helper.py").write_text("FACTOR = 2\n")
+    forget(*OWN)
+    yield workspace
+    forget(*OWN)
+
+
+def test_a_student_is_made_of_the_code_of_its_run(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of the edited one in the working directory, which Python would take for itself."""
+    monkeypatch.syspath_prepend(own)
+    assert load_student("own").network.factor == 1
+
+
+def test_a_student_of_other_code_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Python has loaded the edited module already."""
+    monkeypatch.syspath_prepend(own)
+    gin.clear_config()
+    importlib.import_module("student_linear")
+    with pytest.raises(UserError, match=r"'student_helper' is .*/own/student_helper\.py here"):
+        load_student("own")
+
+
+def test_a_run_brings_all_of_its_code(
+    own: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its configuration runs, and it is evaluated, from another directory."""
+    expected = summary(Path("own"))["students"]["zer"]["alone"]
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    again = open_experiment([own / "own/config.gin"], [f"data.store = '{own}/stores/mfeat'"])
+    folder = RunFolder(own / "own")
+    assert all(folder.state(node) == (True, "") for node in again.plan.stages.values())
+    found = evaluate_run(own / "own", None, "test", CPU)["metrics"]
+    assert expected in [metrics["zer"] for metrics in found.values()]

@@ -55,7 +55,7 @@ def opened(
     statements = [
         *filter(None, shape.gin.splitlines()),
         f"data.store = '{place.store}'",
-        "data.recipe = 'tools/bench_engine.py'",
+        "data.recipe = 'tools/engine_bench/shapes.py'",
         f"data.split = '{SPLIT}'",
         f"data.batch_size = {shape.batch}",
         f"graph.alone = {alone}",
