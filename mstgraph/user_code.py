@@ -8,6 +8,7 @@ what a process has done before. What a module imports by a computed name is not 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import sys
@@ -34,6 +35,7 @@ _folders: list[str] = []
 _when_loaded: WeakKeyDictionary[ModuleType, str] = WeakKeyDictionary()
 
 
+@functools.cache
 def is_users(file: Path) -> bool:
     """Say whether a source file is the user's own."""
     resolved = file.resolve()
@@ -131,35 +133,49 @@ def _file(name: str) -> Path | None:
     module = sys.modules.get(name)
     if module is not None:
         file = getattr(module, "__file__", None)
-        return Path(file) if file else None
-    spec = _spec(name)
-    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+    else:
+        spec = _spec(name)
+        file = spec.origin if spec is not None and spec.has_location else None
+    return Path(file) if file and Path(file).is_file() else None
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    package = name.rpartition(".")[0]
+    """Return where a module would be found; its packages need not be loaded for that."""
+    package, _, last = name.rpartition(".")
     if not package:
         return PathFinder.find_spec(name)
     if package in sys.modules:
-        return PathFinder.find_spec(name, getattr(sys.modules[package], "__path__", []))
+        return PathFinder.find_spec(last, list(getattr(sys.modules[package], "__path__", [])))
     above = _spec(package)
-    return PathFinder.find_spec(name, above.submodule_search_locations or []) if above else None
+    return (
+        PathFinder.find_spec(last, list(above.submodule_search_locations or [])) if above else None
+    )
 
 
 def _imported(name: str, file: Path) -> Iterator[str]:
     """Yield the names that a module's source imports, and the packages that it lies in."""
     yield from _with_packages(name)[:-1]
-    if file.suffix != ".py":
-        return
-    package = name if file.stem == "__init__" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    if file.suffix == ".py":
+        package = name if file.stem == "__init__" else name.rpartition(".")[0]
+        for imported in _import_names(file.read_bytes(), package):
+            yield from _with_packages(imported)
+
+
+@functools.lru_cache(maxsize=4096)
+def _import_names(source: bytes, package: str) -> tuple[str, ...]:
+    """Return what a source imports: of `from a import b` a.b, be it a module or not."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # Python says so when it gets there
+        return ()
+    names: list[str] = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _with_packages(alias.name)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = _absolute("." * node.level + (node.module or ""), package)
-            for alias in node.names if base else ():
-                yield from _with_packages(f"{base}.{alias.name}")
+            names += [f"{base}.{alias.name}" for alias in node.names if base]
+    return tuple(names)
 
 
 def _absolute(name: str, package: str) -> str:

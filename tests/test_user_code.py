@@ -59,6 +59,33 @@ def test_a_module_lies_where_its_name_says() -> None:
     assert relative_path("nets.deep", Path("/x/nets/deep.py")) == Path("nets/deep.py")
 
 
+def test_imports_are_found_wherever_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In packages, relative, inside of functions, in a circle; what cannot be read has none."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "far" / "near").mkdir(parents=True)
+    texts = {
+        "far/__init__.py": "",
+        "far/one.py": "from . import two\nfrom .near.three import name\nimport torch.nn\n",
+        "far/two.py": "def lazy():\n    import far.one, far_four as other\n",
+        "far/near/three.py": "from ...... import beyond\nname = 1\n",
+        "far_four.py": "this is no Python\n",
+        "far/five.py": "",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    found = user_modules("far.one")
+    assert found == {
+        "far": tmp_path / "far/__init__.py",
+        "far.near.three": tmp_path / "far/near/three.py",
+        "far.one": tmp_path / "far/one.py",
+        "far.two": tmp_path / "far/two.py",
+        "far_four": tmp_path / "far_four.py",
+    }
+    assert not {"far", "far.one", "far_four"} & sys.modules.keys(), "nothing is imported"
+
+
 def test_a_gin_files_own_folder_comes_first(folders: Path) -> None:
     """Also before folders of gin files that were loaded earlier, and the working directory."""
     for place in (folders, folders / "a"):
