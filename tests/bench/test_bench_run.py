@@ -450,8 +450,13 @@ def test_the_first_ctrl_c_asks_and_the_second_forces(
         train_group(self, group)
 
     monkeypatch.setattr(Execution, "_train_group", pressed)
-    with pytest.raises(Interrupted):
-        run(world.declare(ALONE, MST))
+    # Whoever runs tests in the background may have told them to ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(Interrupted):
+            run(world.declare(ALONE, MST))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert handlers == [signal.default_int_handler]
 
 
