@@ -145,7 +145,6 @@ class Execution:
     @contextmanager
     def _ready(self) -> Iterator[None]:
         """Hold the folder, listen for requests to stop, and set the precision."""
-        memory.return_large_blocks()
         precision = numerics(self.experiment.engine.precision, self.device)
         with self.folder.locked(), self.interrupt, precision:
             yield

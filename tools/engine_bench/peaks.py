@@ -13,7 +13,7 @@ import torch
 from mstgraph import memory
 from tools.engine_bench.measure import MANY, warm
 from tools.engine_bench.shapes import Shape
-from tools.engine_bench.ways import ON, Place, ready
+from tools.engine_bench.ways import Place, ready
 
 STEPS = 2  # the first makes the optimiser's state
 
@@ -26,8 +26,6 @@ def peak(shape: Shape, way: str, kind: str, place: Place) -> float:
 
 def _peak(shape: Shape, way: str, kind: str, place: Place, threads: int) -> float:
     torch.set_num_threads(threads)
-    if way == ON:  # as a run does
-        memory.return_large_blocks()
     trainings = ready(shape, way, kind, place, (1, 1, MANY))
     trainings[0].setting.keeper.kept("train")
     gc.collect()
