@@ -70,7 +70,6 @@ class Execution:
         device: where to compute.
         reporter: who is told.
         interrupt: who may ask to stop; default: signals alone.
-        memory: bytes of the device for data and kept values; default: the engine's budget.
     """
 
     def __init__(
@@ -80,7 +79,6 @@ class Execution:
         device: torch.device,
         reporter: ConsoleReporter,
         interrupt: Interrupt | None = None,
-        memory: int | None = None,
     ):
         assert experiment.source.store is not None
         self.experiment = experiment
@@ -93,7 +91,7 @@ class Execution:
             experiment.split,
             device,
             experiment.data.normalisation,
-            experiment.engine.memory_budget(device) if memory is None else memory,
+            experiment.engine.memory_budget(device),
             shuffle_block=experiment.data.shuffle_block,
         )
 

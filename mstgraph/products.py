@@ -1,6 +1,6 @@
 """Products of large float32 matrices on a CPU.
 
-Torch hands them to its BLAS library, which on many processors does half of what oneDNN does with
+Torch hands them to its BLAS library, which on some processors does half of what oneDNN does with
 the same numbers. OneDNN comes with torch, which asks it for convolutions and narrower types.
 Everything else goes where torch sends it.
 """

@@ -247,10 +247,9 @@ def _hindmost(group: Sequence[Training]) -> list[Training]:
 
     A kill can leave the stages of a group at different batches; those behind catch up.
     """
-    places = {id(t): (t.state.epoch, t.state.batch) for t in group}
     under_way = [t for t in group if t.state.epoch <= t.node.settings.epochs]
-    least = min((places[id(t)] for t in under_way), default=None)
-    return [t for t in under_way if places[id(t)] == least]
+    places = [(t.state.epoch, t.state.batch) for t in under_way]
+    return [t for t, place in zip(under_way, places, strict=True) if place == min(places)]
 
 
 def train_epoch(group: Sequence[Training]) -> None:
