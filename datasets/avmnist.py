@@ -38,9 +38,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from mstgraph.errors import UserError
-from mstgraph.store import raw as raw_data
+from mstgraph.recipes import raw as raw_data
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.errors import UserError
 
 PARTS = ("train", "test")
 SIDES = {"image": 28, "audio": 112}

@@ -38,9 +38,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mstgraph.errors import UserError, nearest
-from mstgraph.store import raw as raw_data
+from mstgraph.recipes import raw as raw_data
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.errors import UserError, nearest
 
 CLASSES = (
     "not_humanitarian",
@@ -308,7 +308,7 @@ class ResNet50:
     def __init__(self, weights: Path | None) -> None:
         from torch import nn
 
-        from mstgraph.store import imagenet
+        from mstgraph.recipes import imagenet
 
         self._batch = imagenet.batch
         options = ("image_weights", "image_extractor")

@@ -34,9 +34,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from mstgraph import indoor
-from mstgraph.errors import UserError
+from mstgraph.recipes import indoor
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.errors import UserError
 
 
 @dataclass

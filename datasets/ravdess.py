@@ -37,9 +37,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from mstgraph.errors import UserError
-from mstgraph.store import raw as raw_data
+from mstgraph.recipes import raw as raw_data
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.errors import UserError
 
 PARTS = ("train", "validation", "test")
 CLASSES = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")

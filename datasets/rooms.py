@@ -29,9 +29,9 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from mstgraph import indoor
-from mstgraph.errors import UserError
+from mstgraph.recipes import indoor
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.errors import UserError
 
 WALL, FLOOR, CEILING = (indoor.CLASSES.index(name) for name in ("wall", "floor", "ceiling"))
 HUNG = ("picture", "window", "whiteboard")

@@ -43,9 +43,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mstgraph.errors import UserError
-from mstgraph.store import raw as raw_data
+from mstgraph.recipes import raw as raw_data
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.errors import UserError
 
 CLASSES = 141
 SECONDS, FRAMES, SIDE = 10, 16, 224
@@ -348,7 +348,7 @@ class VGG19:
     """
 
     def __init__(self, weights: Path | None) -> None:
-        from mstgraph.store import imagenet
+        from mstgraph.recipes import imagenet
 
         self._batch = imagenet.batch
         options = ("visual_weights", "visual_extractor")

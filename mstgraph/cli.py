@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mstgraph import __version__
-from mstgraph.errors import RunError, UserError
+from mstgraph.support.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mstgraph.data import Data
-    from mstgraph.experiment import Experiment
+    from mstgraph.declare.settings import Data
+    from mstgraph.derive.experiment import Experiment
     from mstgraph.store import Store
 
 INTERRUPTED = 130
@@ -136,10 +136,10 @@ def show(
     # Torch's modules come to stay; looking through them for garbage would take half a second.
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)
-    from mstgraph.document import plan_document
-    from mstgraph.experiment import open_experiment
-    from mstgraph.run_folder import RunFolder, default_folder
-    from mstgraph.show import dot, mermaid, print_plan
+    from mstgraph.derive.document import plan_document
+    from mstgraph.derive.experiment import open_experiment
+    from mstgraph.report.show import dot, mermaid, print_plan
+    from mstgraph.run.run_folder import RunFolder, default_folder
 
     experiment = open_experiment(
         gin_files, _all_bindings(bindings, seed, precision, no_cache), notice=_notice
@@ -163,7 +163,7 @@ def _notice(sentence: str) -> None:
 
 
 def _notice_unread(experiment: Experiment) -> None:
-    from mstgraph.config_checks import unread_on_command_line
+    from mstgraph.declare.config_checks import unread_on_command_line
 
     for sentence in unread_on_command_line(experiment.configuration):
         _notice(sentence)
@@ -192,12 +192,12 @@ def run(
     Finished stages are reused as long as nothing changed that can change them. After Ctrl-C, a
     kill or a full disk, the same command continues.
     """
-    from mstgraph.execute import Execution, choose_device
-    from mstgraph.experiment import open_experiment
-    from mstgraph.interrupt import Interrupted
-    from mstgraph.progress import ConsoleReporter
-    from mstgraph.run_folder import RunFolder, default_folder
-    from mstgraph.summary import print_summary
+    from mstgraph.derive.experiment import open_experiment
+    from mstgraph.report.progress import ConsoleReporter
+    from mstgraph.report.summary import print_summary
+    from mstgraph.run.execute import Execution, choose_device
+    from mstgraph.run.run_folder import RunFolder, default_folder
+    from mstgraph.support.interrupt import Interrupted
 
     where = choose_device(device)
     experiment = open_experiment(
@@ -227,7 +227,8 @@ def _prepare_store(data: Data, recipe: Path) -> Store:
 def _build(recipe: Path, raw: Path | None, options: dict[str, Any], out: Path) -> Store:
     from rich.progress import Progress
 
-    from mstgraph.store import build, load_recipe
+    from mstgraph.store import load_recipe
+    from mstgraph.store.build.builder import build
 
     loaded = load_recipe(recipe, raw, options)
     console = _console()
@@ -277,8 +278,8 @@ def info(path: Path, as_json: bool) -> None:
     """Say what a store holds and where it comes from."""
     import json
 
+    from mstgraph.report.store_info import print_store
     from mstgraph.store import Store
-    from mstgraph.store_info import print_store
 
     described = Store(path).describe()
     if as_json:
@@ -327,9 +328,9 @@ def evaluate(run_folder: Path, split: str | None, part: str, device: str, as_jso
     """Evaluate a finished run: every student, alone and distilled, and every teacher."""
     import json
 
-    from mstgraph.evaluate_run import evaluate_run, print_evaluation
-    from mstgraph.execute import choose_device
-    from mstgraph.files import json_ready
+    from mstgraph.report.evaluate_run import evaluate_run, print_evaluation
+    from mstgraph.run.execute import choose_device
+    from mstgraph.support.files import json_ready
 
     result = evaluate_run(run_folder, split, part, choose_device(device))
     if as_json:
@@ -408,11 +409,11 @@ def bench(
     The folder holds results.json, table.txt, .md, .tex and .csv, cells.json (which stages are a
     cell's) and artefacts/ (weights and records of every stage).
     """  # noqa: D301 (click wants the backspace itself)
-    from mstgraph.bench.declare import declare, parse_seeds
-    from mstgraph.bench.outputs import print_results, write_figures
+    from mstgraph.bench.plan.declare import declare, parse_seeds
+    from mstgraph.bench.report.outputs import print_results, write_figures
     from mstgraph.bench.run import Options, run_bench
-    from mstgraph.execute import choose_device
-    from mstgraph.interrupt import Interrupted
+    from mstgraph.run.execute import choose_device
+    from mstgraph.support.interrupt import Interrupted
 
     if not address:
         device = str(choose_device(device))

@@ -11,8 +11,9 @@ import pytest
 import torch
 from tiny_graphs import DATA, ROLES, ROOT, TINY_RECIPE, TWO
 
-from mstgraph.experiment import Experiment, open_experiment
-from mstgraph.store import build, load_recipe
+from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.store import load_recipe
+from mstgraph.store.build.builder import build
 
 torch.set_num_threads(1)
 

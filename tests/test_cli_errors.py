@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 from tiny_graphs import ROOT, TWO
 
-from mstgraph import experiment
 from mstgraph.cli import main
-from mstgraph.experiment import Experiment
+from mstgraph.derive import experiment
+from mstgraph.derive.experiment import Experiment
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import training_worlds as small
 from click.testing import CliRunner
 
 from mstgraph.cli import main
-from mstgraph.experiment import open_experiment
-from mstgraph.plan import Plan
-from mstgraph.store import build
+from mstgraph.derive.experiment import open_experiment
+from mstgraph.derive.plan import Plan
+from mstgraph.store.build.builder import build
 from mstgraph.store.recipe import Labels, Modality, Recipe
 
 pytest_plugins = ("training_fixtures",)

@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from tiny_graphs import METHODS, ROLES, ROOT, SHORT, TWO
 
 from mstgraph.cli import main
-from mstgraph.errors import UserError
-from mstgraph.experiment import Experiment, open_experiment
-from mstgraph.plan import Part
-from mstgraph.store import build, load_recipe
+from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.stages.node import Part
+from mstgraph.store import load_recipe
+from mstgraph.store.build.builder import build
+from mstgraph.support.errors import UserError
 
 Method = Callable[..., Experiment]
 WriteGin = Callable[..., Path]

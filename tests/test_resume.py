@@ -21,13 +21,13 @@ import training_worlds as small
 from tiny_graphs import SHORT
 from torch import Tensor
 
-from mstgraph import train
-from mstgraph.errors import RunError, UserError
-from mstgraph.execute import Execution
-from mstgraph.interrupt import Interrupted
-from mstgraph.plan import StageNode
-from mstgraph.progress import ConsoleReporter
-from mstgraph.run_folder import RunFolder
+from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run import train
+from mstgraph.run.execute import Execution
+from mstgraph.run.run_folder import RunFolder
+from mstgraph.stages.stage import StageNode
+from mstgraph.support.errors import RunError, UserError
+from mstgraph.support.interrupt import Interrupted
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -251,7 +251,7 @@ def child(arguments: list[str], file_size: int | None) -> None:
 def begin(out: str, *bindings: str, file_size: int | None = None) -> Any:
     """Start ``mstgraph run`` in a process of its own, forked from one that has imported torch."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mstgraph.execute", "mstgraph.cli", "training_worlds"])
+    context.set_forkserver_preload(["mstgraph.run.execute", "mstgraph.cli", "training_worlds"])
     arguments = ["run", "gin/mfeat_zer.gin", "--device", "cpu", "--out", out]
     for binding in (*small.MFEAT, *bindings):
         arguments += ["-p", binding]

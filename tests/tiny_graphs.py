@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import gin
+
+from mstgraph.derive.experiment import Experiment
+
+Make = Callable[..., Experiment]
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,3 +98,15 @@ def forget(*modules: str) -> None:
         for selector in [known for known, _ in gin.config._REGISTRY.items()]:
             if selector.startswith(f"{name}."):
                 gin.config._REGISTRY.pop(selector)
+
+
+def hashes(experiment: Experiment) -> dict[str, str]:
+    """Return stage → hash."""
+    return {name: node.hash for name, node in experiment.plan.stages.items()}
+
+
+def changed(before: Experiment, after: Experiment) -> set[str]:
+    """Return the stages whose hash is another one."""
+    old, new = hashes(before), hashes(after)
+    assert old.keys() == new.keys()
+    return {name for name in old if old[name] != new[name]}

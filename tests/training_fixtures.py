@@ -9,7 +9,8 @@ import pytest
 import torch
 from training_worlds import ROOT
 
-from mstgraph.store import build, load_recipe
+from mstgraph.store import load_recipe
+from mstgraph.store.build.builder import build
 
 
 @pytest.fixture(autouse=True)

@@ -17,20 +17,20 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mstgraph.batch import Batch, Networks, Shared
-from mstgraph.constants import trunk_points
-from mstgraph.cuts import Cut
-from mstgraph.execute import Execution
-from mstgraph.experiment import Experiment, open_experiment
-from mstgraph.gate import Gate
-from mstgraph.kept import InMemory
+from mstgraph.derive.constants import trunk_points
+from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.distil.cuts import Cut
+from mstgraph.distil.gate import Gate
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import EdgeLoss
-from mstgraph.plan import Forward, Part, StageNode, Teacher
-from mstgraph.progress import ConsoleReporter
-from mstgraph.run_folder import RunFolder
-from mstgraph.stages.stage import Stage
-from mstgraph.tasks import Task
+from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.batch import Batch, Networks, Shared
+from mstgraph.run.execute import Execution
+from mstgraph.run.kept import InMemory
+from mstgraph.run.run_folder import RunFolder
+from mstgraph.stages.node import Forward, Part, Teacher
+from mstgraph.stages.stage import Stage, StageNode
+from mstgraph.tasks.task import Task
 
 ROOT = Path(__file__).parents[1]
 CLASSES, BATCH, EXTENT = 5, 7, (4, 3)

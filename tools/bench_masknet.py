@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mstgraph.masknet import MaskNet
+from mstgraph.distil.masknet import MaskNet
 
 
 def folded(masknet: MaskNet, z: Tensor) -> Tensor:

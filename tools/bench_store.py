@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 
-from mstgraph.store.builder import build
+from mstgraph.store.build.builder import build
 from mstgraph.store.layout import sample_bytes
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Labels, Modality, Recipe

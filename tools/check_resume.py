@@ -112,7 +112,7 @@ class Command:
             self.arguments += ["-p", binding]
         # Processes of their own, forked from one that has imported torch: a kill every second.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["mstgraph.execute", "mstgraph.cli"])
+        self._context.set_forkserver_preload(["mstgraph.run.execute", "mstgraph.cli"])
 
     def stopped(self, out: Path, delay: float, how: signal.Signals) -> bool:
         """Give the command, and stop it after some seconds; say whether it was still running."""

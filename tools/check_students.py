@@ -23,7 +23,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mstgraph.errors import UserError
+from mstgraph.support.errors import UserError
 from tools.student_check.random_data import SYNTHETIC
 from tools.student_check.runs import Outcome, Setting, check, chosen
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
-from mstgraph.errors import UserError
-from mstgraph.files import read_json
+from mstgraph.support.errors import UserError
+from mstgraph.support.files import read_json
 
 Routing = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -49,7 +49,7 @@ def draw(source: Sequence[str], bindings: Sequence[str], out: str | None) -> lis
         UserError: the source is neither gin files nor one run's folder, or nothing can be written.
     """
     from mstgraph.viz.canvas import write_picture
-    from mstgraph.viz.paths import draw_paths
+    from mstgraph.viz.paths.paths import draw_paths
 
     folders = [place for place in source if Path(place).is_dir()]
     if folders and (len(source) > 1 or bindings):
@@ -63,8 +63,8 @@ def draw(source: Sequence[str], bindings: Sequence[str], out: str | None) -> lis
 
 def _of_gin(files: Sequence[str], bindings: Sequence[str]) -> Mapping[str, Any]:
     """Return the plan of gin files, of which nothing has been run yet."""
-    from mstgraph.document import plan_document
-    from mstgraph.experiment import open_experiment
+    from mstgraph.derive.document import plan_document
+    from mstgraph.derive.experiment import open_experiment
 
     experiment = open_experiment(files, bindings, notice=lambda text: click.echo(text, err=True))
     return plan_document(experiment, lambda node: (False, ""))

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mstgraph.errors import UserError, nearest
-from mstgraph.files import read_json, write_json
+from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.files import read_json, write_json
 
 
 @dataclass(frozen=True)

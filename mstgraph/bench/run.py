@@ -13,7 +13,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mstgraph.bench import results as found
-from mstgraph.bench.dag import (
+from mstgraph.bench.execute.live import Board
+from mstgraph.bench.execute.schedule import Schedule
+from mstgraph.bench.execute.work import Outcome, Workplace, is_held
+from mstgraph.bench.execute.workers import InProcess, Processes, RayCluster, Workers
+from mstgraph.bench.plan.dag import (
     Job,
     OpenCell,
     at_its_place,
@@ -24,18 +28,14 @@ from mstgraph.bench.dag import (
     place_of,
     unfinished,
 )
-from mstgraph.bench.declare import Cell, Declaration
-from mstgraph.bench.live import Board
-from mstgraph.bench.outputs import gather, read_artefact, write_outputs
-from mstgraph.bench.schedule import Schedule
-from mstgraph.bench.work import Outcome, Workplace, is_held
-from mstgraph.bench.workers import InProcess, Processes, RayCluster, Workers
-from mstgraph.config_checks import unread_on_command_line
-from mstgraph.errors import UserError, nearest
-from mstgraph.experiment import Prepare
-from mstgraph.files import explained, read_json, write_json, write_text
-from mstgraph.interrupt import Interrupt, Interrupted
-from mstgraph.run_folder import locked
+from mstgraph.bench.plan.declare import Cell, Declaration
+from mstgraph.bench.report.outputs import gather, read_artefact, write_outputs
+from mstgraph.declare.config_checks import unread_on_command_line
+from mstgraph.derive.experiment import Prepare
+from mstgraph.run.run_folder import locked
+from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.files import explained, read_json, write_json, write_text
+from mstgraph.support.interrupt import Interrupt, Interrupted
 
 LOOK_EVERY = 0.5  # seconds between two looks at the clock and at Ctrl-C
 Refused = list[tuple[Cell, str]]

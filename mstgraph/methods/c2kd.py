@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.errors import UserError
 from mstgraph.methods.kl import kl_divergence
 from mstgraph.methods.loss import PENULTIMATE, Edge, EdgeLoss, EdgeShapes, Shape
-from mstgraph.normalisation import BatchNorm
-from mstgraph.tasks import Task
+from mstgraph.networks.normalisation import BatchNorm
+from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import Task
 
 WIDEST = 1024
 """Width of a proxy's hidden layer, at most; else it is as wide as the feature."""

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.errors import UserError
 from mstgraph.methods.loss import PENULTIMATE, Edge, EdgeLoss, EdgeShapes
+from mstgraph.support.errors import UserError
 
 UNSEEN = torch.iinfo(torch.int64).min
 """Label of a sample that no batch has held yet: of another class than all."""

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.errors import UserError
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import HINTS, Edge, EdgeLoss, EdgeShapes, Shape
+from mstgraph.support.errors import UserError
 
 GRID = 16
 """Positions of a map that a vector is predicted from, or that a vector predicts, at most."""

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from mstgraph.tasks import Task
+from mstgraph.tasks.task import Task
 
 PENULTIMATE = "penultimate"
 HINTS = "hints"

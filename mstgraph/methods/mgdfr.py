@@ -18,8 +18,8 @@ import gin
 import torch
 from torch import Tensor, nn
 
-from mstgraph.errors import UserError
 from mstgraph.methods.loss import ResponseLoss
+from mstgraph.support.errors import UserError
 
 
 @gin.configurable(module="mstgraph")

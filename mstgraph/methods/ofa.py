@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.errors import UserError
 from mstgraph.methods.loss import HINTS, Edge, EdgeLoss, EdgeShapes, Shape
-from mstgraph.normalisation import BatchNorm
+from mstgraph.networks.normalisation import BatchNorm
+from mstgraph.support.errors import UserError
 
 
 def enhanced_cross_entropy(

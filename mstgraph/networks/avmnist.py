@@ -10,9 +10,10 @@ import gin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.errors import UserError
 from mstgraph.networks import inputs as check
 from mstgraph.networks.mlp import Concatenation
+from mstgraph.support.errors import UserError
+from mstgraph.support.text import shape_in_words
 
 AUDIO_CHANNELS = (32, 64, 128)
 AUDIO_BRANCH_CHANNELS = (32, 64, 128, 256, 512)
@@ -25,7 +26,7 @@ def _check_map(network: str, modality: str, shape: tuple[int, ...], smallest: in
     if len(shape) != 3 or min(shape[1:]) < smallest:
         raise UserError(
             f"{network} takes maps, channels×height×width, of sides from {smallest}, but a sample "
-            f"of modality '{modality}' is {check.shown(shape)}"
+            f"of modality '{modality}' is {shape_in_words(shape)}"
         )
 
 

@@ -13,9 +13,10 @@ import gin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.errors import UserError
 from mstgraph.networks import inputs as check
 from mstgraph.networks.mlp import Concatenation
+from mstgraph.support.errors import UserError
+from mstgraph.support.text import shape_in_words
 
 HIDDEN = (320, 160)
 SEQUENCE, CLIP = 2, 4
@@ -42,7 +43,7 @@ def _flat_size(
         raise UserError(
             f"{network} halves or thirds its input until nothing is left of it: expected sides of "
             f"at least {window**pools}, but a sample of modality '{modality}' is "
-            f"{check.shown(shape)}"
+            f"{shape_in_words(shape)}"
         )
     return size
 
@@ -110,7 +111,7 @@ def _only(
     if len(shape) != axes:
         raise UserError(
             f"{network} takes {wanted}, but a sample of modality '{modality}' is "
-            f"{check.shown(shape)}"
+            f"{shape_in_words(shape)}"
         )
     return modality, shape
 
@@ -218,7 +219,7 @@ class FusedClips(_Classified):
                 raise UserError(
                     f"{name} takes sequences, channels×length, and clips, "
                     f"channels×frames×height×width, but a sample of modality '{modality}' is "
-                    f"{check.shown(shape)}"
+                    f"{shape_in_words(shape)}"
                 )
             clip = len(shape) == CLIP
             channels = clip_channels if clip else sequence_channels

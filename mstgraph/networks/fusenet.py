@@ -14,9 +14,9 @@ import gin
 import torch
 from torch import Tensor, fx, nn
 
-from mstgraph.errors import UserError
 from mstgraph.networks import inputs as check
 from mstgraph.networks import vgg16
+from mstgraph.support.errors import UserError
 
 DECODER = ((64,), (128, 64), (256, 256, 128), (512, 512, 256), (512, 512, 512))
 """Output channels of the units of decoder stages 1 to 5; the fifth is the deepest and first."""

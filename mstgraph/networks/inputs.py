@@ -6,18 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from mstgraph.errors import UserError
+from mstgraph.support.errors import UserError
+from mstgraph.support.text import shape_in_words
 
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-def shown(shape: Sequence[int]) -> str:
-    """Return a shape as a message prints it.
-
-    >>> shown((3, 480, 640))
-    '3×480×640'
-    """
-    return "×".join(map(str, shape)) or "a scalar"
 
 
 def check_count(network: str, inputs: Shapes, minimum: int, maximum: int | None = None) -> None:
@@ -33,7 +25,8 @@ def check_vectors(network: str, inputs: Shapes) -> None:
     for modality, shape in inputs.items():
         if len(shape) != 1:
             raise UserError(
-                f"{network} takes vectors, but a sample of modality '{modality}' is {shown(shape)}"
+                f"{network} takes vectors, but a sample of modality '{modality}' is "
+                f"{shape_in_words(shape)}"
             )
 
 
@@ -41,7 +34,7 @@ def check_maps(network: str, inputs: Shapes, divisor: int) -> None:
     """Raise UserError unless all are maps of one size whose sides are multiples of ``divisor``."""
     first, size = "", None
     for modality, shape in inputs.items():
-        given = f"a sample of modality '{modality}' is {shown(shape)}"
+        given = f"a sample of modality '{modality}' is {shape_in_words(shape)}"
         if len(shape) != 3:
             raise UserError(f"{network} takes maps, channels×height×width, but {given}")
         if any(side < divisor or side % divisor for side in shape[1:]):
@@ -50,7 +43,8 @@ def check_maps(network: str, inputs: Shapes, divisor: int) -> None:
             first, size = modality, shape[1:]
         elif shape[1:] != size:
             raise UserError(
-                f"{network} needs maps of one size, but {given} and '{first}' is {shown(size)}"
+                f"{network} needs maps of one size, but {given} and '{first}' is "
+                f"{shape_in_words(size)}"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import gin
 import torch
@@ -13,11 +13,8 @@ from torch import Tensor
 
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
-from mstgraph.stages.stage import Stage, Term
-
-if TYPE_CHECKING:
-    from mstgraph.batch import Batch
-    from mstgraph.plan import StageNode
+from mstgraph.stages.node import Batch
+from mstgraph.stages.stage import Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import gin
 import torch
 from torch import Tensor
 
-from mstgraph.errors import nearest
-from mstgraph.gate import load_balance_cv, load_balance_kl, top_k
+from mstgraph.distil.gate import load_balance_cv, load_balance_kl, top_k
 from mstgraph.methods.loss import ResponseLoss
-from mstgraph.stages.stage import Stage, Term, decay_problem, decayed
-
-if TYPE_CHECKING:
-    from mstgraph.batch import Batch
-    from mstgraph.plan import StageNode
+from mstgraph.stages.node import Batch
+from mstgraph.stages.stage import Stage, StageNode, Term, decay_problem, decayed
+from mstgraph.support.errors import nearest
 
 Routing = Literal["top-k", "mean", "confidence"]
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import gin
 import torch
 from torch import Tensor
 
-from mstgraph.stages.stage import Stage, Term
-
-if TYPE_CHECKING:
-    from mstgraph.batch import Batch
-    from mstgraph.plan import StageNode
+from mstgraph.stages.node import Batch
+from mstgraph.stages.stage import Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import gin
 import torch
 from torch import Tensor
 
-from mstgraph.errors import UserError
 from mstgraph.methods.mgdfr import FeatureSelection, LogitMSE
-from mstgraph.stages.stage import Selection, Stage, Term
-
-if TYPE_CHECKING:
-    from mstgraph.batch import Batch
-    from mstgraph.plan import StageNode
+from mstgraph.stages.node import Batch
+from mstgraph.stages.stage import Selection, Stage, StageNode, Term
+from mstgraph.support.errors import UserError
 
 
 @gin.configurable(module="mstgraph")

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import gin
 import torch
 from torch import Tensor
 
-from mstgraph.masknet import MaskNet
+from mstgraph.distil.masknet import MaskNet
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
-from mstgraph.stages.stage import Stage, Term
-
-if TYPE_CHECKING:
-    from mstgraph.batch import Batch
-    from mstgraph.plan import StageNode
+from mstgraph.stages.node import Batch
+from mstgraph.stages.stage import Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")

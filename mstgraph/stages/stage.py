@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from mstgraph.errors import nearest
-from mstgraph.optimizers import Adam
-
-if TYPE_CHECKING:
-    from mstgraph.batch import Batch
-    from mstgraph.plan import StageNode
+from mstgraph.stages.node import Batch, Forward, Part, Teacher
+from mstgraph.stages.optimizers import Adam
+from mstgraph.support.errors import nearest
 
 Selection = Literal["loss", "metric", "last"]
 
@@ -113,6 +110,61 @@ class Stage(ABC):
         if self.select not in get_args(Selection):
             return "select", f"is '{self.select}'{nearest(str(self.select), get_args(Selection))}"
         return None
+
+
+@dataclass(frozen=True)
+class StageNode:
+    """One stage of a plan.
+
+    Attributes:
+        name: unique, fit for a folder; does not depend on the index of a teacher.
+        kind: "pretrain", "alone", "ci", "sta", "hint", "dkd" or "distill".
+        scope: member in whose gin scope its settings stand.
+        settings: the stage's settings and equations.
+        members: member networks that it trains.
+        student: the student it serves; empty for pretrain, and for ci unless it is the student's
+            last stage.
+        teachers: the teachers it uses, in order.
+        mutual: mutual edges it trains, each once.
+        gate: name of the gate's part, or empty.
+        adapters: name of a teacher → name of the part that its loss trains.
+        layers: member → role → layers that play it (`mstgraph.methods.loss.ROLES`).
+        forwards: name of a response → how it is computed.
+        parts: everything with weights that takes part.
+        trains: names of the parts that are trained; all others are frozen.
+        sources: name of a part → stage that leaves its weights; a part without one is initialised
+            here.
+        hash: names all that can change the result; empty until `mstgraph.derive.identity` fills it.
+        identity: what the hash was made from.
+    """
+
+    name: str
+    kind: str
+    scope: str
+    settings: Stage
+    members: tuple[str, ...]
+    forwards: Mapping[str, Forward]
+    parts: Mapping[str, Part]
+    trains: tuple[str, ...]
+    sources: Mapping[str, str]
+    student: str = ""
+    teachers: tuple[Teacher, ...] = ()
+    mutual: tuple[tuple[str, str], ...] = ()
+    gate: str = ""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    hash: str = ""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def freezes(self) -> tuple[str, ...]:
+        """Names of the parts that take part but are not trained."""
+        return tuple(name for name in self.parts if name not in self.trains)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the stages whose weights it starts from."""
+        return tuple(dict.fromkeys(self.sources.values()))
 
 
 def decayed(weight: float, factor: float, every: int, epoch: int) -> float:

@@ -1,6 +1,5 @@
-"""Feature stores: building one from a recipe, reading it, verifying it. Knows nothing of graphs."""
+"""Feature stores: reading and verifying; `mstgraph.store.build` writes. Knows nothing of graphs."""
 
-from mstgraph.store.builder import build
 from mstgraph.store.load import load_recipe, missing_raw
 from mstgraph.store.reader import Store, open_store
 from mstgraph.store.recipe import Labels, Modality, Recipe
@@ -11,7 +10,6 @@ __all__ = [
     "Modality",
     "Recipe",
     "Store",
-    "build",
     "load_recipe",
     "missing_raw",
     "open_store",

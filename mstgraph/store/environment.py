@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 
 import lmdb
 
-from mstgraph.errors import UserError
 from mstgraph.store.layout import DATA_FILE
 from mstgraph.store.places import Place, find_places
+from mstgraph.support.errors import UserError
 
 _Key = tuple[int, int]
 

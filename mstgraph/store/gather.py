@@ -13,10 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from mstgraph.errors import UserError
 from mstgraph.store.environment import Environment
 from mstgraph.store.layout import Column, record_key
 from mstgraph.store.pages import will_need
+from mstgraph.support.errors import UserError
 
 PAGE = 4096  # records on pages of their own start at one offset modulo this
 PIECES = 16  # a row is copied as at most this many pieces of one take

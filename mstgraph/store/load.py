@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from mstgraph.errors import UserError, nearest
 from mstgraph.store.recipe import Recipe
+from mstgraph.support.errors import UserError, nearest
 
 
 def load_recipe(

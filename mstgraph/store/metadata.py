@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mstgraph.errors import UserError, nearest
 from mstgraph.store.layout import (
     DATA_FILE,
     FORMAT_VERSION,
@@ -17,6 +16,7 @@ from mstgraph.store.layout import (
     Column,
 )
 from mstgraph.store.recipe import Labels, Modality
+from mstgraph.support.errors import UserError, nearest
 
 
 def read_metadata(directory: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.errors import UserError, nearest
 from mstgraph.store.environment import Environment, shared_environment
 from mstgraph.store.gather import Gather
 from mstgraph.store.layout import (
@@ -23,13 +22,9 @@ from mstgraph.store.layout import (
     named_key,
     record_key,
 )
-from mstgraph.store.metadata import (
-    read_columns,
-    read_labels_spec,
-    read_metadata,
-    read_modalities,
-)
+from mstgraph.store.metadata import read_columns, read_labels_spec, read_metadata, read_modalities
 from mstgraph.store.moments import Statistics
+from mstgraph.support.errors import UserError, nearest
 
 OWN_DATABASES = 4
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mstgraph.errors import UserError, nearest
 from mstgraph.store.recipe import Recipe
+from mstgraph.support.errors import UserError, nearest
 
 PARTS = ("train", "validation", "test")
 GROUPS = 5

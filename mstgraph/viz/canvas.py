@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from mstgraph.errors import UserError
-from mstgraph.files import write_atomically
+from mstgraph.support.errors import UserError
+from mstgraph.support.files import write_atomically
 
 try:
     from matplotlib import rc_context

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from tiny_graphs import TWO
 
-from mstgraph.bench.declare import Declaration, declare
+from mstgraph.bench.plan.declare import Declaration, declare
 from mstgraph.bench.results import Cell, Results
 from mstgraph.bench.run import Options, run_bench
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from graph_files import run, teachers
 
-from mstgraph.errors import UserError
-from mstgraph.store import build
+from mstgraph.store.build.builder import build
+from mstgraph.support.errors import UserError
 from tools.student_check.formats import write_arrays
 
 TRAIN, TEST = 12, 5

@@ -12,8 +12,9 @@ import pytest
 import torch
 from graph_files import run, teachers
 
-from mstgraph.errors import UserError
-from mstgraph.store import build, load_recipe
+from mstgraph.store import load_recipe
+from mstgraph.store.build.builder import build
+from mstgraph.support.errors import UserError
 
 N = 24
 HEAD = ("event_name", "tweet_id", "image_id", "tweet_text", "image", "label", "label_text")

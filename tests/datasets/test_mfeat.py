@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mstgraph.store.builder import build
+from mstgraph.store.build.builder import build
 from mstgraph.store.load import load_recipe
 from mstgraph.store.reader import Store
 from mstgraph.store.verification import verify

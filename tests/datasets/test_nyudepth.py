@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from mstgraph import indoor
-from mstgraph.errors import UserError
+from mstgraph.recipes import indoor
+from mstgraph.support.errors import UserError
 from tools.student_check.formats import write_mat
 
 h5py = pytest.importorskip("h5py")

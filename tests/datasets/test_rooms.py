@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mstgraph import indoor
-from mstgraph.errors import UserError
+from mstgraph.recipes import indoor
+from mstgraph.support.errors import UserError
 
 ROOMS = 150
 

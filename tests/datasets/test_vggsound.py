@@ -10,8 +10,8 @@ import pytest
 import torch
 from graph_files import run, teachers
 
-from mstgraph.errors import UserError
-from mstgraph.store import build
+from mstgraph.store.build.builder import build
+from mstgraph.support.errors import UserError
 from tools.student_check.formats import write_clips
 
 N = 15

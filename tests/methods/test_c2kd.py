@@ -12,7 +12,6 @@ import training_worlds as small
 from scipy.stats import kendalltau
 from torch.nn import functional as F
 
-from mstgraph.errors import UserError
 from mstgraph.methods.c2kd import (
     C2KD,
     WIDEST,
@@ -23,7 +22,8 @@ from mstgraph.methods.c2kd import (
     rank_correlation,
 )
 from mstgraph.methods.loss import PENULTIMATE, Answer, Edge, EdgeShapes
-from mstgraph.tasks import Task
+from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

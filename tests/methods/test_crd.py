@@ -12,11 +12,11 @@ import torch
 import training_worlds as small
 from torch import Tensor
 
-from mstgraph.errors import UserError
 from mstgraph.methods import crd
 from mstgraph.methods.crd import CRD, UNSEEN, ContrastiveMemory, contrast, draw_negatives
 from mstgraph.methods.loss import PENULTIMATE, Answer, Edge, EdgeShapes
-from mstgraph.tasks import Task
+from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

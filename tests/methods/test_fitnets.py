@@ -8,17 +8,10 @@ import torch
 import training_worlds as small
 from torch import nn
 
-from mstgraph.errors import UserError
-from mstgraph.methods.fitnets import (
-    GRID,
-    LARGEST_LINEAR,
-    FitNets,
-    Regressor,
-    Resize,
-    hint_loss,
-)
+from mstgraph.methods.fitnets import GRID, LARGEST_LINEAR, FitNets, Regressor, Resize, hint_loss
 from mstgraph.methods.loss import HINTS, Answer, Edge, EdgeShapes
-from mstgraph.tasks import Task
+from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mstgraph.errors import UserError
 from mstgraph.methods.mgdfr import FeatureSelection, LogitMSE
+from mstgraph.support.errors import UserError
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mstgraph.methods.loss import Answer, Edge
 from mstgraph.methods.mlld import MLLD, gram_distance, multi_level
-from mstgraph.tasks import Task
+from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -10,10 +10,10 @@ import torch
 import training_worlds as small
 from torch import Tensor, nn
 
-from mstgraph.errors import UserError
 from mstgraph.methods.loss import HINTS, Answer, Edge, EdgeShapes, Shape
 from mstgraph.methods.ofa import OFA, Heads, enhanced_cross_entropy
-from mstgraph.tasks import Task
+from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -16,7 +16,7 @@ from torch import Tensor
 from mstgraph.methods import rkd
 from mstgraph.methods.loss import PENULTIMATE, Answer, Edge
 from mstgraph.methods.rkd import RKD, angle_loss, distance_loss
-from mstgraph.tasks import Task
+from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

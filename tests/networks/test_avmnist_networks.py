@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mstgraph.cuts import Cut
-from mstgraph.errors import UserError
-from mstgraph.insertion import output_shapes
+from mstgraph.distil.cuts import Cut
+from mstgraph.distil.insertion import output_shapes
 from mstgraph.networks.avmnist import FusedCNN, LeNet5, ThreeLayerCNN
+from mstgraph.support.errors import UserError
 
 IMAGE = {"image": (1, 28, 28)}
 AUDIO = {"audio": (1, 112, 112)}

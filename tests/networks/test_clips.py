@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mstgraph.errors import UserError
-from mstgraph.insertion import output_shapes
+from mstgraph.distil.insertion import output_shapes
 from mstgraph.networks.clips import FusedClips, ThreeLayerCNN1d, ThreeLayerCNN3d
+from mstgraph.support.errors import UserError
 
 RAVDESS = {"visual": (3, 15, 224, 224), "audio": (15, 156)}
 VGGSOUND = {"visual": (512, 10, 7, 7), "audio": (10, 128)}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.cuts import Cut
-from mstgraph.errors import UserError
-from mstgraph.insertion import output_shapes
+from mstgraph.distil.cuts import Cut
+from mstgraph.distil.insertion import output_shapes
 from mstgraph.networks.fusenet import FuseNet, FuseNetBranch, Pool, Unpool
+from mstgraph.support.errors import UserError
 
 RGBD = {"rgb": (3, 480, 640), "depth": (1, 480, 640)}
 SMALL = {"rgb": (3, 64, 32), "depth": (1, 64, 32)}

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from mstgraph.errors import UserError
 from mstgraph.networks.mlp import MLP, FusedMLP
+from mstgraph.support.errors import UserError
 
 
 def numpy_linear(layer: nn.Module, x: np.ndarray, *, relu: bool) -> np.ndarray:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mstgraph.errors import UserError
 from mstgraph.networks import vgg16
 from mstgraph.networks.fusenet import FuseNet, FuseNetBranch
+from mstgraph.support.errors import UserError
 
 
 @pytest.fixture(scope="module")

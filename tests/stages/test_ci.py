@@ -10,8 +10,8 @@ import pytest
 import training_worlds as small
 
 from mstgraph.methods.kl import KL
+from mstgraph.run.train import total
 from mstgraph.stages.ci import CI
-from mstgraph.train import total
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -7,8 +7,8 @@ import pytest
 import training_worlds as small
 
 from mstgraph.methods.kl import KL
+from mstgraph.run.train import total
 from mstgraph.stages.distill import Distill
-from mstgraph.train import total
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -7,10 +7,10 @@ import pytest
 import torch
 import training_worlds as small
 
-from mstgraph.gate import Gate
+from mstgraph.distil.gate import Gate
 from mstgraph.methods.kl import KL
+from mstgraph.run.train import total
 from mstgraph.stages.dkd import DKD
-from mstgraph.train import total
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

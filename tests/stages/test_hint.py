@@ -12,8 +12,8 @@ import training_worlds as small
 from torch import Tensor, nn
 
 from mstgraph.methods.loss import Edge, EdgeLoss, EdgeShapes
+from mstgraph.run.train import total
 from mstgraph.stages.hint import Hint
-from mstgraph.train import total
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import training_worlds as small
 
+from mstgraph.run.train import total
 from mstgraph.stages.pretrain import Pretrain
-from mstgraph.train import total
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -12,11 +12,11 @@ import torch
 import training_worlds as small
 from torch import Tensor, nn
 
-from mstgraph.errors import UserError
 from mstgraph.methods.mgdfr import FeatureSelection
 from mstgraph.stages.salience import Salience
 from mstgraph.stages.sta import STA
-from mstgraph.tasks import Task
+from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -10,10 +10,10 @@ import pytest
 import torch
 import training_worlds as small
 
-from mstgraph.masknet import MaskNet
+from mstgraph.distil.masknet import MaskNet
 from mstgraph.methods.kl import KL
+from mstgraph.run.train import total
 from mstgraph.stages.sta import STA
-from mstgraph.train import total
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -6,9 +6,9 @@ import pytest
 import torch
 import training_worlds as small
 
+from mstgraph.run.train import total
 from mstgraph.stages.pretrain import Pretrain
 from mstgraph.stages.stage import Term, decayed
-from mstgraph.train import total
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from sample_recipes import Vectors
 
 from mstgraph.store import layout
-from mstgraph.store.builder import build
+from mstgraph.store.build.builder import build
 from mstgraph.store.reader import Store
 
 

@@ -5,8 +5,8 @@ from typing import Literal, Optional
 
 import pytest
 
-from mstgraph.errors import UserError
 from mstgraph.store.load import convert, load_recipe, missing_raw
+from mstgraph.support.errors import UserError
 
 RECIPE = """
 from __future__ import annotations

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sample_recipes import Maps, Vectors, column
 
 from mstgraph.store import moments
-from mstgraph.store.builder import build
+from mstgraph.store.build.builder import build
 from mstgraph.store.moments import RunningMoments, sample_moments
 
 

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_recipes import Maps
 
-from mstgraph.errors import UserError
 from mstgraph.store import pages
-from mstgraph.store.builder import build
+from mstgraph.store.build.builder import build
 from mstgraph.store.pages import GAP, LONGEST, page_runs
 from mstgraph.store.reader import Store
+from mstgraph.support.errors import UserError
 
 PAGE = mmap.PAGESIZE
 Call = tuple[int, int]

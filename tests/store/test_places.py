@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sample_recipes import Maps, column
 
 from mstgraph.store import environment
-from mstgraph.store.builder import build
+from mstgraph.store.build.builder import build
 from mstgraph.store.environment import Environment
 from mstgraph.store.places import find_places
 from mstgraph.store.reader import Store

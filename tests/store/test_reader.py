@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from sample_recipes import Maps, Vectors, column
 
-from mstgraph.errors import UserError
 from mstgraph.store import gather
-from mstgraph.store.builder import build
+from mstgraph.store.build.builder import build
 from mstgraph.store.reader import Store, open_store
 from mstgraph.store.recipe import Modality
+from mstgraph.support.errors import UserError
 
 ORDER = [39, 0, 7, 8, 8, 21, 3]
 

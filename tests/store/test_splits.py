@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_recipes import Vectors
 
-from mstgraph.errors import UserError
 from mstgraph.store.splits import PARTS, make_splits, numbered_split, official_split
+from mstgraph.support.errors import UserError
 
 EXPECTED = [
     {"train": [1, 2, 4, 6, 8, 9], "validation": [3, 7], "test": [0, 5]},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sample_recipes import Maps, Vectors
 
-from mstgraph.store.builder import build
+from mstgraph.store.build.builder import build
 from mstgraph.store.reader import Store
 from mstgraph.store.verification import verify
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mstgraph.batch import Batch, Shared
-from mstgraph.masknet import MaskNet
-from mstgraph.store import build
+from mstgraph.distil.masknet import MaskNet
+from mstgraph.run.batch import Batch, Shared
+from mstgraph.store.build.builder import build
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 

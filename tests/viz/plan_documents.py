@@ -1,4 +1,4 @@
-"""Plan documents written by hand, in the form of `mstgraph.document.plan_document`."""
+"""Plan documents written by hand, in the form of `mstgraph.derive.document.plan_document`."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
-from mstgraph.run_folder import RunFolder
-from mstgraph.train import Training, train_epoch
+from mstgraph.run.run_folder import RunFolder
+from mstgraph.run.train import Training, train_epoch
 from tools.engine_bench.shapes import Shape
 from tools.engine_bench.ways import (
     OFF,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from mstgraph import memory
+from mstgraph.support import memory
 from tools.engine_bench.measure import MANY, warm
 from tools.engine_bench.shapes import Shape
 from tools.engine_bench.ways import Place, ready

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from mstgraph.batch import RESPONSE, Networks, Shared
-from mstgraph.insertion import inserted
-from mstgraph.masknet import MaskNet
-from mstgraph.numerics import autocast
-from mstgraph.plan import Forward
+from mstgraph.distil.insertion import inserted
+from mstgraph.distil.masknet import MaskNet
+from mstgraph.run.batch import Networks, Shared
+from mstgraph.stages.node import RESPONSE, Forward
+from mstgraph.support.numerics import autocast
 
 
 class PlainMaskNet(MaskNet):

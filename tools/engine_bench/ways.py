@@ -13,16 +13,16 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
-from mstgraph.batch import Shared
-from mstgraph.checkpoint import Checkpoints
-from mstgraph.constants import group_stages
-from mstgraph.execute import Execution
-from mstgraph.experiment import Experiment, open_experiment
-from mstgraph.gate import Gate
-from mstgraph.plan import StageNode
-from mstgraph.progress import ConsoleReporter
-from mstgraph.run_folder import RunFolder
-from mstgraph.train import Setting, Training, begin_epoch, step
+from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.passes import group_stages
+from mstgraph.distil.gate import Gate
+from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.batch import Shared
+from mstgraph.run.checkpoint import Checkpoints
+from mstgraph.run.execute import Execution
+from mstgraph.run.run_folder import RunFolder
+from mstgraph.run.train import Setting, Training, begin_epoch, step
+from mstgraph.stages.stage import StageNode
 from tools.engine_bench.plain import PlainNetworks, unfold
 from tools.engine_bench.shapes import ROOT, SPLIT, Shape
 
@@ -38,7 +38,7 @@ class Place:
         store: the shape's store.
         folder: for whatever a run leaves.
         device: where is computed.
-        precision: see `mstgraph.engine.Engine`.
+        precision: see `mstgraph.declare.settings.Engine`.
     """
 
     store: Path

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mstgraph.feed import Pool
+from mstgraph.data.feed import Pool
 from mstgraph.store import Store
 from mstgraph.store.layout import DATA_FILE
 

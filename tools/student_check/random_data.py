@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mstgraph.store import Store, build, load_recipe
+from mstgraph.store import Store, load_recipe
+from mstgraph.store.build.builder import build
 from tools.student_check.formats import write_arrays, write_clips, write_mat
 
 ROOT = Path(__file__).parents[2]

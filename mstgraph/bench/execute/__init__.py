@@ -1,0 +1,1 @@
+"""Running the stages of a benchmark: in order, in processes or on Ray."""

@@ -1,0 +1,1 @@
+"""What a benchmark declares, and the DAG of stages that its cells share."""

@@ -1,0 +1,275 @@
+"""The data path: batches from a store, normalised on the device.
+
+What fits the budget is read once and stays on the device; an epoch is then a permutation of
+indices. The rest is read batch by batch by a background thread. Both give the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mstgraph.data.augmentation import Augmentation, Inputs
+from mstgraph.data.order import WINDOW, epoch_order
+from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
+from mstgraph.store import Store
+from mstgraph.support.seeds import derive_seed
+
+LABELS = "label"
+PIECE_BYTES = 16 * 1024 * 1024  # read at a time of what stays on the device
+
+Item = tuple[Inputs, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """(stored × scale − centre) / spread, per channel, as one multiplication and one addition.
+
+    Attributes:
+        factor: [channels, 1, ...] float.
+        offset: [channels, 1, ...] float.
+    """
+
+    factor: Tensor
+    offset: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return [batch, channels, ...] float of stored values as float."""
+        return torch.addcmul(self.offset, values, self.factor)
+
+
+def normaliser(
+    store: Store, modality: str, split: str, kind: str, device: torch.device | str
+) -> Normaliser:
+    """Build the normaliser of a modality from statistics of the training split.
+
+    Args:
+        store: the feature store.
+        modality: the modality's name.
+        split: the split's name.
+        kind: ``standard``, ``minmax`` or ``none``; a channel that is constant in training is only
+            centred.
+        device: where the batches are.
+    """
+    spec = store.modalities[modality]
+    statistics = store.statistics(modality, split)
+    centre, spread = {
+        "standard": (statistics.mean, statistics.std),
+        "minmax": (statistics.minimum, statistics.maximum - statistics.minimum),
+        "none": (np.zeros(1), np.ones(1)),
+    }[kind]
+    spread = np.where(spread > 0, spread, 1.0)
+    shape = (-1, *[1] * (len(spec.shape) - 1))
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.tensor(values, dtype=torch.get_default_dtype(), device=device).reshape(shape)
+
+    return Normaliser(tensor(spec.scale / spread), tensor(-centre / spread))
+
+
+class Pool:
+    """The data of one split that stays on the device, shared by all stages of a run.
+
+    Args:
+        store: the feature store.
+        split: name of the split.
+        device: where batches are wanted.
+        normalisation: see `normaliser`.
+        budget: bytes that may stay on the device.
+        trained_on: split whose training part the statistics come from, if it is another one.
+        shuffle_block: block size of the training order, see `mstgraph.data.order.epoch_order`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        device: torch.device | str,
+        normalisation: str,
+        budget: int,
+        trained_on: str | None = None,
+        shuffle_block: int | None = None,
+    ):
+        self.store = store
+        self.split = split
+        self.trained_on = trained_on or split
+        self.device = torch.device(device)
+        self.normalisation = normalisation
+        self.remaining = budget
+        self.shuffle_block = shuffle_block
+        self._resident: dict[tuple[str, str], Tensor] = {}
+        self._normalisers: dict[str, Normaliser] = {}
+
+    def feed(
+        self, part: str, modalities: Sequence[str], augmentation: Augmentation | None = None
+    ) -> Feed:
+        """Return the feed of ``train``, ``validation`` or ``test`` for some modalities."""
+        return Feed(self, part, modalities, augmentation)
+
+    def normaliser(self, modality: str) -> Normaliser:
+        """Return a modality's normaliser."""
+        if modality not in self._normalisers:
+            self._normalisers[modality] = normaliser(
+                self.store, modality, self.trained_on, self.normalisation, self.device
+            )
+        return self._normalisers[modality]
+
+    def resident(self, part: str, column: str) -> Tensor | None:
+        """Return all of a modality (or the labels) of a part, or None if it does not fit."""
+        if (part, column) not in self._resident:
+            ids = self.store.split(self.split, part)
+            size = len(ids) * self.store.columns[column].row_bytes
+            if size > self.remaining:
+                return None
+            self.remaining -= size
+            self._resident[part, column] = self._read_all(ids, column).to(self.device)
+        return self._resident[part, column]
+
+    def _read_all(self, ids: np.ndarray, column: str) -> Tensor:
+        """Read piece by piece, and ask for pages on the way."""
+        spec = self.store.columns[column]
+        out = torch.from_numpy(np.empty((len(ids), *spec.shape), spec.stored_dtype))
+        ahead = ReadAhead(self.store, [column], ids)
+        piece = max(1, PIECE_BYTES // spec.row_bytes)
+        for first in range(0, len(ids), piece):
+            rows = slice(first, first + piece)
+            ahead.advance(piece)
+            self.read(ids[rows], column, out[rows])
+        return out
+
+    def read(self, ids: np.ndarray, column: str, out: Tensor) -> Tensor:
+        """Read a modality (or the labels) of some samples, as stored, on the CPU.
+
+        Args:
+            ids: sample numbers, [batch].
+            column: the modality's name, or ``label``.
+            out: [batch, ...] of the stored type, filled and returned.
+        """
+        if column == LABELS:
+            self.store.read_labels(ids, out.numpy())
+        else:
+            self.store.read(column, ids, out.numpy())
+        return out
+
+
+class Feed:
+    """Batches of one part of a split, for the modalities that somebody asks for.
+
+    Args:
+        pool: what stays on the device.
+        part: ``train``, ``validation`` or ``test``.
+        modalities: the modalities to read; no page of another one is touched.
+        augmentation: applied to each batch, or None.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        part: str,
+        modalities: Sequence[str],
+        augmentation: Augmentation | None = None,
+    ):
+        self.pool = pool
+        self.device = pool.device
+        self.ids = pool.store.split(pool.split, part)
+        self.modalities = tuple(modalities)
+        self.augmentation = augmentation
+        self._columns = {name: pool.resident(part, name) for name in (*modalities, LABELS)}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """Return the order of a training epoch, [n] int64: `mstgraph.data.order.epoch_order`."""
+        return epoch_order(len(self), seed, epoch, self.pool.shuffle_block)
+
+    def epoch(
+        self, batch_size: int, order: Tensor | None = None, start: int = 0, seed: int = 0
+    ) -> Iterator[Item]:
+        """Yield the batches of one pass, see `batches`.
+
+        Args:
+            batch_size: samples per batch.
+            order: [n] int64 permutation of positions; None keeps the order of the ids.
+            start: number of batches to leave out at the beginning (for a resumed epoch).
+            seed: of the augmentation.
+        """
+        positions = torch.arange(len(self.ids)) if order is None else order
+        return self.batches(batch_positions(positions, batch_size)[start:], start, seed)
+
+    def batches(self, batches: Sequence[Tensor], first: int = 0, seed: int = 0) -> Iterator[Item]:
+        """Yield (modality → [batch, ...] float normalised, labels int64, positions int64).
+
+        Args:
+            batches: positions of each batch, [batch] int64.
+            first: number of the first batch, for the augmentation's randomness.
+            seed: of the augmentation.
+        """
+        dtype = torch.get_default_dtype()
+        streamed = any(column is None for column in self._columns.values())
+        stored = (
+            self._streamed(batches, first)
+            if streamed
+            else (self._gather(positions, {}) for positions in batches)
+        )
+        # What leaves here must be no view of a buffer: normalised inputs are new tensors anyway.
+        copied = streamed and self.augmentation is not None
+        for number, (raw, positions) in enumerate(zip(stored, batches, strict=True), first):
+            inputs: Inputs = {n: raw[n].to(dtype, copy=copied) for n in self.modalities}
+            labels = raw[LABELS].to(torch.int64, copy=streamed)
+            if self.augmentation is not None:
+                generator = torch.Generator().manual_seed(derive_seed(seed, number))
+                inputs, labels = self.augmentation(inputs, labels, generator)
+            normalised = {n: self.pool.normaliser(n)(values) for n, values in inputs.items()}
+            yield normalised, labels, positions.to(self.device)
+
+    def _streamed(self, batches: Sequence[Tensor], first: int) -> Iterator[dict[str, Tensor]]:
+        """Yield batches as stored, on the device, each valid until the next is asked for."""
+        if not batches:
+            return
+        store, names = self.pool.store, [n for n, c in self._columns.items() if c is None]
+        done = first * len(batches[0])
+        block = self.pool.shuffle_block
+        window = block * WINDOW if block is not None else None
+        ids = self.ids[torch.cat(list(batches)).numpy()]
+        ahead = ReadAhead(store, names, ids, window, done)
+        largest = max(map(len, batches))
+        ring = [Buffer(store, names, largest, self.device) for _ in range(PREFETCHED + 2)]
+
+        def fill(positions: Tensor, buffer: Buffer) -> dict[str, Tensor]:
+            ahead.advance(len(positions))
+            return self._gather(positions, buffer.rows(len(positions)))
+
+        yield from stream(batches, ring, fill)
+
+    def _gather(self, positions: Tensor, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a batch as stored: from the device where it is there, else read into rows."""
+        there = positions.to(self.device)
+        ids = self.ids[positions.numpy()]
+        return {
+            name: self.pool.read(ids, name, rows[name])
+            if column is None
+            else _select(column, there)
+            for name, column in self._columns.items()
+        }
+
+
+def _select(tensor: Tensor, positions: Tensor) -> Tensor:
+    if tensor.dtype == torch.uint16:  # torch gathers int16, not uint16; the bits are the same
+        return tensor.view(torch.int16).index_select(0, positions).view(torch.uint16)
+    return tensor.index_select(0, positions)
+
+
+def batch_positions(positions: Tensor, batch_size: int) -> list[Tensor]:
+    """Cut positions into batches; a last batch of one sample joins the one before.
+
+    Batch normalisation has no variance over a single sample.
+    """
+    batches = list(positions.split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1 and batch_size > 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches

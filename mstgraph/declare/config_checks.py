@@ -1,0 +1,128 @@
+"""What gin would take without a word, refused with the place where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import gin
+
+from mstgraph.declare.binding_types import is_reference, type_problem
+from mstgraph.declare.configuration import GRAPH, Configuration
+from mstgraph.declare.gin_state import bindings, read_so_far, registered, short_selector
+from mstgraph.support.errors import UserError, nearest
+
+GRAPH_PARAMETERS = (
+    "target",
+    "gate",
+    "alone",
+    "seed",
+    "teachers",
+    "points",
+    "adaptation",
+    "fresh",
+)
+
+
+def macros_in(value: Any) -> Iterator[str]:
+    """Yield the names of the macros (``%NAME``) in a bound value."""
+    for reference in gin.config.iterate_references([value]):
+        if reference.configurable.wrapped is gin.config.macro:
+            yield "/".join(reference.scopes)
+
+
+def refuse_macros_without_value_or_use(configuration: Configuration) -> None:
+    """Refuse a macro that is used but never set, and one that is set but never used."""
+    macros, uses = configuration.macros, configuration.macro_uses
+    for name, place in uses.items():
+        if name not in macros:
+            raise UserError(f"{place}: '%{name}' has no value{nearest(name, macros)}")
+    for name, place in macros.items():
+        if name not in uses:
+            raise UserError(
+                f"{place}: nothing uses '%{name}', which '{name} = …' sets; a setting is written "
+                "'Name.parameter = value'"
+            )
+
+
+def refuse_values_of_another_type(configuration: Configuration) -> None:
+    """Refuse a value that is not of the type its parameter is declared with."""
+    for (scope, selector, parameter), place in configuration.locations.items():
+        value = _resolved(bindings()[scope, selector][parameter])
+        problem = type_problem(registered(selector), parameter, value)
+        if problem is not None:
+            raise UserError(f"{place}: {_written(scope, selector)}.{parameter} {problem}")
+
+
+def _resolved(value: Any) -> Any:
+    """Follow a macro to its value."""
+    seen: set[str] = set()
+    while is_reference(value):
+        name = next(macros_in(value), None)
+        if name is None or name in seen:
+            return value
+        seen.add(name)
+        value = bindings()[name, "gin.macro"]["value"]
+    return value
+
+
+def _written(scope: str, selector: str) -> str:
+    """Return a configurable as a gin file names it."""
+    short = short_selector(selector)
+    return f"{scope}/{short}" if scope else short
+
+
+def refuse_scopes_that_nobody_enters(
+    config: Mapping[tuple[str, str], Mapping[str, Any]], configuration: Configuration
+) -> None:
+    """Refuse a binding whose scope is no member: gin would ignore it without a word."""
+    members = [name for name in config.get(("", GRAPH), {}) if name not in GRAPH_PARAMETERS]
+    for (scope, selector), parameters in config.items():
+        if selector in ("gin.macro", "gin.constant"):
+            continue
+        for part in filter(None, scope.split("/")):
+            if part in members:
+                continue
+            parameter = next(iter(parameters))
+            place = configuration.locations.get((scope, selector, parameter), "gin configuration")
+            raise UserError(
+                f"{place}: nobody enters the scope '{part}' of "
+                f"'{_written(scope, selector)}.{parameter}'; a scope is the name of a member"
+                f"{nearest(part, members)}"
+            )
+
+
+def refuse_unused_scoped_bindings(configuration: Configuration, members: Collection[str]) -> None:
+    """Refuse a binding in a member's scope that nothing read while the plan was built.
+
+    ``depth/DKD.epochs`` does nothing where depth is no student. Members that are left out may
+    keep their bindings.
+
+    Args:
+        configuration: where each binding stands.
+        members: the graph's members.
+    """
+    config = bindings()
+    declared = set(config.get(("", GRAPH), {})) - set(GRAPH_PARAMETERS)
+    dropped = declared - set(members)
+    used = {(tuple(scope.split("/")), selector) for scope, selector in read_so_far()}
+    for (scope, selector, parameter), place in configuration.locations.items():
+        parts = tuple(scope.split("/"))
+        if not scope or dropped.intersection(parts):
+            continue
+        if not any(s == selector and entered[: len(parts)] == parts for entered, s in used):
+            raise UserError(
+                f"{place}: nothing in this graph reads '{_written(scope, selector)}.{parameter}'; "
+                f"expected a setting of the member '{scope}' or of a stage that is its own"
+            )
+
+
+def unread_on_command_line(configuration: Configuration) -> Iterator[str]:
+    """Yield a sentence for each unscoped binding of the command line that nothing has read.
+
+    Files hold settings of stages that not every graph has; who writes ``-p DKD.k=2`` wants one.
+    """
+    used = {selector for _, selector in read_so_far()}
+    for (scope, selector, parameter), place in configuration.locations.items():
+        if not scope and selector not in used and configuration.from_command_line(place):
+            yield f"{place}: nothing in this graph reads {_written('', selector)}.{parameter}"

@@ -1,0 +1,107 @@
+"""What was loaded from gin files, and where each binding stands."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mstgraph.declare.gin_state import full_selector
+from mstgraph.support.errors import UserError, nearest
+
+GRAPH = "mstgraph.graph"
+COMMAND_LINE = "command line"
+
+
+@dataclass
+class Configuration:
+    """What was loaded, and where each binding stands.
+
+    Attributes:
+        files: the gin files given by the user, in order.
+        bindings: the bindings given on the command line.
+        locations: (scope, full selector, parameter) → "file:line".
+        macros: name → "file:line".
+        macro_uses: name → "file:line" of the first binding that uses it.
+        modules: name → file of the user's own modules that gin files import, and of those that
+            these import.
+    """
+
+    files: tuple[Path, ...] = ()
+    bindings: tuple[str, ...] = ()
+    locations: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    macros: dict[str, str] = field(default_factory=dict)
+    macro_uses: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, Path] = field(default_factory=dict)
+
+    def where(self, selector: str | Callable[..., Any], parameter: str, scope: str = "") -> str:
+        """Return the place of a binding, or of the member's declaration if it has none."""
+        place = self.exactly_where(selector, parameter, scope)
+        for candidate in (("", GRAPH, scope), ("", GRAPH, parameter)):
+            place = place or self.locations.get(candidate)
+        return place or (str(self.files[0]) if self.files else COMMAND_LINE)
+
+    def exactly_where(
+        self, selector: str | Callable[..., Any], parameter: str, scope: str = ""
+    ) -> str | None:
+        """Return the place of the binding that holds in a scope, or None if there is none."""
+        full = full_selector(selector)
+        found = self.locations.get((scope, full, parameter))
+        return found or self.locations.get(("", full, parameter))
+
+    def refuse_given(self, constructor: Callable[..., Any], count: int, scope: str) -> None:
+        """Refuse bindings of the first ``count`` parameters: the caller gives them, and wins."""
+        for parameter in list(inspect.signature(constructor).parameters)[:count]:
+            place = self.exactly_where(constructor, parameter, scope)
+            if place is not None:
+                name = f"{constructor.__name__}.{parameter}"
+                raise UserError(f"{place}: {name} follows from the data and the graph; remove it")
+
+    def on_command_line(self, selector: str, parameter: str) -> bool:
+        """Say whether a binding came from the command line."""
+        return self.from_command_line(self.where(selector, parameter))
+
+    @staticmethod
+    def from_command_line(place: str) -> bool:
+        """Say whether a place is the command line."""
+        return place.startswith(COMMAND_LINE)
+
+
+def find_file(name: str, place: str, configuration: Configuration) -> Path:
+    """Return a file that a gin file names: from the working directory or from above that file.
+
+    Args:
+        name: what the gin file says.
+        place: where it says so, for the message.
+        configuration: knows the gin file.
+
+    Raises:
+        UserError: it is nowhere to be found.
+    """
+    folder = configuration.files[0].resolve().parent if configuration.files else None
+    for candidate in candidates(name, folder):
+        if candidate.is_file():
+            return candidate
+    beside = [
+        str(Path(name).with_name(found.name))
+        for candidate in candidates(name, folder)
+        for found in candidate.parent.glob(f"*{candidate.suffix}")
+    ]
+    raise UserError(
+        f"{place}: there is no file '{name}' in the working directory, beside the gin file or "
+        f"above it{nearest(name, beside)}"
+    )
+
+
+def find_folder(name: str, configuration: Configuration) -> Path | None:
+    """Return a folder that a gin file names, found as `find_file` does; None if it is nowhere."""
+    folder = configuration.files[0].resolve().parent if configuration.files else None
+    return next((path for path in candidates(name, folder) if path.is_dir()), None)
+
+
+def candidates(name: str, folder: Path | None) -> list[Path]:
+    """Return where a name may lie: in the working directory, in a folder, or above it."""
+    above = [] if folder is None else [parent / name for parent in (folder, *folder.parents)]
+    return [Path(name), *above]

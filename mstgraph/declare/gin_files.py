@@ -1,0 +1,221 @@
+"""Gin files into gin's state, with the file and line of every binding kept.
+
+Gin itself forgets where a binding came from, ignores bindings in scopes that nobody enters, and
+lets a file include itself for ever. The loader here drives gin's own parser statement by
+statement, so each of these becomes one sentence that names the place.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tokenize
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gin
+from gin import config_parser
+
+from mstgraph.declare.config_checks import (
+    macros_in,
+    refuse_macros_without_value_or_use,
+    refuse_scopes_that_nobody_enters,
+    refuse_values_of_another_type,
+)
+from mstgraph.declare.configuration import COMMAND_LINE, Configuration, candidates
+from mstgraph.declare.gin_state import configurable, configurables, full_selector
+from mstgraph.declare.user_code import importing_from, refuse_other_code, user_modules
+from mstgraph.support.errors import UserError, nearest
+
+_current = Configuration()
+
+
+def load(
+    files: Sequence[Path | str], bindings: Sequence[str] = (), *, register: Callable[[], None]
+) -> Configuration:
+    """Parse gin files and then bindings into gin's state, and finalise it.
+
+    Args:
+        files: gin files, later ones win; includes are looked up from the working directory, from
+            the file's own folder and from the folders above it.
+        bindings: single bindings as on the command line, ``"CI.epochs = 2"``.
+        register: imports whatever gin files may name; nothing may register after gin is finalised.
+
+    Returns:
+        The configuration, with the place of each binding.
+
+    Raises:
+        UserError: a file is missing, has a syntax error or includes itself; a name is unknown, or
+            a value is of another type than its parameter.
+    """
+    global _current
+    gin.clear_config()
+    register()
+    paths = tuple(Path(name) for name in files)
+    _current = Configuration(files=paths, bindings=tuple(bindings))
+    for path in paths:
+        _parse_file(path, place="", stack=())
+    for binding in bindings:
+        _parse_statements(binding, name=f"{COMMAND_LINE} '-p {binding}'", folder=None, stack=())
+    refuse_macros_without_value_or_use(_current)
+    refuse_values_of_another_type(_current)
+    gin.finalize()
+    return _current
+
+
+def _parse_file(path: Path, place: str, stack: tuple[Path, ...]) -> None:
+    resolved = path.resolve()
+    if resolved in stack:
+        chain = " → ".join(_short(step) for step in (*stack[stack.index(resolved) :], resolved))
+        raise UserError(f"{place}a gin file includes itself: {chain}; remove one of the includes")
+    if not path.is_file():
+        siblings = [str(sibling) for sibling in path.parent.glob("*.gin")]
+        raise UserError(f"{place}gin file '{path}' does not exist{nearest(str(path), siblings)}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{place}gin file '{path}' cannot be read: {error}") from error
+    _parse_statements(text, name=str(path), folder=resolved.parent, stack=(*stack, resolved))
+
+
+def _parse_statements(text: str, name: str, folder: Path | None, stack: tuple[Path, ...]) -> None:
+    for statement, place in _statements(text, name):
+        if isinstance(statement, config_parser.IncludeStatement):
+            _parse_file(_find_include(statement.filename, folder, place), f"{place}: ", stack)
+        elif isinstance(statement, config_parser.ImportStatement):
+            _import(statement, place, folder or Path.cwd())
+        elif isinstance(statement, config_parser.BlockDeclaration):
+            _known_selector(statement.selector, place)
+        else:
+            _bind(statement, place)
+
+
+def _statements(text: str, name: str) -> Iterator[tuple[Any, str]]:
+    """Yield gin's statements with their places; turn its errors into sentences."""
+    in_file = not name.startswith(COMMAND_LINE)
+    delegate = gin.config.ParserDelegate()
+    try:
+        parser = config_parser.ConfigParser(text, delegate)
+    except (SyntaxError, tokenize.TokenError) as error:
+        raise _syntax_error(error, name) from error
+    while True:
+        try:
+            statement = parser.parse_statement()
+        except (SyntaxError, tokenize.TokenError) as error:
+            raise _syntax_error(error, name) from error
+        except (ValueError, KeyError) as error:  # a reference to something unknown or ambiguous
+            line = parser.current_token.start[0]
+            raise _unknown_reference(error, f"{name}:{line}" if in_file else name) from error
+        if statement is None:
+            return
+        yield statement, f"{name}:{statement.location.line_num}" if in_file else name
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _syntax_error(error: Exception, name: str) -> UserError:
+    line = error.lineno if isinstance(error, SyntaxError) else error.args[1][0]
+    message = error.msg if isinstance(error, SyntaxError) else error.args[0]
+    message = str(message).strip().splitlines()[0].rstrip(".")
+    place = name if name.startswith(COMMAND_LINE) else f"{name}:{line}"
+    return UserError(
+        f"{place}: gin cannot read this: {message}; expected 'scope/Name.parameter = value'"
+    )
+
+
+def _unknown_reference(error: Exception, place: str) -> UserError:
+    if isinstance(error, KeyError):  # gin's own words list what it could be
+        return UserError(f"{place}: {_ambiguous(error)}")
+    name = str(error).split("'@")[-1].split("'")[0].split("@")[-1].rstrip("()'")
+    name = name.split("/")[-1]
+    return UserError(f"{place}: there is no configurable '@{name}'{nearest(name, configurables())}")
+
+
+def _ambiguous(error: KeyError) -> str:
+    words = str(error).splitlines()[0].strip('".')
+    return f"{words}; write the module in front of the name"
+
+
+def _find_include(name: str, folder: Path | None, place: str) -> Path:
+    places = candidates(name, folder)
+    for candidate in places:
+        if candidate.is_file():
+            return candidate
+    siblings = [
+        str(Path(name).parent / found.name)
+        for candidate in places
+        for found in candidate.parent.glob("*.gin")
+    ]
+    raise UserError(f"{place}: included gin file '{name}' does not exist{nearest(name, siblings)}")
+
+
+def _import(statement: Any, place: str, folder: Path) -> None:
+    with importing_from(folder):
+        _run_import(statement, place)
+        refuse_other_code(statement.module, folder, place)
+    _current.modules |= user_modules(statement.module)
+
+
+def _run_import(statement: Any, place: str) -> None:
+    try:
+        gin.parse_config(statement.format())
+    except ImportError as error:
+        raise UserError(
+            f"{place}: cannot import '{statement.module}': {str(error).splitlines()[0]}; expected "
+            "a module beside the gin file, in the working directory or installed"
+        ) from error
+    except Exception as error:  # whatever the user's own module raises
+        raise UserError(
+            f"{place}: the module '{statement.module}' cannot be imported: {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no message'}"
+        ) from error
+
+
+def _known_selector(selector: str, place: str) -> Callable[..., Any]:
+    try:
+        wrapped = configurable(selector)
+    except KeyError as error:
+        raise UserError(f"{place}: {_ambiguous(error)}") from error
+    if wrapped is None:
+        raise UserError(f"{place}: unknown name '{selector}'{nearest(selector, configurables())}")
+    return wrapped
+
+
+def _bind(statement: Any, place: str) -> None:
+    scope, selector, parameter, value, _ = statement
+    for name in macros_in(value):
+        _current.macro_uses.setdefault(name, place)
+    if not parameter:  # a macro: NAME = value
+        key = f"{scope}/{selector}" if scope else selector
+        gin.bind_parameter((key, "gin.macro", "value"), value)
+        _current.macros[key] = place
+        return
+    wrapped = _known_selector(selector, place)
+    full = full_selector(selector)
+    _known_parameter(wrapped, selector, parameter, place)
+    try:
+        gin.bind_parameter((scope, full, parameter), value)
+    except ValueError as error:
+        raise UserError(f"{place}: {str(error).splitlines()[0]}") from error
+    _current.locations[scope, full, parameter] = place
+
+
+def _known_parameter(
+    wrapped: Callable[..., Any], selector: str, parameter: str, place: str
+) -> None:
+    parameters = inspect.signature(wrapped).parameters
+    names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if parameter not in names and not takes_any:
+        raise UserError(
+            f"{place}: '{selector}' has no parameter '{parameter}'{nearest(parameter, names)}"
+        )
+
+
+@gin.config.register_finalize_hook
+def _refuse_scopes_that_nobody_enters(
+    config: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> None:
+    refuse_scopes_that_nobody_enters(config, _current)

@@ -1,0 +1,478 @@
+"""Declare: members, mask points and edges of a distillation graph, checked for sense.
+
+A gin file binds members to ``graph``; the scope's name is the member's name::
+
+    graph.target = 'rgb'
+    graph.rgb = @rgb/Member()
+    graph.depth = @depth/Member()
+    depth/Member.masks = ('encoder.stage5', 'decoder.stage5')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import gin
+import networkx as nx
+
+from mstgraph.declare.configuration import Configuration
+from mstgraph.distil.masknet import MaskNet
+from mstgraph.methods.kl import KL
+from mstgraph.methods.loss import HINTS, EdgeLoss
+from mstgraph.support.errors import UserError, nearest
+
+ALL = "all"
+
+Teachers = Literal["all", "multimodal", "cross-modal", "none"]
+Points = Literal["masks", "penultimate", "hints", "representation", "none"]
+
+
+@gin.configurable(module="mstgraph")
+@dataclass(frozen=True)
+class Member:
+    """A network over one modality or several, and its edges.
+
+    Attributes:
+        network: gin reference to the network's class (``@FuseNet``); built in the member's scope.
+        inputs: modalities it sees, in the order its ``forward`` takes them; default: its own name.
+        masks: mask points, the dotted module paths whose output a MaskNet rewrites (Eq. 6).
+        mask: gin reference to what is inserted at a mask point.
+        penultimate: the last layer before the classifier, for losses that read it.
+        hints: layers whose features guide another member's, or are guided, for losses that read
+            them; those of two members belong together in their order.
+        representation: the layer among whose features a method may select; default: the
+            penultimate one.
+        teaches: members it teaches; default: every target.
+        mutual: members it is aligned with in both directions (Eq. 2), or ``'all'`` for every
+            other member that says ``'all'`` too.
+        loss: loss of the edges that leave it.
+    """
+
+    network: Callable[..., Any] | None = None
+    inputs: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    mask: Callable[..., Any] = MaskNet
+    penultimate: str = ""
+    hints: tuple[str, ...] = ()
+    representation: str = ""
+    teaches: tuple[str, ...] | None = None
+    mutual: tuple[str, ...] | str = ()
+    loss: EdgeLoss = field(default_factory=KL)
+    scope: str = field(default_factory=gin.config.current_scope_str)
+
+    def layers(self, role: str) -> tuple[str, ...]:
+        """Return the layers that play a role."""
+        if role == HINTS:
+            return self.hints
+        layer = self.penultimate
+        if role == "representation" and self.representation:
+            layer = self.representation
+        return (layer,) if layer else ()
+
+
+@gin.configurable("graph", module="mstgraph")
+@dataclass(frozen=True, init=False)
+class Declaration:
+    """What a gin file binds to ``graph``, unchecked.
+
+    Attributes:
+        target: the student to deploy, or a tuple of students that share what they can.
+        gate: gin reference to the gate (``@Gate``) under which the target learns from its
+            teachers (DKD); None distils from all of them at once.
+        alone: train each target once more without distillation, with the same network and
+            budget, to compare with.
+        seed: the seed of everything random.
+        teachers: which of the members stay beside the targets: ``'all'``, the ``'multimodal'``
+            (fused) ones, the ``'cross-modal'`` (unimodal) ones or ``'none'``. Several targets
+            teach and align each other with ``'all'`` and ``'cross-modal'`` alone.
+        points: where teachers are specialised: at their ``'masks'``, at the layers that play the
+            role ``'penultimate'``, ``'hints'`` or ``'representation'``, or, with ``'none'``,
+            nowhere.
+        adaptation: gin reference to the stage that trains what is inserted at a mask point; None
+            takes STA.
+        fresh: whether the last stage trains the student from scratch even if it has weights.
+        members: every other binding, name → `Member`, or None for a member that is left out.
+    """
+
+    target: str | tuple[str, ...]
+    gate: Callable[..., Any] | None
+    alone: bool
+    seed: int
+    teachers: Teachers
+    points: Points
+    adaptation: Callable[..., Any] | None
+    fresh: bool
+    members: Mapping[str, Member | None]
+
+    def __init__(
+        self,
+        target: str | tuple[str, ...] = (),
+        gate: Callable[..., Any] | None = None,
+        alone: bool = True,
+        seed: int = 0,
+        teachers: Teachers = "all",
+        points: Points = "masks",
+        adaptation: Callable[..., Any] | None = None,
+        fresh: bool = False,
+        **members: Member | None,
+    ):
+        for name, value in list(locals().items()):
+            if name in self.__dataclass_fields__:
+                object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A declared graph that makes sense.
+
+    Attributes:
+        members: name → member, in the paper's order: index i is the position (fused members
+            first, most inputs first, then unimodal ones in the order of the store's modalities).
+        targets: names of the students to deploy, in that order.
+        gate: the gate's class, or None.
+        alone: whether each target is trained once more without distillation.
+        seed: seed of everything random.
+        edges: nodes are members; edges have ``kind`` "teaches" (directed) or "mutual" (stored in
+            both directions).
+        adaptation: class of the stage that trains what is inserted at a mask point; None: STA.
+        fresh: whether the last stage trains the student from scratch even if it has weights.
+    """
+
+    members: Mapping[str, Member]
+    targets: tuple[str, ...]
+    gate: Callable[..., Any] | None
+    alone: bool
+    seed: int
+    edges: nx.MultiDiGraph
+    adaptation: Callable[..., Any] | None = None
+    fresh: bool = False
+
+    def teachers_of(self, student: str) -> tuple[str, ...]:
+        """Return the members that teach a student, in the order of members."""
+        sources = {u for u, _, kind in self.edges.in_edges(student, keys=True) if kind == "teaches"}
+        return tuple(name for name in self.members if name in sources)
+
+    def students(self) -> tuple[str, ...]:
+        """Return the members that somebody teaches."""
+        return tuple(name for name in self.members if self.teachers_of(name))
+
+    def mutual_components(self) -> list[tuple[str, ...]]:
+        """Return the connected components of the mutual edges, members in order."""
+        pairs = [(u, v) for u, v, kind in self.edges.edges(keys=True) if kind == "mutual"]
+        order = list(self.members)
+        components = nx.connected_components(nx.Graph(pairs))
+        return sorted(
+            (tuple(sorted(c, key=order.index)) for c in components), key=lambda c: order.index(c[0])
+        )
+
+
+def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Graph:
+    """Build the graph that gin's state declares, and check it.
+
+    Args:
+        configuration: where each binding stands, for messages.
+        modalities: modalities of the store, in their order.
+
+    Raises:
+        UserError: the graph makes no sense; names file and line, member and the nearest name.
+    """
+    declaration = Declaration()
+    _check_adaptation(declaration, configuration)
+    members = _members(declaration, configuration)
+    members = _with_inputs(members, configuration, modalities)
+    order = _order(members, list(modalities))
+    members = {name: members[name] for name in order}
+    targets = _targets(declaration, members, configuration)
+    staying = _staying(declaration, members, targets, configuration)
+    edges = _edges(declaration, members, targets, staying, configuration)
+    members = {name: members[name] for name in staying}
+    members = _with_points(declaration.points, members, edges, configuration)
+    graph = Graph(
+        members=members,
+        targets=targets,
+        gate=declaration.gate,
+        alone=declaration.alone,
+        seed=declaration.seed,
+        edges=edges,
+        adaptation=declaration.adaptation,
+        fresh=declaration.fresh,
+    )
+    if declaration.teachers != "none":
+        _check_taught(graph, configuration)
+    _check_cycles(graph, configuration)
+    _check_roles(graph, configuration)
+    return graph
+
+
+def _check_adaptation(declaration: Declaration, configuration: Configuration) -> None:
+    if declaration.adaptation and getattr(declaration.adaptation, "kind", "") != "sta":
+        name = getattr(declaration.adaptation, "__name__", declaration.adaptation)
+        raise UserError(
+            f"{configuration.where('graph', 'adaptation')}: graph.adaptation is '@{name}', "
+            "expected a stage that trains what is inserted at a mask point, such as '@STA'"
+        )
+
+
+def _members(declaration: Declaration, configuration: Configuration) -> dict[str, Member]:
+    members = {name: m for name, m in declaration.members.items() if m is not None}
+    for name, member in members.items():
+        place = configuration.where("graph", name)
+        if not isinstance(member, Member):
+            raise UserError(f"{place}: graph.{name} must be '@{name}/Member()' or None")
+        if member.scope != name:
+            raise UserError(
+                f"{place}: graph.{name} is bound to the scope '{member.scope}'; the scope's name "
+                f"is the member's name: write '@{name}/Member()'"
+            )
+        if member.network is None:
+            raise UserError(
+                f"{place}: member '{name}' has no network; write '{name}/Member.network = @…' "
+                "with the name of a network"
+            )
+    return members
+
+
+def _names(value: tuple[str, ...] | str | None) -> tuple[str, ...]:
+    """Return a tuple of names; gin users forget the comma of a tuple of one."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _with_inputs(
+    members: Mapping[str, Member], configuration: Configuration, modalities: Mapping[str, Any]
+) -> dict[str, Member]:
+    complete = {}
+    for name, member in members.items():
+        inputs = _names(member.inputs) or (name,)
+        for modality in inputs:
+            if modality not in modalities:
+                raise UserError(
+                    f"{configuration.where('Member', 'inputs', name)}: member '{name}' sees the "
+                    f"modality '{modality}', which the store does not have"
+                    f"{nearest(modality, modalities)}"
+                )
+        if len(set(inputs)) < len(inputs):
+            raise UserError(
+                f"{configuration.where('Member', 'inputs', name)}: member '{name}' lists a "
+                "modality twice; each of its inputs must be another one"
+            )
+        complete[name] = _changed(
+            member, inputs=inputs, masks=_names(member.masks), hints=_names(member.hints)
+        )
+    return complete
+
+
+def _changed(member: Member, **changes: Any) -> Member:
+    """Return a changed member, made in its scope: gin looks bindings up even if all are given."""
+    with gin.config_scope(member.scope or None):
+        return replace(member, **changes)
+
+
+def _order(members: Mapping[str, Member], modalities: list[str]) -> list[str]:
+    """Fused members first, most inputs first; then unimodal ones as the store has them; by name."""
+
+    def key(name: str) -> tuple[int, int, str]:
+        inputs = members[name].inputs
+        return (-len(inputs), modalities.index(inputs[0]) if len(inputs) == 1 else 0, name)
+
+    return sorted(members, key=key)
+
+
+def _targets(
+    declaration: Declaration, members: Mapping[str, Member], configuration: Configuration
+) -> tuple[str, ...]:
+    place = configuration.where("graph", "target")
+    wanted = _names(declaration.target)
+    if not wanted:
+        raise UserError(f"{place}: graph.target is missing; name the student{nearest('', members)}")
+    for name in wanted:
+        if name not in members:
+            raise UserError(
+                f"{place}: the target '{name}' is no member of the graph{nearest(name, members)}"
+            )
+        if len(members[name].inputs) > 1:
+            seen = ", ".join(members[name].inputs)
+            unimodal = [n for n, m in members.items() if len(m.inputs) == 1]
+            raise UserError(
+                f"{place}: the target '{name}' is a fused member ({seen}); a target sees one "
+                f"modality{nearest(name, unimodal)}"
+            )
+    return tuple(name for name in members if name in wanted)
+
+
+def _staying(
+    declaration: Declaration,
+    members: Mapping[str, Member],
+    targets: tuple[str, ...],
+    configuration: Configuration,
+) -> list[str]:
+    """Return the targets and the members that ``graph.teachers`` lets stay, in order."""
+    kinds = {
+        "all": set(members),
+        "multimodal": {name for name, member in members.items() if len(member.inputs) > 1},
+        "cross-modal": {name for name, member in members.items() if len(member.inputs) == 1},
+        "none": set(targets),
+    }
+    place = configuration.where("graph", "teachers")
+    if declaration.teachers not in kinds:
+        given = declaration.teachers
+        raise UserError(f"{place}: graph.teachers is '{given}'{nearest(given, kinds)}")
+    staying = kinds[declaration.teachers] | set(targets)
+    # Two cross-modal targets teach each other.
+    alone = len(targets) == 1 or declaration.teachers == "multimodal"
+    if declaration.teachers in ("multimodal", "cross-modal") and alone and staying == set(targets):
+        raise UserError(
+            f"{place}: graph.teachers = '{declaration.teachers}' leaves no teacher of these "
+            f"members: {', '.join(members)}; expected one that some member fits"
+        )
+    return [name for name in members if name in staying]
+
+
+def _edges(
+    declaration: Declaration,
+    members: Mapping[str, Member],
+    targets: tuple[str, ...],
+    staying: Sequence[str],
+    configuration: Configuration,
+) -> nx.MultiDiGraph:
+    """Return the edges among the members that stay; names of the others make sense, too."""
+    edges = nx.MultiDiGraph()
+    edges.add_nodes_from(members)
+    if declaration.teachers != "none":
+        _add_teaches(edges, members, targets, configuration)
+        _add_mutual(edges, members, configuration)
+    edges.remove_nodes_from([name for name in members if name not in staying])
+    if declaration.teachers == "multimodal":
+        # Another target stays for its own sake; it is no multimodal teacher.
+        edges.remove_edges_from(
+            [edge for edge in edges.edges(keys=True) if {*edge[:2]} <= set(targets)]
+        )
+    return edges
+
+
+def _with_points(
+    points: Points,
+    members: Mapping[str, Member],
+    edges: nx.MultiDiGraph,
+    configuration: Configuration,
+) -> dict[str, Member]:
+    """Return the members with the mask points that ``graph.points`` asks for."""
+    place = configuration.where("graph", "points")
+    if points not in get_args(Points):
+        raise UserError(f"{place}: graph.points is '{points}'{nearest(points, get_args(Points))}")
+    if points == "masks":
+        return dict(members)
+    result = {}
+    for name, member in members.items():
+        teaches = any(kind == "teaches" for _, _, kind in edges.out_edges(name, keys=True))
+        layers = member.layers(points) if teaches and points != "none" else ()
+        if teaches and points != "none" and not layers:
+            raise UserError(f"{place}: {_without_role(name, points)}, as graph.points asks for")
+        result[name] = _changed(member, masks=layers)
+    return result
+
+
+def _without_role(name: str, role: str) -> str:
+    value = "('layer', …)" if role == HINTS else "'layer'"
+    return (
+        f"member '{name}' names no layer for the role '{role}'; write '{name}/Member.{role} = "
+        f"{value}'"
+    )
+
+
+def _check_roles(graph: Graph, configuration: Configuration) -> None:
+    """Both ends of an edge name the layers that its loss reads."""
+    for student in graph.students():
+        for teacher in graph.teachers_of(student):
+            loss = graph.members[teacher].loss
+            for name in (teacher, student):
+                for role in loss.roles(of_student=name == student):
+                    if not graph.members[name].layers(role):
+                        place = configuration.where("Member", role, name)
+                        raise UserError(
+                            f"{place}: {_without_role(name, role)}, which the loss "
+                            f"{type(loss).__name__} of member '{teacher}' reads"
+                        )
+
+
+def _add_teaches(
+    edges: nx.MultiDiGraph,
+    members: Mapping[str, Member],
+    targets: tuple[str, ...],
+    configuration: Configuration,
+) -> None:
+    for name, member in members.items():
+        place = configuration.where("Member", "teaches", name)
+        default = tuple(target for target in targets if target != name)
+        for student in default if member.teaches is None else _names(member.teaches):
+            if student == name:
+                raise UserError(f"{place}: member '{name}' teaches itself; name another member")
+            _check_member(student, name, "teaches", members, place)
+            edges.add_edge(name, student, key="teaches")
+
+
+def _add_mutual(
+    edges: nx.MultiDiGraph, members: Mapping[str, Member], configuration: Configuration
+) -> None:
+    everybody = [name for name, member in members.items() if member.mutual == ALL]
+    for name, member in members.items():
+        place = configuration.where("Member", "mutual", name)
+        partners = everybody if member.mutual == ALL else _names(member.mutual)
+        for partner in partners:
+            _check_member(partner, name, "is aligned with", members, place)
+            if partner != name:
+                edges.add_edge(name, partner, key="mutual")
+                edges.add_edge(partner, name, key="mutual")
+            elif member.mutual != ALL:
+                raise UserError(f"{place}: member '{name}' is aligned with itself; name another")
+
+
+def _check_member(
+    name: str, owner: str, verb: str, members: Mapping[str, Member], place: str
+) -> None:
+    if name not in members:
+        raise UserError(
+            f"{place}: member '{owner}' {verb} '{name}', which is no member of the graph"
+            f"{nearest(name, members)}"
+        )
+
+
+def _check_taught(graph: Graph, configuration: Configuration) -> None:
+    for target in graph.targets:
+        if graph.edges.in_degree(target) == 0:
+            raise UserError(
+                f"{configuration.where('graph', 'target')}: nobody teaches the target '{target}'; "
+                "add a member, or let one's 'teaches' or 'mutual' name it"
+            )
+    for name in graph.members:
+        if name not in graph.targets and graph.edges.degree(name) == 0:
+            raise UserError(
+                f"{configuration.where('graph', name)}: member '{name}' teaches nobody and is "
+                f"aligned with nobody; drop it with 'graph.{name} = None'"
+            )
+
+
+def _check_cycles(graph: Graph, configuration: Configuration) -> None:
+    """One-way edges must not go in a circle.
+
+    Targets may teach each other: each teaches with the weights it had before its own distillation
+    (Algorithm 1), so no target waits for another.
+    """
+    one_way = nx.DiGraph(
+        (u, v)
+        for u, v, kind in graph.edges.edges(keys=True)
+        if kind == "teaches" and not (u in graph.targets and v in graph.targets)
+    )
+    try:
+        cycle = nx.find_cycle(one_way)
+    except nx.NetworkXNoCycle:
+        return
+    path = [cycle[0][0], *(v for _, v in cycle)]
+    place = configuration.where("Member", "teaches", path[0])
+    raise UserError(
+        f"{place}: the one-way edges go in a circle: {' → '.join(path)}; drop one of them or make "
+        "it mutual"
+    )

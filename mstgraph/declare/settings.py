@@ -1,0 +1,110 @@
+"""Settings of a run beside its graph: where the data comes from, and what the engine may keep."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import gin
+import torch
+
+from mstgraph.data.augmentation import Augmentation
+from mstgraph.support import memory
+
+MEMORY_SHARE = 0.25  # of the memory that is free when the run starts
+DISK_SHARE = 0.25  # of the disk that is free
+
+
+@gin.configurable("data", module="mstgraph")
+@dataclass(frozen=True)
+class Data:
+    """The data of a run, bound in gin under the name ``data``.
+
+    Attributes:
+        store: directory of the feature store.
+        recipe: recipe file that prepares the store if it is missing.
+        raw: raw data that the recipe reads; None where the recipe needs none.
+        options: options of the recipe, ``{'size': (96, 128)}``.
+        split: name of the split (``'0'`` to ``'4'``, or an official one); None takes the numbered
+            group ``seed % 5``, as the paper's five runs do.
+        batch_size: samples per optimiser step, where a stage does not say otherwise.
+        normalisation: ``'standard'`` (mean 0, standard deviation 1 per channel), ``'minmax'``
+            (0 to 1 per channel) or ``'none'``; statistics come from the training split alone.
+        augmentation: changes training batches (``@HorizontalFlip()``), or None.
+        shuffle_block: for a store beyond memory, on a disk that is slow at random: training
+            shuffles blocks of as many neighbouring samples, then the samples of some blocks
+            together, instead of all samples (None); some megabytes of samples make a good block.
+        demonstration: gin file that is put on top of the given one when the store is missing and
+            so is the raw data; None refuses to run then.
+    """
+
+    store: str = ""
+    recipe: str = ""
+    raw: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    split: str | int | None = None
+    batch_size: int = 64
+    normalisation: Literal["standard", "minmax", "none"] = "standard"
+    augmentation: Augmentation | None = None
+    shuffle_block: int | None = None
+    demonstration: str | None = None
+
+    def split_name(self, seed: int) -> str:
+        """Return the split's name in the store."""
+        return str(seed % 5) if self.split is None else str(self.split)
+
+
+@gin.configurable("engine", module="mstgraph")
+@dataclass(frozen=True)
+class Engine:
+    """Bound in gin under the name ``engine``.
+
+    Attributes:
+        cache: keep values that cannot change during a stage instead of computing them again;
+            without it the same seed gives the same numbers to rounding, only slower.
+        cache_dtype: ``'float32'`` (as they are computed), or ``'float16'`` to keep twice as many
+            values (their error of 3e-4 changes results).
+        memory_gigabytes: memory of the device for data and kept values; None takes a quarter of
+            what is free.
+        disk_gigabytes: disk for kept values, reclaimed when the stage is finished; None takes a
+            quarter of what is free, 0 keeps nothing on disk.
+        precision: ``'fp32'``, ``'tf32'`` (matrix products of a GPU in TensorFloat-32) or
+            ``'bf16'`` (autocast to bfloat16).
+    """
+
+    cache: bool = True
+    cache_dtype: Literal["float32", "float16"] = "float32"
+    memory_gigabytes: float | None = None
+    disk_gigabytes: float | None = None
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+
+    def memory_budget(self, device: torch.device) -> int:
+        """Return the bytes of the device that data and kept values may take."""
+        if self.memory_gigabytes is not None:
+            return int(self.memory_gigabytes * 1e9)
+        on_gpu = device.type == "cuda"
+        free = torch.cuda.mem_get_info(device)[0] if on_gpu else memory.available()
+        return int(free * MEMORY_SHARE)
+
+    def disk_budget(self, folder: Path) -> int:
+        """Return the bytes of disk that kept values may take below a folder."""
+        if self.disk_gigabytes is not None:
+            return int(self.disk_gigabytes * 1e9)
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        return int(shutil.disk_usage(existing).free * DISK_SHARE)
+
+    def problem(self) -> tuple[str, str] | None:
+        """Return (option, what is wrong and what was expected) if the settings make no sense."""
+        for option in ("memory_gigabytes", "disk_gigabytes"):
+            value = getattr(self, option)
+            if value is not None and not value >= 0:
+                return option, f"is {value}, expected at least 0, or None"
+        return None
+
+    @property
+    def halved(self) -> bool:
+        """Whether floating values are kept as float16."""
+        return self.cache_dtype == "float16"

@@ -1,0 +1,197 @@
+"""The user's own modules behind a gin file: in which files they are, and that these are loaded.
+
+A user's module is one that is neither part of mstgraph nor installed nor of the standard library.
+What it imports is read from its source, so that the answer depends on the files alone, not on
+what a process has done before. What a module imports by a computed name is not seen.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from weakref import WeakKeyDictionary
+
+from mstgraph.support.errors import UserError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = tuple(
+    Path(sysconfig.get_path(name)).resolve()
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+_INSTALLED_NAMES = {"site-packages", "dist-packages"}
+
+# Folders of gin files and the working directory, in Python's path after everything else.
+_folders: list[str] = []
+# Module → digest of its file when it was first seen here, which is when gin imported it.
+_when_loaded: WeakKeyDictionary[ModuleType, str] = WeakKeyDictionary()
+
+
+@functools.cache
+def is_users(file: Path) -> bool:
+    """Say whether a source file is the user's own."""
+    resolved = file.resolve()
+    if resolved.is_relative_to(_PACKAGE) or _INSTALLED_NAMES.intersection(resolved.parts):
+        return False
+    return not any(resolved.is_relative_to(folder) for folder in _INSTALLED)
+
+
+def user_modules(name: str) -> dict[str, Path]:
+    """Return module → file: of a module and of all that it imports, as far as they are the user's.
+
+    Args:
+        name: of a module; one that is not the user's has none.
+    """
+    found: dict[str, Path] = {}
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        module = waiting.pop()
+        file = None if module in seen else _file(module)
+        seen.add(module)
+        if file is not None and is_users(file):
+            found[module] = file
+            waiting += _imported(module, file)
+    return dict(sorted(found.items()))
+
+
+def file_digest(file: Path) -> str:
+    """Return the digest of a file's content, 16 hexadecimal digits."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def relative_path(name: str, file: Path) -> Path:
+    """Return where a module's file lies below the folder that it is imported from."""
+    path = Path(*name.split("."))
+    return path / file.name if file.stem == "__init__" else path.with_name(file.name)
+
+
+@contextmanager
+def importing_from(folder: Path) -> Iterator[None]:
+    """Let modules in a gin file's folder come first, and those of the working directory be found.
+
+    Only for one import: folders that hold gin's or Hugging Face's namesakes must not stay first.
+    """
+    added = dict.fromkeys((str(folder), str(Path.cwd()), *_folders))
+    _folders[:] = [path for path in added if path in _folders or path not in sys.path]
+    sys.path[:] = [path for path in sys.path if path not in _folders] + _folders
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def refuse_other_code(name: str, folder: Path, place: str) -> None:
+    """Refuse modules that Python has loaded from elsewhere, or before they were edited.
+
+    Python loads one module of a name: a second gin file that imports its own would silently get
+    the first one's. Copies with the same content are as good as one another.
+
+    Args:
+        name: the module that a gin file imports.
+        folder: of that gin file; its modules come before those of the working directory.
+        place: where the gin file says so.
+
+    Raises:
+        UserError: it, or one of the user's modules that it imports, is other code.
+    """
+    own = _file(name)
+    modules = user_modules(name)
+    if own is not None and not own.resolve().is_relative_to(_PACKAGE):
+        modules[name] = own
+    for module, file in modules.items():
+        loaded = sys.modules.get(module)
+        if loaded is None:  # imported when it is needed
+            continue
+        digest = _when_loaded.setdefault(loaded, file_digest(file))
+        expected = _beside(module, folder) or _beside(module, Path.cwd()) or file
+        if file_digest(expected) == digest:
+            continue
+        if expected.resolve() == file.resolve():
+            raise UserError(
+                f"{place}: the module '{module}' ({file}) has changed since it was loaded; "
+                "expected a new Python process"
+            )
+        raise UserError(
+            f"{place}: the module '{module}' is {expected} here, but other code of that name is "
+            f"loaded already, from {file}; expected different names, or a new Python process"
+        )
+
+
+def _file(name: str) -> Path | None:
+    """Return a module's file without importing anything; None for one without."""
+    module = sys.modules.get(name)
+    if module is not None:
+        file = getattr(module, "__file__", None)
+    else:
+        spec = _spec(name)
+        file = spec.origin if spec is not None and spec.has_location else None
+    return Path(file) if file and Path(file).is_file() else None
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Return where a module would be found; its packages need not be loaded for that."""
+    package, _, last = name.rpartition(".")
+    if not package:
+        return PathFinder.find_spec(name)
+    if package in sys.modules:
+        return PathFinder.find_spec(last, list(getattr(sys.modules[package], "__path__", [])))
+    above = _spec(package)
+    return (
+        PathFinder.find_spec(last, list(above.submodule_search_locations or [])) if above else None
+    )
+
+
+def _imported(name: str, file: Path) -> Iterator[str]:
+    """Yield the names that a module's source imports, and the packages that it lies in."""
+    yield from _with_packages(name)[:-1]
+    if file.suffix == ".py":
+        package = name if file.stem == "__init__" else name.rpartition(".")[0]
+        for imported in _import_names(file.read_bytes(), package):
+            yield from _with_packages(imported)
+
+
+@functools.lru_cache(maxsize=4096)
+def _import_names(source: bytes, package: str) -> tuple[str, ...]:
+    """Return what a source imports: of `from a import b` a.b, be it a module or not."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # Python says so when it gets there
+        return ()
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute("." * node.level + (node.module or ""), package)
+            names += [f"{base}.{alias.name}" for alias in node.names if base]
+    return tuple(names)
+
+
+def _absolute(name: str, package: str) -> str:
+    try:
+        return importlib.util.resolve_name(name, package)
+    except ImportError:  # beyond the top: it would fail when it is reached
+        return ""
+
+
+def _with_packages(name: str) -> list[str]:
+    """Return a, a.b and a.b.c for a.b.c: importing it runs them all."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _beside(name: str, folder: Path) -> Path | None:
+    path = folder.joinpath(*name.split("."))
+    candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -1,0 +1,232 @@
+"""Which values of a group of stages cannot change, and where each is kept.
+
+A value is constant if every parameter under it is frozen, its modules are in eval mode, and its
+inputs are not augmented. Two kinds matter: the response of a frozen network (with or without a
+frozen MaskNet), and a frozen network's activations before a mask point whose MaskNet trains.
+Nothing here knows a stage or a method by name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.passes import group_stages
+from mstgraph.derive.placement import Decision, Value, decide
+from mstgraph.distil.cuts import Cut, crossing_shapes, try_cut
+from mstgraph.stages.node import RESPONSE, Forward
+from mstgraph.stages.stage import StageNode
+from mstgraph.support.text import size_in_words
+
+KEPT_PARTS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What of a group cannot change, and what is done about it.
+
+    Attributes:
+        cuts: member → its frozen network, cut at its mask points.
+        decisions: part of the split → one decision per constant value.
+    """
+
+    cuts: Mapping[str, Cut]
+    decisions: Mapping[str, Sequence[Decision]]
+
+
+def constant_responses(group: Sequence[StageNode]) -> dict[Forward, None]:
+    """Return the forwards of a group that nothing trained takes part in, each once, in order."""
+    return {
+        forward: None
+        for node in group
+        for forward in node.forwards.values()
+        if not set(forward.parts) & set(node.trains)
+    }
+
+
+def trunk_points(group: Sequence[StageNode]) -> dict[str, tuple[str, ...]]:
+    """Return member → mask points at which a frozen network has a MaskNet.
+
+    Its activations before these points can be shared by all who mask it.
+    """
+    points: dict[str, dict[str, None]] = {}
+    for node in group:
+        for forward in node.forwards.values():
+            if forward.masknet and forward.member not in node.trains:
+                points.setdefault(forward.member, {})[forward.point] = None
+    return {member: tuple(found) for member, found in points.items()}
+
+
+def find_constants(
+    experiment: Experiment,
+    group: Sequence[StageNode],
+    modules: Mapping[str, nn.Module],
+    *,
+    memory: int,
+    disk: int,
+) -> Constants:
+    """Find the constant values of a group and decide where each is kept.
+
+    Args:
+        experiment: the experiment.
+        group: its stages.
+        modules: name of a part → module; on the meta device where nothing is to be computed.
+        memory: bytes of the device that are left.
+        disk: bytes of disk that are left.
+    """
+    engine = experiment.engine
+    cuts = _cuts(experiment, group, modules) if engine.cache else {}
+    trunks = _trunks(experiment, group, modules, cuts)
+    values = _values(experiment, group, trunks)
+    read = {"train": values, "validation": _read_in_validation(group, values)}
+    sizes = experiment.source.samples(experiment.split)
+    decisions: dict[str, list[Decision]] = {}
+    for part in KEPT_PARTS:
+        place = functools.partial(
+            decide,
+            samples=sizes.get(part, 0),
+            passes=group[0].settings.epochs,
+            halved=engine.halved,
+            cache=engine.cache,
+            augmented=part == "train" and experiment.data.augmentation is not None,
+        )
+        decisions[part] = place(read[part], memory=memory, disk=disk)
+        memory, disk = _left(decisions[part], memory, disk)
+        # Where masked responses are too large, what comes before the masks may yet fit.
+        below = [trunks[m] for m in _computed_again(decisions[part]) if m in trunks]
+        kept = place(below, memory=memory, disk=disk)
+        memory, disk = _left(kept, memory, disk)
+        decisions[part] += kept
+    return Constants(cuts, decisions)
+
+
+def _left(decisions: Sequence[Decision], memory: int, disk: int) -> tuple[int, int]:
+    """Return the bytes of memory and disk that decisions leave."""
+    taken = {
+        placement: sum(d.size for d in decisions if d.placement == placement)
+        for placement in ("memory", "disk")
+    }
+    return memory - taken["memory"], disk - taken["disk"]
+
+
+def _computed_again(decisions: Sequence[Decision]) -> dict[str, None]:
+    """Return the members that have a masked response which is not kept, each once."""
+    return {
+        decision.value.member: None
+        for decision in decisions
+        if decision.placement == "recompute"
+        and decision.value.forward
+        and decision.value.forward.masknet
+    }
+
+
+def _cuts(
+    experiment: Experiment, group: Sequence[StageNode], modules: Mapping[str, nn.Module]
+) -> dict[str, Cut]:
+    cuts = {}
+    for member, points in trunk_points(group).items():
+        modules[member].eval()
+        cut = try_cut(modules[member], points, experiment.input_shapes(member))
+        if cut is not None:
+            cuts[member] = cut
+    return cuts
+
+
+def _trunks(
+    experiment: Experiment,
+    group: Sequence[StageNode],
+    modules: Mapping[str, nn.Module],
+    cuts: Mapping[str, Cut],
+) -> dict[str, Value]:
+    """Return member → what crosses the cuts of its frozen network."""
+    points, trunks = trunk_points(group), {}
+    for member, cut in cuts.items():
+        shapes = crossing_shapes(cut, modules[member], experiment.input_shapes(member))
+        assert shapes is not None
+        trunks[member] = Value("trunk", member, None, points[member], shapes)
+    return trunks
+
+
+def _values(
+    experiment: Experiment, group: Sequence[StageNode], trunks: Mapping[str, Value]
+) -> list[Value]:
+    """Constant responses, and the trunks below MaskNets that train."""
+    responses = constant_responses(group)
+    values = [
+        Value("response", forward.member, forward, (), _response_shape(experiment, forward))
+        for forward in responses
+    ]
+    trained = {
+        forward.member
+        for node in group
+        for forward in node.forwards.values()
+        if forward.masknet and forward not in responses
+    }
+    return values + [trunk for member, trunk in trunks.items() if member in trained]
+
+
+def _read_in_validation(group: Sequence[StageNode], values: Sequence[Value]) -> list[Value]:
+    """Return the values that the responses need which validation asks for."""
+    forwards = {node.forwards[name] for node in group for name in node.settings.validated(node)}
+    masked = {forward.member for forward in forwards if forward.masknet}
+    return [v for v in values if v.forward in forwards or (not v.forward and v.member in masked)]
+
+
+def _response_shape(
+    experiment: Experiment, forward: Forward
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    shapes, dtype = experiment.parts.members[forward.member], torch.get_default_dtype()
+    taps = {point: (shapes.points[point], dtype) for point in forward.taps}
+    return {RESPONSE: (shapes.output, dtype), **taps}
+
+
+def constants_by_stage(
+    experiment: Experiment, device: torch.device, folder: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Return stage → what is constant in it, and what would be done about it on this machine.
+
+    Args:
+        experiment: the experiment; its networks are built on the meta device.
+        device: where it would run.
+        folder: where its values on disk would go.
+    """
+    engine = experiment.engine
+    memory, disk = engine.memory_budget(device), engine.disk_budget(folder)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for group in group_stages(list(experiment.plan.stages.values())):
+        parts = {name: part for node in group for name, part in node.parts.items()}
+        modules = {name: experiment.parts.build(part, "meta") for name, part in parts.items()}
+        constants = find_constants(experiment, group, modules, memory=memory, disk=disk)
+        found |= {node.name: _concerning(node, constants) for node in group}
+    return found
+
+
+def _concerning(node: StageNode, constants: Constants) -> list[dict[str, Any]]:
+    """Return the decisions on values that a stage reads, as plain data."""
+    forwards = set(node.forwards.values())
+    members = {f.member for f in forwards if f.masknet}
+    return [
+        {
+            "value": decision.value.name,
+            "part": part,
+            "placement": decision.placement,
+            "bytes": decision.size,
+            "reason": decision.reason,
+        }
+        for part, decisions in constants.decisions.items()
+        for decision in decisions
+        if (decision.value.forward or decision.value.member) in forwards | members
+    ]
+
+
+def kept_in_words(constants: Constants) -> str:
+    """Return a sentence that says what a group keeps; empty if it keeps nothing."""
+    kept = [d for d in constants.decisions["train"] if d.placement != "recompute"]
+    return ", ".join(f"{d.value.name} ({size_in_words(d.size)}, {d.placement})" for d in kept)

@@ -1,0 +1,171 @@
+"""A plan as plain data: for ``show --json``, for ``plan.json``, and for pictures to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mstgraph.derive.constants import constants_by_stage
+from mstgraph.derive.experiment import Experiment
+from mstgraph.stages.node import Part, Teacher
+from mstgraph.stages.stage import StageNode
+
+State = Callable[[StageNode], tuple[bool, str]]
+
+
+def plan_document(
+    experiment: Experiment, state: State, folder: Path = Path("runs")
+) -> dict[str, Any]:
+    """Return the derived graph as plain data.
+
+    Args:
+        experiment: the experiment.
+        state: says of a stage whether its artefact can be used again, and why not.
+        folder: where a run would leave what it keeps; its disk limits how much that may be.
+    """
+    plan, source = experiment.plan, experiment.source
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    constants = constants_by_stage(experiment, device, folder)
+    return {
+        "name": experiment.name,
+        "seed": plan.graph.seed,
+        "data": {
+            "title": source.title,
+            "synthetic": source.synthetic,
+            "store": experiment.data.store,
+            "prepared": source.store is not None,
+            "fingerprint": source.fingerprint,
+            "split": experiment.split,
+            "samples": source.samples(experiment.split),
+        },
+        "task": {
+            "kind": source.labels.task,
+            "outputs": experiment.task.num_outputs,
+            "metrics": list(experiment.task.metrics),
+            "primary": experiment.task.primary,
+        },
+        "targets": list(plan.graph.targets),
+        "modalities": [
+            {"name": m.name, "dtype": m.dtype, "shape": list(m.shape)}
+            for m in source.modalities.values()
+        ],
+        "members": [_member(experiment, i, name) for i, name in enumerate(plan.graph.members)],
+        "edges": _edges(experiment),
+        "teachers": {
+            student: [_teacher(experiment, student, teacher) for teacher in teachers]
+            for student, teachers in plan.teachers.items()
+        },
+        "gates": {
+            node.student: {
+                "stage": node.name,
+                "parameters": experiment.parts.parameters(node.parts[node.gate]),
+            }
+            for node in plan.stages.values()
+            if node.gate
+        },
+        "stages": [
+            {**_stage(experiment, node, state), "constants": constants[node.name]}
+            for node in plan.stages.values()
+        ],
+    }
+
+
+def _member(experiment: Experiment, index: int, name: str) -> dict[str, Any]:
+    graph, shapes = experiment.plan.graph, experiment.parts.members[name]
+    member = graph.members[name]
+    return {
+        "index": index,
+        "name": name,
+        "role": _role(experiment, name),
+        "network": shapes.network,
+        "inputs": list(member.inputs),
+        "parameters": shapes.parameters,
+        "output": list(shapes.output),
+        "masks": list(member.masks),
+        "initialisation": shapes.initialisation,
+    }
+
+
+def _role(experiment: Experiment, name: str) -> str:
+    graph = experiment.plan.graph
+    if name in graph.targets:
+        return "student"
+    if not any(kind == "teaches" for _, _, kind in graph.edges.out_edges(name, keys=True)):
+        return "peer"
+    if len(graph.members[name].inputs) > 1:
+        return "multimodal teacher"
+    return "auxiliary teacher"
+
+
+def _edges(experiment: Experiment) -> list[dict[str, Any]]:
+    plan = experiment.plan
+    teaches = [
+        {
+            "source": teacher,
+            "target": student,
+            "kind": "teaches",
+            "loss": type(plan.graph.members[teacher].loss).__name__,
+            "stage": plan.last[student],
+        }
+        for student in plan.teachers
+        for teacher in plan.graph.teachers_of(student)
+    ]
+    mutual = [
+        {
+            "source": one,
+            "target": other,
+            "kind": "mutual",
+            "loss": type(node.settings.alignment).__name__,  # type: ignore[attr-defined]
+            "stage": node.name,
+        }
+        for node in plan.stages.values()
+        for one, other in node.mutual
+    ]
+    return teaches + mutual
+
+
+def _teacher(experiment: Experiment, student: str, teacher: Teacher) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "j": teacher.index,
+        "name": teacher.name,
+        "member": teacher.member,
+        "delta": experiment.plan.delta(student, teacher.index),
+        "point": teacher.point,
+        "loss": type(teacher.loss).__name__,
+        "learns": teacher.loss.trains_teacher,
+    }
+    if teacher.point:
+        part = Part("masknet", teacher.member, teacher.point, student)
+        described |= {
+            "feature": list(experiment.parts.feature(part)),
+            "masknet_parameters": experiment.parts.parameters(part),
+            "stage": f"sta-{student}-{teacher.name}",
+        }
+    return described
+
+
+def _stage(experiment: Experiment, node: StageNode, state: State) -> dict[str, Any]:
+    done, reason = state(node)
+    return {
+        "name": node.name,
+        "kind": node.kind,
+        "epochs": node.settings.epochs,
+        "batch_size": node.settings.batch_size or experiment.data.batch_size,
+        "learning_rate": node.settings.learning_rate,
+        "trains": list(node.trains),
+        "freezes": list(node.freezes),
+        "needs": list(node.needs),
+        "responses": _responses(node),
+        "student": node.student,
+        "hash": node.hash,
+        "done": done,
+        "reason": reason,
+    }
+
+
+def _responses(node: StageNode) -> Mapping[str, list[str]]:
+    """Name of a response → the parts it depends on."""
+    return {name: list(forward.parts) for name, forward in node.forwards.items()}

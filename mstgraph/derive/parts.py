@@ -1,0 +1,261 @@
+"""Everything with weights that a plan names, built in the gin scope it belongs to.
+
+On the meta device for inspection, and for real with a seed that depends on the run's seed and the
+part's name alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import gin
+import torch
+from torch import nn
+
+from mstgraph.declare.configuration import Configuration
+from mstgraph.declare.gin_state import Calls, recorded_calls
+from mstgraph.derive.plan import Plan
+from mstgraph.distil.gate import Gate
+from mstgraph.distil.insertion import output_shapes
+from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
+from mstgraph.stages.node import Part
+from mstgraph.store.recipe import Modality
+from mstgraph.support.errors import UserError
+from mstgraph.support.seeds import derive_seed
+from mstgraph.support.text import shape_in_words
+from mstgraph.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class MemberShapes:
+    """What a member's network turned out to be, on the meta device.
+
+    Attributes:
+        network: name of its class.
+        parameters: number of parameters.
+        output: shape of its logits, without the batch.
+        points: mask point or layer that a loss reads → shape of its feature, without the batch.
+        initialisation: how its weights are initialised, in words.
+    """
+
+    network: str
+    parameters: int
+    output: tuple[int, ...]
+    points: Mapping[str, tuple[int, ...]]
+    initialisation: str
+
+
+class Parts:
+    """Builds the parts of a plan.
+
+    Args:
+        plan: the plan.
+        modalities: modalities of the store.
+        task: the task.
+        configuration: where bindings stand, for messages.
+        samples: number of training samples.
+
+    Raises:
+        UserError: a network, mask point, MaskNet or gate that cannot be, or networks whose
+            outputs differ; the sentence names file and line, member and layer.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        modalities: Mapping[str, Modality],
+        task: Task,
+        configuration: Configuration,
+        samples: int,
+    ):
+        self.samples = samples
+        self.plan = plan
+        self.modalities = modalities
+        self.task = task
+        self.configuration = configuration
+        self._built: dict[Part, tuple[int, Calls]] = {}
+        self.members = {name: self._inspect(name) for name in plan.graph.members}
+        self._check_outputs()
+
+    def build(self, part: Part, device: torch.device | str) -> nn.Module:
+        """Build a part with initial weights that depend on the seed and its name alone."""
+        with torch.random.fork_rng(), torch.device(device):
+            torch.manual_seed(derive_seed(self.plan.graph.seed, "initial", part.name))
+            return self._construct(part)
+
+    def parameters(self, part: Part) -> int:
+        """Return the number of a part's parameters; builds it on the meta device, once."""
+        return self._on_meta(part)[0]
+
+    def calls(self, part: Part) -> Calls:
+        """Return the gin configurables that a part calls, its constructor among them.
+
+        Those of a network include what its forward pass calls.
+        """
+        return self._on_meta(part)[1]
+
+    def _on_meta(self, part: Part) -> tuple[int, Calls]:
+        if part not in self._built:
+            with recorded_calls() as calls:
+                count = count_parameters(self.build(part, "meta"))
+            self._built[part] = count, calls
+        return self._built[part]
+
+    def feature(self, part: Part) -> tuple[int, ...]:
+        """Return the shape of the feature that a MaskNet masks."""
+        return self.members[part.member].points[part.point]
+
+    def constructor(self, part: Part) -> tuple[str, Callable[..., Any]]:
+        """Return the gin scope in which a part is built, and what builds it."""
+        if part.kind == "network":
+            network = self.plan.graph.members[part.member].network
+            assert network is not None
+            return part.member, network
+        if part.kind == "masknet":
+            return part.member, self.plan.graph.members[part.member].mask
+        if part.kind == "adapter":
+            return part.member, self._loss(part).adapter
+        return part.student, self.plan.graph.gate or Gate
+
+    def _construct(self, part: Part) -> nn.Module:
+        scope, constructor = self.constructor(part)
+        given = self._given(part)
+        self.configuration.refuse_given(constructor, len(given), scope)
+        with gin.config_scope(scope), self._in_words(part, scope):
+            module = constructor(*given)
+            if not isinstance(module, nn.Module):
+                raise UserError(f"{constructor.__name__} is no network, expected a torch module")
+            return module
+
+    def _given(self, part: Part) -> tuple[Any, ...]:
+        """Return the arguments that follow from the data and the plan."""
+        if part.kind == "network":
+            inputs = self.plan.graph.members[part.member].inputs
+            return {name: self.modalities[name].shape for name in inputs}, self.task.num_outputs
+        if part.kind == "masknet":
+            return (self.feature(part),)
+        if part.kind == "adapter":
+            return (self._edge_shapes(part),)
+        count = len(self.plan.teachers[part.student])
+        return self.task.num_outputs, count, self.task.dense
+
+    def _loss(self, part: Part) -> EdgeLoss:
+        return self.plan.graph.members[part.member].loss
+
+    def _edge_shapes(self, part: Part) -> EdgeShapes:
+        loss = self._loss(part)
+
+        def shapes(name: str, roles: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], ...]]:
+            member, points = self.plan.graph.members[name], self.members[name].points
+            return {role: tuple(points[at] for at in member.layers(role)) for role in roles}
+
+        return EdgeShapes(
+            teacher=shapes(part.member, loss.roles(of_student=False)),
+            student=shapes(part.student, loss.roles(of_student=True)),
+            task=self.task,
+            samples=self.samples,
+        )
+
+    @contextmanager
+    def _in_words(self, part: Part, scope: str) -> Iterator[None]:
+        """Name the place and the member in front of whatever a constructor refuses."""
+        where = f"mask point '{part.point}' of " if part.point else ""
+        try:
+            yield
+        except UserError as error:  # gin appends lines of its own
+            text = str(error).splitlines()[0]
+            place = self._place(part, scope, text)
+            raise UserError(f"{place}: {where}member '{scope}': {text}") from error
+        except Exception as error:  # whatever a network of the user's raises
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{self._place(part, scope, text)}: {where}member '{scope}': its {part.kind} "
+                f"cannot be built: {text}"
+            ) from error
+
+    def _place(self, part: Part, scope: str, text: str) -> str:
+        """Return where the option stands that a message names, else where the part is declared."""
+        _, constructor = self.constructor(part)
+        name = constructor.__name__
+        for option in inspect.signature(constructor).parameters:
+            place = self.configuration.exactly_where(constructor, option, scope)
+            if place is not None and f"{name}.{option}" in text:
+                return place
+        chosen = self.configuration.exactly_where("Member", "mask", scope) is not None
+        declared = {
+            "network": ("Member", "network"),
+            "masknet": ("Member", "mask" if chosen else "masks"),
+            "adapter": ("Member", "loss"),
+        }
+        return self.configuration.where(*declared.get(part.kind, ("graph", "gate")), scope)
+
+    def _inspect(self, name: str) -> MemberShapes:
+        part = Part("network", name)
+        with recorded_calls() as calls:
+            network = self.build(part, "meta")
+            outputs, points = self._outputs(network, name)
+        self._built[part] = count_parameters(network), calls
+        return MemberShapes(
+            network=type(network).__name__,
+            parameters=count_parameters(network),
+            output=outputs[""],
+            points={point: outputs[point] for point in points},
+            initialisation=getattr(network, "initialisation", "standard initialisation"),
+        )
+
+    def _outputs(
+        self, network: nn.Module, name: str
+    ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+        """Return layer → shape of its output, and the layers that count: mask points and taps."""
+        member = self.plan.graph.members[name]
+        shapes = {modality: self.modalities[modality].shape for modality in member.inputs}
+        declared = {"masks": member.masks, **self._layers_read(name)}
+        points = tuple(dict.fromkeys(point for layers in declared.values() for point in layers))
+        try:
+            return output_shapes(network, shapes, points), points
+        except UserError as error:
+            candidates = {"network": (), **declared}
+            at_fault = next(o for o, names in candidates.items() if _fails(network, shapes, names))
+            place = self.configuration.where("Member", at_fault, name)
+            raise UserError(f"{place}: member '{name}': {error}") from error
+
+    def _layers_read(self, name: str) -> dict[str, tuple[str, ...]]:
+        """Return role → layers of a member, of roles that some loss reads.
+
+        A data set's file names layers for all of its members, also for a network of the user's.
+        """
+        forwards = [f for node in self.plan.stages.values() for f in node.forwards.values()]
+        taps = {layer for forward in forwards if forward.member == name for layer in forward.taps}
+        layers = {role: self.plan.graph.members[name].layers(role) for role in ROLES}
+        return {role: names for role, names in layers.items() if taps.intersection(names)}
+
+    def _check_outputs(self) -> None:
+        expected = (self.task.num_outputs, *self.task.extent)
+        for name, shapes in self.members.items():
+            if shapes.output != expected:
+                raise UserError(
+                    f"{self.configuration.where('Member', 'network', name)}: the network "
+                    f"{shapes.network} of member '{name}' answers with "
+                    f"{shape_in_words(shapes.output)}, expected "
+                    f"{shape_in_words(expected)} (classes, and size of the labels)"
+                )
+
+
+def _fails(
+    network: nn.Module, shapes: Mapping[str, tuple[int, ...]], points: tuple[str, ...]
+) -> bool:
+    try:
+        output_shapes(network, shapes, points)
+    except UserError:
+        return True
+    return False
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of parameters, buffers left out."""
+    return sum(math.prod(parameter.shape) for parameter in module.parameters())

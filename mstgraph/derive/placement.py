@@ -1,0 +1,130 @@
+"""What is done with each constant value: keep it in memory, on disk, or compute it again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from mstgraph.stages.node import Forward
+from mstgraph.support.text import size_in_words
+
+Placement = Literal["memory", "disk", "recompute"]
+Shapes = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A constant value of a group of stages.
+
+    Attributes:
+        kind: "response" of a network, or "trunk", what crosses the cuts at mask points.
+        member: whose network computes it.
+        forward: how a response is computed; None for a trunk.
+        points: mask points of a trunk.
+        tensors: name → (shape of one sample, type) of what it consists of.
+    """
+
+    kind: Literal["response", "trunk"]
+    member: str
+    forward: Forward | None
+    points: tuple[str, ...]
+    tensors: Shapes
+
+    @property
+    def name(self) -> str:
+        """What a person reads."""
+        if self.kind == "trunk":
+            return f"activations of {self.member} before {' and '.join(self.points)}"
+        assert self.forward is not None
+        mask = f" with its MaskNet at {self.forward.point}" if self.forward.masknet else ""
+        taps = f" and its {' and '.join(self.forward.taps)}" if self.forward.taps else ""
+        return f"response of {self.member}{mask}{taps}"
+
+    def bytes_per_sample(self, halved: bool) -> int:
+        """Return what one sample takes, floating tensors as float16 if ``halved``."""
+        return sum(
+            math.prod(shape) * kept_type(dtype, halved).itemsize
+            for shape, dtype in self.tensors.values()
+        )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is done with a constant value.
+
+    Attributes:
+        value: the value.
+        placement: where it is kept, or "recompute".
+        size: bytes that it takes or would take.
+        reason: why, in words.
+    """
+
+    value: Value
+    placement: Placement
+    size: int
+    reason: str
+
+
+def kept_type(dtype: torch.dtype, halved: bool) -> torch.dtype:
+    """Return the type a tensor is kept as: its own, or a narrower one for indices or if asked."""
+    if dtype.is_floating_point:
+        return torch.float16 if halved else dtype
+    return torch.int32 if dtype == torch.int64 else dtype
+
+
+def decide(
+    values: Sequence[Value],
+    samples: int,
+    passes: int,
+    *,
+    halved: bool,
+    memory: int,
+    disk: int,
+    cache: bool,
+    augmented: bool,
+) -> list[Decision]:
+    """Decide for each constant value where it is kept.
+
+    Args:
+        values: the values, most useful first.
+        samples: samples that each would be kept for.
+        passes: how often each would otherwise be computed.
+        halved: whether floating tensors are kept as float16.
+        memory: bytes of the device that are left.
+        disk: bytes of disk that are left.
+        cache: whether anything may be kept.
+        augmented: whether the inputs are augmented.
+    """
+    decisions = []
+    for value in sorted(values, key=lambda v: v.bytes_per_sample(halved)):
+        size = samples * value.bytes_per_sample(halved)
+        placement, reason = _place(size, passes, memory, disk, cache, augmented)
+        memory -= size if placement == "memory" else 0
+        disk -= size if placement == "disk" else 0
+        decisions.append(Decision(value, placement, size, reason))
+    return decisions
+
+
+def _place(
+    size: int, passes: int, memory: int, disk: int, cache: bool, augmented: bool
+) -> tuple[Placement, str]:
+    if not cache:
+        return "recompute", "the cache is off"
+    if augmented:
+        return "recompute", "the inputs are augmented, so it is not constant"
+    if passes < 2:
+        return "recompute", "it is read once"
+    if size <= memory:
+        return "memory", f"computed once, read {passes} times"
+    if size <= disk:
+        return (
+            "disk",
+            f"computed once, read {passes} times; {size_in_words(memory)} of memory are left",
+        )
+    return "recompute", (
+        f"too large: {size_in_words(memory)} of memory and {size_in_words(disk)} of disk are left"
+    )

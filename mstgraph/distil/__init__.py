@@ -1,0 +1,1 @@
+"""What distillation inserts and cuts: MaskNets, gates, mask points."""

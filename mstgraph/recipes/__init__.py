@@ -1,0 +1,1 @@
+"""Helpers for recipes (`datasets/*.py`): raw files, published weights, indoor scenes."""

@@ -1,0 +1,200 @@
+"""Reading raw data: what recipes share, with every failure told in one sentence."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mstgraph.store.recipe import Recipe
+from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.text import shape_in_words
+
+
+def extra(module: str, install: str) -> ModuleType:
+    """Import a module that only raw data needs.
+
+    Args:
+        module: its name.
+        install: what to give to pip, ``'mstgraph[audio]'`` for an extra of this package.
+
+    Raises:
+        UserError: it is not installed, or is broken.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        given = f"'{install}'" if "[" in install else install
+        raise UserError(
+            f"reading this raw data needs {module.partition('.')[0]}: pip install {given}"
+        ) from error
+    except Exception as error:  # a library built for another torch raises what it likes
+        raise UserError(
+            f"{module.partition('.')[0]} is installed, but importing it fails: "
+            f"{str(error).partition(chr(10))[0]}"
+        ) from error
+
+
+def function(name: str, option: str) -> Callable[..., Any]:
+    """Return the function that an option names as ``module:function``.
+
+    Raises:
+        UserError: it is not written so, or there is no such module or function.
+    """
+    module_name, separator, attribute = name.partition(":")
+    if not (separator and module_name and attribute):
+        raise UserError(f"option '{option}' is '{name}'; expected module:function")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UserError(
+            f"option '{option}' names the module '{module_name}', which cannot be imported: {error}"
+        ) from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        valid = [key for key, value in vars(module).items() if callable(value)]
+        raise UserError(
+            f"option '{option}': module '{module_name}' has no function '{attribute}'"
+            f"{nearest(attribute, valid)}"
+        )
+    return found
+
+
+def existing(raw: Path | None, requires: str) -> Path:
+    """Return where the raw data is.
+
+    Raises:
+        UserError: it is not given or not there; ``requires`` says how to get it.
+    """
+    if raw is None:
+        raise UserError(requires)
+    if not Path(raw).exists():
+        raise UserError(f"{raw} does not exist; {requires}")
+    return Path(raw)
+
+
+def refuse_options(recipe: Recipe, names: Sequence[str], holds: str) -> None:
+    """Raise UserError if one of the options is given, which this raw data has no use for.
+
+    Args:
+        recipe: the recipe, a dataclass.
+        names: options that have no effect.
+        holds: what the raw data is, for the message.
+    """
+    defaults = {field.name: field.default for field in fields(recipe)}  # type: ignore[arg-type]
+    for name in names:
+        if getattr(recipe, name) != defaults[name]:
+            raise UserError(
+                f"option '{name}' of {recipe.title} has no effect on {holds}; leave it out"
+            )
+
+
+def array(path: Path, shapes: Sequence[tuple[int, ...]], *, whole: bool = False) -> np.ndarray:
+    """Open a ``.npy`` file of numbers without reading it.
+
+    Args:
+        path: the file.
+        shapes: the shapes that a sample may have.
+        whole: the file is one sample; without it, samples follow one another, [samples, *shape].
+
+    Raises:
+        UserError: it is missing, cannot be read, or holds something else.
+    """
+    try:
+        opened = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{path} cannot be read as a .npy file of numbers: {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(opened, np.ndarray) or opened.dtype.kind not in "uif":
+        kind = getattr(opened, "dtype", "an archive")
+        raise UserError(f"{path} holds {kind}; expected one array of numbers")
+    found = opened.shape if whole else opened.shape[1:]
+    if found not in shapes or (not whole and not opened.ndim):
+        many = "" if whole else "N×"
+        wanted = " or ".join((many + shape_in_words(s)) if s else many.rstrip("×") for s in shapes)
+        raise UserError(f"{path} is {shape_in_words(opened.shape)}; expected {wanted}")
+    return opened
+
+
+def labels(path: Path, classes: int) -> np.ndarray:
+    """Return the labels in a ``.npy`` file, int64 [samples].
+
+    Raises:
+        UserError: see `array`; or a label is no integer from 0 to ``classes`` - 1.
+    """
+    given = array(path, [()])
+    wrong = (given != np.floor(given)) | (given < 0) | (given >= classes)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise UserError(
+            f"label {first} of {path} is {given[first]}; expected integers from 0 to {classes - 1}"
+        )
+    return given.astype(np.int64)
+
+
+def same_length(arrays: dict[Path, np.ndarray]) -> None:
+    """Raise UserError unless all arrays hold as many samples."""
+    lengths = {len(value) for value in arrays.values()}
+    if len(lengths) > 1:
+        told = ", ".join(f"{len(value)} in {path}" for path, value in arrays.items())
+        raise UserError(f"the numbers of samples differ: {told}")
+
+
+def stored_type(arrays: Sequence[np.ndarray]) -> str:
+    """Return the type to store arrays in: their own if uint8 or float16, else float32."""
+    kinds = {value.dtype.name for value in arrays}
+    return kinds.pop() if kinds in ({"uint8"}, {"float16"}) else "float32"
+
+
+def table(
+    path: Path, columns: Sequence[str], delimiter: str = ","
+) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of a table in UTF-8 whose first line names its columns, with their lines.
+
+    Raises:
+        UserError: a column is missing, a row is of another length, or the file is no such table.
+    """
+    rows = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter)
+            names = reader.fieldnames or ()
+            for column in columns:
+                if column not in names:
+                    raise UserError(f"{path} has no column '{column}'{nearest(column, names)}")
+            for row in reader:
+                if None in row or None in row.values():
+                    raise UserError(
+                        f"line {reader.line_num} of {path} has another number of columns than "
+                        f"the first line, {len(names)}"
+                    )
+                rows.append((reader.line_num, row))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a table in UTF-8: {error}") from error
+    return rows
+
+
+def waveform(path: Path, rate: int) -> np.ndarray:
+    """Return a recording as one channel at ``rate`` samples per second, [samples] float32.
+
+    Raises:
+        UserError: librosa is missing, or the file cannot be read or is empty.
+    """
+    librosa = extra("librosa", "mstgraph[audio]")
+    soundfile = extra("soundfile", "mstgraph[audio]")
+    try:
+        channels, found = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"the recording {path} cannot be read as a sound file") from error
+    if not len(channels):
+        raise UserError(f"the recording {path} is empty")
+    return librosa.resample(channels.mean(axis=1), orig_sr=found, target_sr=rate)

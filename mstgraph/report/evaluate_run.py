@@ -1,0 +1,109 @@
+"""Evaluate what a finished run left, on any part of any split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from mstgraph.data.feed import Pool
+from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.report.tables import table
+from mstgraph.run.batch import Networks
+from mstgraph.run.evaluation import evaluate
+from mstgraph.run.execute import load_modules
+from mstgraph.run.run_folder import RunFolder
+from mstgraph.stages.stage import StageNode
+from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import METRIC_TITLES
+
+
+def evaluate_run(path: Path, split: str | None, part: str, device: torch.device) -> dict[str, Any]:
+    """Evaluate every response that the stages of a run report.
+
+    Args:
+        path: the run's folder.
+        split: name of a split of the store; None takes the one the run was trained on.
+        part: ``train``, ``validation`` or ``test``.
+        device: where to compute.
+
+    Returns:
+        ``{"data": …, "split": …, "part": …, "metrics": {stage: {response: {metric: value}}}}``.
+
+    Raises:
+        UserError: the run is not finished, its store is gone, or there is no such split.
+    """
+    config = path / "config.gin"
+    if not config.is_file():
+        raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
+    experiment = open_experiment([config], finished=True)
+    assert experiment.source.store is not None
+    folder = RunFolder(path)
+    _check_finished(experiment, folder)
+    pool = Pool(
+        experiment.source.store,
+        split or experiment.split,
+        device,
+        experiment.data.normalisation,
+        experiment.engine.memory_budget(device),
+        trained_on=experiment.split,
+    )
+    return {
+        "data": {"title": experiment.source.title, "synthetic": experiment.source.synthetic},
+        "split": pool.split,
+        "trained_on": experiment.split,
+        "part": part,
+        "names": list(experiment.task.metrics),
+        "metrics": {
+            name: _evaluate_stage(experiment, folder, node, pool, part)
+            for name, node in experiment.plan.stages.items()
+        },
+    }
+
+
+def _check_finished(experiment: Experiment, folder: RunFolder) -> None:
+    for node in experiment.plan.stages.values():
+        done, reason = folder.state(node)
+        if not done:
+            why = f" ({reason})" if reason else ""
+            raise UserError(
+                f"the run '{folder.path}' is not finished: stage {node.name} is to be trained"
+                f"{why}; run it to its end first"
+            )
+
+
+def _evaluate_stage(
+    experiment: Experiment, folder: RunFolder, node: StageNode, pool: Pool, part: str
+) -> Mapping[str, Mapping[str, float]]:
+    # The stage's own weights, not those it started from.
+    finished = replace(node, sources={**node.sources, **dict.fromkeys(node.trains, node.name)})
+    modules = load_modules(experiment, folder, [finished], pool.device)
+    precision = experiment.engine.precision
+    networks = Networks(modules, experiment.inputs_of, frozenset(), {}, precision)
+    forwards = [node.forwards[name] for name in node.settings.validated(node)]
+    wanted = {modality for forward in forwards for modality in experiment.inputs_of[forward.member]}
+    batch_size = node.settings.batch_size or experiment.data.batch_size
+    feed = pool.feed(part, [name for name in experiment.source.modalities if name in wanted])
+    (result,) = evaluate([finished], networks, feed, experiment.task, batch_size, kept={})
+    return result.metrics
+
+
+def print_evaluation(result: Mapping[str, Any], console: Console) -> None:
+    """Print the metrics as a table."""
+    label = f" · {result['data']['synthetic']}" if result["data"]["synthetic"] else ""
+    title = f"{result['data']['title']}{label} · {result['part']} part of split {result['split']}"
+    columns = ("stage", "response", *(METRIC_TITLES[name] for name in result["names"]))
+    rows = table(title, columns, right=columns[2:])
+    for stage, responses in result["metrics"].items():
+        for response, values in responses.items():
+            rows.add_row(stage, response, *(f"{values[name]:.4f}" for name in result["names"]))
+    console.print(rows)
+    if result["split"] != result["trained_on"]:
+        console.print(
+            f"trained on split {result['trained_on']}: some of these samples were seen in training",
+            highlight=False,
+        )

@@ -1,0 +1,47 @@
+"""What ``mstgraph store info`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from mstgraph.report.tables import table
+from mstgraph.support.text import shape_in_words, size_in_words
+
+
+def print_store(described: Mapping[str, Any], console: Console) -> None:
+    """Print a store's description.
+
+    Args:
+        described: see `mstgraph.store.Store.describe`.
+        console: where to.
+    """
+    labels = described["labels"]
+    label = f" · [bold yellow]{described['synthetic']}[/]" if described["synthetic"] else ""
+    console.print(
+        f"[bold]{described['title']}[/]{label} · {described['length']} samples · "
+        f"{labels['task']}, {len(labels['classes'])} classes · "
+        f"{size_in_words(described['data_bytes'])}",
+        highlight=False,
+    )
+    for title in ("source", "licence", "fingerprint"):
+        console.print(f"{title}: {described[title]}", markup=False, highlight=False)
+    modalities = table("Modalities", ("name", "type", "shape", "unit", "bytes per sample"))
+    for item in described["modalities"]:
+        modalities.add_row(
+            item["name"],
+            item["dtype"],
+            shape_in_words(item["shape"]),
+            item["unit"],
+            f"{item['bytes_per_sample']:,}",
+        )
+    console.print(modalities)
+    splits = table("Splits", ("name", "train", "validation", "test"))
+    for name, parts in described["splits"].items():
+        splits.add_row(name, *(str(parts[part]) for part in ("train", "validation", "test")))
+    console.print(splits)
+    classes = ", ".join(labels["classes"])
+    ignored = "" if labels["ignored"] is None else f" (ignored: {labels['ignored']})"
+    console.print(f"classes{ignored}: {classes}", markup=False, highlight=False)

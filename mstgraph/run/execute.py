@@ -1,0 +1,333 @@
+"""Run: go through a plan's stages, reuse what is finished, train the rest, leave the student."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
+
+from mstgraph.data.feed import Feed, Pool
+from mstgraph.declare.user_code import relative_path
+from mstgraph.derive.constants import find_constants, kept_in_words
+from mstgraph.derive.document import plan_document
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.passes import group_stages
+from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.batch import Networks
+from mstgraph.run.checkpoint import Checkpoints
+from mstgraph.run.evaluation import evaluate
+from mstgraph.run.keeper import Keeper
+from mstgraph.run.metrics_log import MetricsLog
+from mstgraph.run.run_folder import RunFolder
+from mstgraph.run.student import student_description
+from mstgraph.run.summary import summarise
+from mstgraph.run.train import Setting, Training, train
+from mstgraph.stages.stage import StageNode
+from mstgraph.support import memory
+from mstgraph.support.errors import UserError
+from mstgraph.support.files import explained, write_atomically, write_json, write_text
+from mstgraph.support.interrupt import Interrupt, Interrupted
+from mstgraph.support.numerics import numerics
+from mstgraph.support.weights import save_weights
+
+DEVICES = ("cpu", "cuda")
+KEPT = "kept"  # folder of values that are kept on disk
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device to run on; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError(f"nothing runs on '{device.type}'")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"device '{name}' is not to be had here; expected 'auto', 'cpu' or a GPU such as "
+            "'cuda' that torch can see"
+        ) from error
+    return device
+
+
+class Execution:
+    """One run of an experiment in a folder.
+
+    Args:
+        experiment: what to run; its store is built.
+        folder: where everything goes.
+        device: where to compute.
+        reporter: who is told.
+        interrupt: who may ask to stop; default: signals alone.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: RunFolder,
+        device: torch.device,
+        reporter: ConsoleReporter,
+        interrupt: Interrupt | None = None,
+    ):
+        assert experiment.source.store is not None
+        self.experiment = experiment
+        self.folder = folder
+        self.device = device
+        self.reporter = reporter
+        self.interrupt = interrupt or Interrupt()
+        self.pool = Pool(
+            experiment.source.store,
+            experiment.split,
+            device,
+            experiment.data.normalisation,
+            experiment.engine.memory_budget(device),
+            shuffle_block=experiment.data.shuffle_block,
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Run every stage that is not finished yet, and return the summary.
+
+        Raises:
+            Interrupted: on request; the same command continues.
+            UserError: the folder cannot be written, or the disk is full.
+            RunError: a stage failed.
+        """
+        stages = list(self.experiment.plan.stages.values())
+        with self._ready():
+            self._remove_stale()
+            write_text(self.folder.path / "config.gin", self.experiment.gin_text)
+            self._copy_modules()
+            self._write_plan()
+            for name, shapes in self.experiment.parts.members.items():
+                self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
+            for group in group_stages(stages):
+                self._run_group(group)
+                if self.interrupt.requested:
+                    raise Interrupted(group[-1].name)
+            return self._conclude()
+
+    def _copy_modules(self) -> None:
+        """Put the user's modules beside config.gin, where they are found from any directory."""
+        for name, file in self.experiment.configuration.modules.items():
+            path = self.folder.path / relative_path(name, file)
+            with explained(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            if path.resolve() != file.resolve():
+                write_atomically(path, partial(shutil.copyfile, file))
+
+    def run_group(self, names: Sequence[str]) -> None:
+        """Run some stages that go through the data together; what they need is finished.
+
+        Args:
+            names: of stages that `mstgraph.derive.constants.group_stages` puts into one group.
+
+        Raises:
+            Interrupted: on request; the same call continues.
+            UserError: the folder cannot be written, or the disk is full.
+            RunError: a stage failed.
+        """
+        with self._ready():
+            self._run_group([self.experiment.plan.stages[name] for name in names])
+
+    @contextmanager
+    def _ready(self) -> Iterator[None]:
+        """Hold the folder, listen for requests to stop, and set the precision."""
+        precision = numerics(self.experiment.engine.precision, self.device)
+        with self.folder.locked(), self.interrupt, precision:
+            yield
+
+    def _remove_stale(self) -> None:
+        """Remove the student and summary of an earlier run in the folder, if this one differs."""
+        plan = self.experiment.plan
+        if all(self.folder.state(node)[0] for node in plan.stages.values()):
+            current = {f"student-{target}" for target in plan.graph.targets}
+        else:
+            current = set()
+            (self.folder.path / "summary.json").unlink(missing_ok=True)
+        for path in self.folder.path.glob("student-*.*"):
+            if path.stem not in current:
+                path.unlink()
+
+    def _write_plan(self) -> None:
+        document = plan_document(self.experiment, self.folder.state, self.folder.path)
+        write_json(self.folder.path / "plan.json", document)
+
+    def _run_group(self, group: Sequence[StageNode]) -> None:
+        states = {node.name: self.folder.state(node) for node in group}
+        unfinished = [node for node in group if not states[node.name][0]]
+        for node in unfinished:
+            if reason := states[node.name][1]:
+                self.reporter.note(f"{node.name} is trained again: {reason}")
+        if unfinished:
+            self._train_group(unfinished)
+        for node in group:
+            artefact = self.folder.artefact(node.name)
+            assert artefact is not None
+            self.reporter.stage_line(node.name, artefact, reused=node not in unfinished)
+
+    def _train_group(self, group: Sequence[StageNode]) -> None:
+        for node in group:
+            self.folder.begin(node)
+        memory.reset_peak(self.device)
+        setting = self.setting(group)
+        logs = [MetricsLog(self.folder.stage(node.name), self.reporter) for node in group]
+        self.reporter.group_started(group, batches=-(-len(setting.training) // setting.batch_size))
+        try:
+            trainings = [
+                Training(
+                    node,
+                    setting,
+                    Checkpoints(self.folder.stage(node.name) / "checkpoint.pt"),
+                    log,
+                )
+                for node, log in zip(group, logs, strict=True)
+            ]
+            train(trainings)
+        finally:
+            self.reporter.group_ended()
+            for log in logs:
+                log.close()
+        self.pool.remaining += setting.keeper.release()
+        # Whatever else is there was left by a run that was killed and then changed.
+        shutil.rmtree(self.folder.path / KEPT, ignore_errors=True)
+        self._finish(trainings, setting)
+
+    def setting(self, group: Sequence[StageNode]) -> Setting:
+        """Make a group ready: its networks with their weights, what is kept, its data."""
+        experiment, engine = self.experiment, self.experiment.engine
+        modules = load_modules(experiment, self.folder, group, self.device)
+        constants = find_constants(
+            experiment,
+            group,
+            modules,
+            memory=self.pool.remaining,
+            disk=engine.disk_budget(self.folder.path),
+        )
+        trained = frozenset(name for node in group for name in node.trains)
+        networks = Networks(
+            modules, experiment.inputs_of, trained, constants.cuts, engine.precision
+        )
+        batch_size = group[0].settings.batch_size or experiment.data.batch_size
+        keeper = Keeper(
+            networks=networks,
+            decisions=constants.decisions,
+            feed_for=self.pool.feed,
+            block_size=batch_size,
+            halved=engine.halved,
+            folder=self.folder.path / KEPT,
+            key={
+                "store": experiment.source.fingerprint,
+                "split": experiment.split,
+                "normalisation": experiment.data.normalisation,
+                "precision": engine.precision,
+            },
+            told=partial(self._keeping, group),
+        )
+        self.pool.remaining -= keeper.memory
+        if kept := kept_in_words(constants):
+            self.reporter.note(f"computed once for {', '.join(n.name for n in group)}: {kept}")
+        return Setting(
+            networks=networks,
+            keeper=keeper,
+            training=self._feed("train", group, keeper),
+            validation=self._feed("validation", group, keeper),
+            task=experiment.task,
+            batch_size=batch_size,
+            seed=experiment.plan.graph.seed,
+            interrupt=self.interrupt,
+        )
+
+    def _keeping(self, group: Sequence[StageNode], sentence: str, done: int, total: int) -> None:
+        self.reporter.keeping(sentence, done, total)
+        if self.interrupt.requested:
+            raise Interrupted(", ".join(node.name for node in group))
+
+    def _feed(self, part: str, group: Sequence[StageNode], keeper: Keeper | None) -> Feed:
+        """Return the feed of what the group's responses still have to see."""
+        inputs_of = self.experiment.inputs_of
+        asked = {n.name: n.forwards if part == "train" else n.settings.validated(n) for n in group}
+        forwards = [node.forwards[name] for node in group for name in asked[node.name]]
+        if keeper is None:
+            wanted = {name for forward in forwards for name in inputs_of[forward.member]}
+        else:
+            wanted = keeper.modalities(part, forwards)
+        augmentation = self.experiment.data.augmentation if part == "train" else None
+        return self.pool.feed(part, self._in_order(wanted), augmentation)
+
+    def _in_order(self, modalities: Iterable[str]) -> tuple[str, ...]:
+        wanted = set(modalities)
+        return tuple(name for name in self.experiment.source.modalities if name in wanted)
+
+    def _finish(self, trainings: Sequence[Training], setting: Setting) -> None:
+        """Test the best epochs and write the artefacts."""
+        nodes = [training.node for training in trainings]
+        results = evaluate(
+            nodes,
+            setting.networks,
+            self._feed("test", nodes, None),
+            setting.task,
+            setting.batch_size,
+            kept={},
+        )
+        peak = memory.peak(self.device)
+        for training, test in zip(trainings, results, strict=True):
+            state, node = training.state, training.node
+            artefact = {
+                "epochs": node.settings.epochs,
+                "best_epoch": state.best_epoch,
+                "validation": state.history[state.best_epoch - 1]["validation"],
+                "test": test.as_dict(),
+                "seconds": state.seconds,
+                "peak_memory": peak,
+                "device": str(self.device),
+            }
+            self.folder.finish(node, setting.networks.modules, artefact)
+            training.checkpoints.remove()
+
+    def _conclude(self) -> dict[str, Any]:
+        """Write the students and the summary."""
+        plan = self.experiment.plan
+        for target in plan.graph.targets:
+            node = plan.stages[plan.last[target]]
+            network = self.experiment.parts.build(node.parts[target], "cpu")
+            self.folder.load(node.name, target, network)
+            save_weights(self.folder.path / f"student-{target}.safetensors", network)
+            description = student_description(self.experiment, target, self.pool)
+            write_json(self.folder.path / f"student-{target}.json", description)
+        self._write_plan()
+        artefacts = {name: self.folder.artefact(name) for name in plan.stages}
+        summary = summarise(self.experiment, artefacts, self.device)
+        write_json(self.folder.path / "summary.json", summary)
+        return summary
+
+
+def load_modules(
+    experiment: Experiment,
+    folder: RunFolder,
+    group: Sequence[StageNode],
+    device: torch.device,
+) -> dict[str, nn.Module]:
+    """Build the parts of stages on a device, with the weights that earlier stages left."""
+    modules = {}
+    for node in group:
+        for name, part in node.parts.items():
+            if name in modules:
+                continue
+            modules[name] = experiment.parts.build(part, "cpu")
+            if name in node.sources:
+                folder.load(node.sources[name], name, modules[name])
+            modules[name].to(device)
+            # Convolutions run up to twice as fast with channels last; all else stays as it is.
+            convert_conv2d_weight_memory_format(modules[name], torch.channels_last)
+    return modules

@@ -1,0 +1,170 @@
+"""Computes the constant values of a group of stages once, and hands out what is kept.
+
+A part of a split is filled when somebody first asks for it, in the order of its samples and in
+blocks of one size: what is kept does not depend on when it was computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mstgraph.data.feed import Feed
+from mstgraph.derive.placement import Decision, Value
+from mstgraph.run.batch import Networks, Shared
+from mstgraph.run.kept import InMemory, Kept, OnDisk
+from mstgraph.stages.node import Forward
+from mstgraph.support.weights import weights_digest
+
+FORMAT_VERSION = 1
+
+FeedFor = Callable[[str, Sequence[str]], Feed]
+
+
+@dataclass
+class Keeper:
+    """The kept values of a group.
+
+    Attributes:
+        networks: the group's networks.
+        decisions: part of the split → what is done with each constant value.
+        feed_for: (part, modalities) → feed.
+        block_size: samples per block.
+        halved: whether floating tensors are kept as float16.
+        folder: where values on disk go.
+        key: everything beside the weights that determines a value (store, split, code, numbers).
+        told: is called with a sentence and (done, total) while a part is filled.
+    """
+
+    networks: Networks
+    decisions: Mapping[str, Sequence[Decision]]
+    feed_for: FeedFor
+    block_size: int
+    halved: bool
+    folder: Path
+    key: Mapping[str, object]
+    told: Callable[[str, int, int], None] = lambda sentence, done, total: None
+    _kept: dict[str, dict[Forward | str, Kept]] = field(default_factory=dict)
+
+    def kept(self, part: str) -> Mapping[Forward | str, Kept]:
+        """Return what is kept of a part of the split; fills it first."""
+        if part not in self._kept:
+            self._kept[part] = self._fill(part)
+        return self._kept[part]
+
+    def modalities(self, part: str, forwards: Sequence[Forward]) -> set[str]:
+        """Return the modalities that responses still need to see in a part."""
+        names = {
+            _owner(decision.value)
+            for decision in self.decisions.get(part, ())
+            if decision.placement != "recompute"
+        }
+        members = {
+            forward.member
+            for forward in forwards
+            if forward not in names and not (forward.masknet and forward.member in names)
+        }
+        return {name for member in members for name in self.networks.inputs_of[member]}
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the device that are set aside for kept values."""
+        everything = [decision for part in self.decisions.values() for decision in part]
+        return sum(d.size for d in everything if d.placement == "memory")
+
+    def release(self) -> int:
+        """Give back memory and disk; return the bytes of the device that are free again."""
+        for values in self._kept.values():
+            for kept in values.values():
+                kept.release()
+        self._kept.clear()
+        return self.memory
+
+    def _fill(self, part: str) -> dict[Forward | str, Kept]:
+        values = [d for d in self.decisions.get(part, ()) if d.placement != "recompute"]
+        if not values:
+            return {}
+        needed = {m for d in values for m in self.networks.inputs_of[d.value.member]}
+        feed = self.feed_for(part, sorted(needed))
+        kept = self._allocate(values, part, len(feed), feed.device)
+        self._compute_missing(part, feed, kept)
+        for value in kept.values():
+            value.finish()
+        return kept
+
+    def _compute_missing(self, part: str, feed: Feed, kept: Mapping[Forward | str, Kept]) -> None:
+        blocks = -(-len(feed) // self.block_size)
+        positions = torch.arange(len(feed)).split(self.block_size)
+        wanted = [b for b in range(blocks) if any(k.missing(b) for k in kept.values())]
+        for module in self.networks.modules.values():
+            module.eval()
+        batches = feed.batches([positions[block] for block in wanted])
+        for done, (block, (inputs, labels, places)) in enumerate(
+            zip(wanted, batches, strict=True), 1
+        ):
+            shared = Shared(inputs, labels, places, kept={})
+            with torch.no_grad():
+                for owner, value in kept.items():
+                    if value.missing(block):
+                        value.write(block, block * self.block_size, self._values(owner, shared))
+            self.told(f"keeping {len(kept)} constant values of the {part} split", done, len(wanted))
+
+    def _values(self, owner: Forward | str, shared: Shared) -> Mapping[str, Tensor]:
+        if isinstance(owner, Forward):
+            return self.networks.outputs(owner, shared)
+        return self.networks.trunk(owner, shared)
+
+    def _allocate(
+        self, decisions: Sequence[Decision], part: str, samples: int, device: torch.device
+    ) -> dict[Forward | str, Kept]:
+        """Make room; responses in memory lie side by side, so that a choice is one gather."""
+        kept: dict[Forward | str, Kept] = {}
+        counts = Counter(map(_row, decisions))
+        last: dict[object, InMemory] = {}
+        for decision in decisions:
+            value, row = decision.value, _row(decision)
+            if decision.placement == "memory":
+                kept[_owner(value)] = last[row] = InMemory(
+                    value.tensors, samples, self.halved, device, last.get(row), counts[row]
+                )
+            else:
+                folder = self.folder / self._digest(value, part)
+                kept[_owner(value)] = OnDisk(
+                    value.tensors, samples, self.halved, device, folder, self.block_size
+                )
+        return kept
+
+    def _digest(self, value: Value, part: str) -> str:
+        """Name a value by all that determines it: one other bit in a weight, another name."""
+        parts = value.forward.parts if value.forward else (value.member,)
+        identity = {
+            **self.key,
+            "format": FORMAT_VERSION,
+            "part": part,
+            "kind": value.kind,
+            "points": value.points or (value.forward.point if value.forward else ""),
+            "layers": value.forward.taps if value.forward else (),
+            "weights": [weights_digest(self.networks.modules[name].state_dict()) for name in parts],
+            "halved": self.halved,
+            "block": self.block_size,
+        }
+        text = json.dumps(identity, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _row(decision: Decision) -> object:
+    """Return what responses that can lie side by side have in common."""
+    value = decision.value
+    shared = value.kind == "response" and decision.placement == "memory"
+    return tuple(value.tensors.items()) if shared else id(decision)
+
+
+def _owner(value: Value) -> Forward | str:
+    return value.member if value.forward is None else value.forward

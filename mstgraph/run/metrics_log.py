@@ -1,0 +1,74 @@
+"""The record of a stage on disk: ``metrics.jsonl`` and TensorBoard events, one entry per epoch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.summary import scalar
+from torch import Tensor
+
+from mstgraph.run.train import Reporter
+from mstgraph.stages.stage import StageNode
+from mstgraph.support.files import explained, json_ready
+
+
+class MetricsLog:
+    """Writes each epoch's record, then passes it on.
+
+    A resumed stage tells its earlier epochs again, so both files are written anew and hold each
+    epoch once, however often the run was killed.
+    """
+
+    def __init__(self, folder: Path, listener: Reporter):
+        self.listener = listener
+        with explained(folder):
+            for old in folder.glob("events.out.tfevents.*"):
+                old.unlink()
+            self._lines = (folder / "metrics.jsonl").open("w", encoding="utf-8")
+            # Not a SummaryWriter: its thread dies of a full disk, and the run waits for it.
+            self._events = EventsWriter(str(folder / "events"))
+
+    def batch_done(
+        self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
+    ) -> None:
+        """Pass it on."""
+        self.listener.batch_done(node, epoch, batch, sums)
+
+    def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:
+        """Write a line and the events of an epoch."""
+        with explained(Path(self._lines.name)):
+            self._lines.write(json.dumps(json_ready(record), ensure_ascii=False) + "\n")
+            self._lines.flush()
+            for name, value in scalars(record):
+                summary = scalar(name, value)
+                event = Event(wall_time=time.time(), step=record["epoch"], summary=summary)
+                self._events.write_event(event)
+            self._events.flush()
+        self.listener.epoch_done(node, record)
+
+    def close(self) -> None:
+        """Close both files."""
+        with explained(Path(self._lines.name)):
+            self._lines.close()
+            self._events.close()
+
+
+def scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield (name, value) of every number in a record, nested names joined by slashes.
+
+    >>> list(scalars({"training": {"task": {"value": 2.0}}, "share": [0.25, 0.75]}))
+    [('training/task/value', 2.0), ('share/1', 0.25), ('share/2', 0.75)]
+    """
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, list):
+            yield from ((f"{prefix}{name}/{i}", item) for i, item in enumerate(value, 1))
+        elif not isinstance(value, bool):
+            yield f"{prefix}{name}", value

@@ -1,0 +1,330 @@
+"""The one training loop: any stage, from its first batch to its best epoch.
+
+Stages of a group go through the data together and share what is frozen in all of them. Each has
+its own optimiser, random state and checkpoint, and comes out as if it had been alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mstgraph.data.feed import Feed
+from mstgraph.run.batch import Batch, Networks, Shared
+from mstgraph.run.checkpoint import Checkpoints, TrainingState, random_states, restore_random_states
+from mstgraph.run.evaluation import Evaluation, evaluate
+from mstgraph.run.keeper import Keeper
+from mstgraph.stages.stage import StageNode, Term
+from mstgraph.support.errors import RunError
+from mstgraph.support.interrupt import Interrupt, Interrupted
+from mstgraph.support.seeds import derive_seed
+from mstgraph.tasks.task import Task
+
+SAMPLES = "samples"  # the running sum that counts samples; no loss term may have its name
+
+
+class Reporter(Protocol):
+    """Is told how a stage proceeds."""
+
+    def batch_done(
+        self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
+    ) -> None:
+        """Called after each batch; the sums stay on the device until somebody reads them."""
+
+    def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:
+        """Called after each epoch with its record, also for those of an earlier session."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the stages of a group have in common.
+
+    Attributes:
+        networks: their networks, on the device, weights loaded.
+        keeper: their constant values.
+        training: the training split.
+        validation: the validation split.
+        task: the task.
+        batch_size: samples per step.
+        seed: the run's seed.
+        interrupt: who may ask to stop.
+    """
+
+    networks: Networks
+    keeper: Keeper
+    training: Feed
+    validation: Feed
+    task: Task
+    batch_size: int
+    seed: int
+    interrupt: Interrupt
+
+
+class Training:
+    """One stage on its way.
+
+    Args:
+        node: the stage in the plan.
+        setting: what it shares with its group.
+        checkpoints: where its state is kept while it is under way.
+        reporter: who is told.
+    """
+
+    def __init__(
+        self, node: StageNode, setting: Setting, checkpoints: Checkpoints, reporter: Reporter
+    ):
+        self.node = node
+        self.setting = setting
+        self.checkpoints = checkpoints
+        self.reporter = reporter
+        self.device = setting.training.device
+        self.parts = {name: setting.networks.modules[name] for name in node.trains}
+        self.optimizer = self._make_optimizer()
+        self.state = checkpoints.load(node.hash) or TrainingState(hash=node.hash)
+        if self.state.parts:
+            self._restore()
+
+    def begin_epoch(self) -> None:
+        """Seed what is random, unless the epoch is already under way."""
+        state = self.state
+        if state.batch == 0:
+            state.sums = {}
+            torch.manual_seed(derive_seed(self.setting.seed, self.node.name, "epoch", state.epoch))
+            state.random = random_states(self.device)
+        restore_random_states(state.random, self.device)
+        for group in self.optimizer.param_groups if self.optimizer else ():
+            group["lr"] = self.node.settings.rate(state.epoch)
+
+    def step(self, shared: Shared) -> None:
+        """Take one optimiser step on a batch."""
+        state, node = self.state, self.node
+        batch = Batch(node, self.setting.networks, shared, self.setting.task)
+        terms = node.settings.losses(node, batch, state.epoch)
+        self._descend(total(terms))
+        self._add(terms, len(batch))
+        state.batch += 1
+        self.reporter.batch_done(node, state.epoch, state.batch, state.sums)
+
+    def end_epoch(self, result: Evaluation) -> None:
+        """Keep the weights if they are the best so far, and write the record."""
+        state, node = self.state, self.node
+        losses = {
+            name: {"value": float(value) / state.sums[SAMPLES], "scale": state.scales[name]}
+            for name, value in state.sums.items()
+            if name != SAMPLES
+        }
+        value = self._selection_value(result)
+        self._check({name: term["value"] for name, term in losses.items()}, "loss term")
+        self._check({"loss": result.loss, node.settings.select: value}, "validation")
+        best = node.settings.select == "last" or value < state.best_value
+        if best:
+            state.best_epoch, state.best_value = state.epoch, value
+            state.best = {}  # the old copy goes before the new one is made
+            state.best = {name: _copy(part.state_dict()) for name, part in self.parts.items()}
+        record = {
+            "epoch": state.epoch,
+            "training": losses,
+            "validation": result.as_dict(),
+            "best": best,
+            "seconds": state.seconds,
+        }
+        state.history.append(record)
+        state.epoch, state.batch, state.sums = state.epoch + 1, 0, {}
+        self.reporter.epoch_done(node, record)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.state.parts = {name: dict(p.state_dict()) for name, p in self.parts.items()}
+        self.state.optimizer = {} if self.optimizer is None else self.optimizer.state_dict()
+        self.checkpoints.save(self.state)
+
+    def finish(self) -> None:
+        """Put the weights of the best epoch into the trained parts, and let go of all else.
+
+        Saving weights takes memory of its own, which the optimiser need not come on top of.
+        """
+        for name, best in self.state.best.items():
+            self.parts[name].load_state_dict(best)
+        self.state.best, self.optimizer = {}, None
+
+    def _make_optimizer(self) -> torch.optim.Optimizer | None:
+        """Return the optimiser, or None if the trained parts learn in their buffers alone."""
+        parameters = [p for module in self.parts.values() for p in module.parameters()]
+        settings = self.node.settings
+        return settings.optimizer(parameters, lr=settings.learning_rate) if parameters else None
+
+    def _descend(self, loss: Tensor) -> None:
+        """Take a step down the loss, if there is anything that it could move."""
+        if self.optimizer is None or not loss.requires_grad:
+            return
+        loss.backward()
+        self.optimizer.step()
+        # Gradients go before the next stage of the group needs the memory.
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _restore(self) -> None:
+        for name, states in self.state.parts.items():
+            self.parts[name].load_state_dict(states)
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(self.state.optimizer)
+        self.state.sums = {
+            name: value.to(self.device) if torch.is_tensor(value) else value
+            for name, value in self.state.sums.items()
+        }
+        for record in self.state.history:
+            self.reporter.epoch_done(self.node, record)
+
+    def _add(self, terms: Mapping[str, Term], size: int) -> None:
+        """Add to the running sums without waiting for the device."""
+        state = self.state
+        for name, term in terms.items():
+            value = term.value.detach()
+            if name in state.sums:
+                state.sums[name].add_(value, alpha=size)
+            else:
+                state.sums[name] = value * size
+        state.sums[SAMPLES] = state.sums.get(SAMPLES, 0) + size
+        state.scales = {name: term.scale for name, term in terms.items()}
+
+    def _check(self, values: Mapping[str, float], what: str) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise RunError(
+                    f"stage {self.node.name}: the {what} '{name}' is {value} in epoch "
+                    f"{self.state.epoch}; try a smaller "
+                    f"{type(self.node.settings).__name__}.learning_rate"
+                )
+
+    def _selection_value(self, result: Evaluation) -> float:
+        """Lower is better."""
+        if self.node.settings.select != "metric":
+            return result.loss
+        names = self.node.settings.selecting(self.node)
+        values = [result.metrics[name][self.setting.task.primary] for name in names]
+        return -sum(values) / len(values)
+
+
+def train(group: Sequence[Training]) -> None:
+    """Train stages that share a setting, each going on from its checkpoint if it has one.
+
+    Afterwards the trained parts hold the weights of the best epoch, and each state's ``history``
+    one record per epoch.
+
+    Raises:
+        Interrupted: somebody asked to stop; the states are saved.
+        RunError: a loss is no longer a number.
+    """
+    setting = group[0].setting
+    for name, module in setting.networks.modules.items():
+        module.requires_grad_(name in setting.networks.trained)
+    while together := _hindmost(group):
+        try:
+            train_epoch(together)
+        except Interrupted:
+            for training in group:
+                if training not in together:
+                    training.save()
+            raise
+    for training in group:
+        training.finish()
+
+
+def _hindmost(group: Sequence[Training]) -> list[Training]:
+    """Return the stages that are furthest from their end, together at one place.
+
+    A kill can leave the stages of a group at different batches; those behind catch up.
+    """
+    under_way = [t for t in group if t.state.epoch <= t.node.settings.epochs]
+    places = [(t.state.epoch, t.state.batch) for t in under_way]
+    return [t for t, place in zip(under_way, places, strict=True) if place == min(places)]
+
+
+def train_epoch(group: Sequence[Training]) -> None:
+    """Train stages that are at the same place to the end of their epoch, and validate them."""
+    setting, state = group[0].setting, group[0].state
+    clock = _Clock(group)
+    kept = setting.keeper.kept("train")
+    order = setting.training.order(setting.seed, state.epoch)
+    begin_epoch(group)
+    seed = derive_seed(setting.seed, "augmentation", state.epoch)
+    for item in setting.training.epoch(setting.batch_size, order, state.batch, seed):
+        step(group, Shared(*item, kept))
+        if setting.interrupt.requested:
+            clock.stop()
+            _stop(group)
+    nodes = [training.node for training in group]
+    results = evaluate(
+        nodes,
+        setting.networks,
+        setting.validation,
+        setting.task,
+        setting.batch_size,
+        setting.keeper.kept("validation"),
+    )
+    clock.stop()
+    for training, result in zip(group, results, strict=True):
+        training.end_epoch(result)
+    over = state.epoch > group[0].node.settings.epochs
+    if setting.interrupt.requested and not over:
+        _stop(group)
+    # All or none: a kill then leaves them at one place.
+    if not over and all(t.checkpoints.due(len(group)) for t in group):
+        for training in group:
+            training.save()
+
+
+def begin_epoch(group: Sequence[Training]) -> None:
+    """Put random states, and which networks are in training mode, right for an epoch."""
+    for training in group:
+        training.begin_epoch()
+    trained = {name for training in group for name in training.node.trains}
+    for name, module in group[0].setting.networks.modules.items():
+        module.train(name in trained)
+
+
+def step(group: Sequence[Training], shared: Shared) -> None:
+    """Take one step of each stage on a batch, each with its own random state."""
+    for training in group:
+        if len(group) > 1:
+            restore_random_states(training.state.random, training.device)
+        training.step(shared)
+        if len(group) > 1:
+            training.state.random = random_states(training.device)
+
+
+def _stop(group: Sequence[Training]) -> None:
+    if len(group) == 1:
+        group[0].state.random = random_states(group[0].device)
+    for training in group:
+        training.save()
+    raise Interrupted(", ".join(training.node.name for training in group))
+
+
+class _Clock:
+    """Shares the time of a pass among the stages of a group."""
+
+    def __init__(self, group: Sequence[Training]):
+        self._group = group
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        share = (time.monotonic() - self._started) / len(self._group)
+        for training in self._group:
+            training.state.seconds += share
+
+
+def total(terms: Mapping[str, Term]) -> Tensor:
+    """Return the loss: the sum of scale × value."""
+    scaled = [t.value if t.scale == 1 else t.value * t.scale for t in terms.values()]
+    return functools.reduce(torch.add, scaled)
+
+
+def _copy(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in states.items()}

@@ -1,0 +1,143 @@
+"""What a stage works with: teachers, parts with weights, responses, and a batch as it sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor, nn
+
+from mstgraph.methods.loss import Edge, EdgeLoss, ResponseLoss
+
+RESPONSE = "response"  # name of the logits among a network's outputs; the others are layers
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Specialised teacher j of a student (Eq. 5–9), or a plain one if it has no mask point.
+
+    Attributes:
+        index: j, from 1.
+        member: the member δ(j) it is made from (Eq. 7).
+        point: its mask point; empty for a plain, unmasked teacher.
+        loss: loss of its edge to the student.
+    """
+
+    index: int
+    member: str
+    point: str
+    loss: EdgeLoss
+
+    @property
+    def name(self) -> str:
+        """A name that does not change when other teachers come and go."""
+        return f"{self.member}.{self.point}" if self.point else self.member
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something with weights: a member's network, a MaskNet, a gate, or what a loss trains.
+
+    Attributes:
+        kind: what it is.
+        member: whose network it is, whose feature it masks, whose logits the gate reads, or whose
+            edge an adapter belongs to.
+        point: mask point of a MaskNet, or of the teacher that an adapter belongs to.
+        student: whose language a MaskNet learns, whom a gate or an adapter serves.
+    """
+
+    kind: Literal["network", "masknet", "gate", "adapter"]
+    member: str
+    point: str = ""
+    student: str = ""
+
+    @property
+    def name(self) -> str:
+        """A name unique in the plan, fit for a file."""
+        if self.kind == "network":
+            return self.member
+        return ".".join(filter(None, (self.kind, self.student, self.member, self.point)))
+
+
+@dataclass(frozen=True)
+class Forward:
+    """How a response is computed: a member's network, possibly with a MaskNet at one point.
+
+    Attributes:
+        member: whose network answers.
+        masknet: name of the MaskNet's part; empty for none.
+        point: where it is inserted.
+        taps: layers whose outputs are wanted beside the logits.
+    """
+
+    member: str
+    masknet: str = ""
+    point: str = ""
+    taps: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of all parts that the response depends on."""
+        return (self.member, self.masknet) if self.masknet else (self.member,)
+
+
+class Batch(Protocol):
+    """One batch for one stage: labels, and responses that are computed when asked for.
+
+    Attributes:
+        labels: [batch] or [batch, height, width] int64.
+    """
+
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def module(self, name: str) -> nn.Module:
+        """Return a part of the stage, such as the gate."""
+        ...
+
+    def response(self, name: str) -> Tensor:
+        """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float."""
+        ...
+
+    def compute(self, name: str) -> Tensor:
+        """Return logits computed anew, for a stage that changes a part between two calls."""
+        ...
+
+    def edge(self, teacher: Teacher) -> Edge:
+        """Return what the loss of a teacher's edge to the student sees of the batch."""
+        ...
+
+    def edge_loss(self, teacher: Teacher) -> Tensor:
+        """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
+        ...
+
+    def cross_entropy(self, name: str) -> Tensor:
+        """Return the task loss of a response for each sample, [batch] float."""
+        ...
+
+    def average(self, values: Tensor) -> Tensor:
+        """Average values per pixel over each sample's labelled pixels, → [batch] float."""
+        ...
+
+    def routed(
+        self,
+        names: Sequence[str],
+        losses: Sequence[ResponseLoss],
+        chosen: Tensor,
+        student: Tensor,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Return the sum of each sample's losses to the teachers it chose, [batch] float.
+
+        Args:
+            names: the N responses to choose from.
+            losses: the loss of each.
+            chosen: [batch, k] int64, indices into them.
+            student: logits of the student, for all samples.
+            weights: what each choice counts, [batch, k] float; None counts each as one.
+        """
+        ...

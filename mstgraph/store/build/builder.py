@@ -1,0 +1,272 @@
+"""Building a store from a recipe: atomic, resumable, and checked sample by sample.
+
+Everything is written to ``<destination>.partial`` and renamed to the destination when it is whole.
+The partial directory remembers what it is built from; the same recipe, options and raw files
+continue after the last committed block, anything else starts over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mstgraph.support.errors import UserError
+from mstgraph.store.build.checks import SampleChecker, check_declaration
+from mstgraph.store.build.failures import explained, partial_directory
+from mstgraph.store.layout import DATA_FILE, FORMAT_VERSION, LOCK_FILE, METADATA_FILE, PARTIAL_SUFFIX, STATE_FILE, Column, fingerprint, make_columns
+from mstgraph.store.build.provenance import identity, provenance
+from mstgraph.store.reader import Store
+from mstgraph.store.recipe import Recipe
+from mstgraph.store.splits import Split, make_splits
+from mstgraph.store.build.summary import class_counts, collect_statistics
+from mstgraph.store.build.writer import Writer
+
+Progress = Callable[[int, int], None]
+
+logger = logging.getLogger("mstgraph")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What one build needs to know; nothing here changes while it runs."""
+
+    recipe: Recipe
+    destination: Path
+    columns: tuple[Column, ...]
+    block: int
+    splits: dict[str, Split]
+    provenance: dict[str, Any]
+    identity: str
+
+    @property
+    def partial(self) -> Path:
+        return self.destination.with_name(self.destination.name + PARTIAL_SUFFIX)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a partial directory must have been begun with to be continued."""
+        layout = [self.block, *(column.samples_per_record for column in self.columns)]
+        return {"identity": self.identity, "layout": layout}
+
+    @property
+    def length(self) -> int:
+        return len(self.recipe)
+
+
+def build(
+    recipe: Recipe,
+    destination: Path,
+    *,
+    options: Mapping[str, object] | None = None,
+    progress: Progress | None = None,
+) -> Store:
+    """Build the store of ``recipe`` at ``destination``, or continue an interrupted build.
+
+    Args:
+        recipe: what to store.
+        destination: the store's directory; a complete store of the same content is returned as
+            it is.
+        options: recorded beside the recipe's own fields, for what these do not show.
+        progress: called with (samples done, samples in all) after every sample.
+
+    Raises:
+        UserError: the recipe, a sample, or the destination is at fault, or the disk is full; what
+            was committed is kept, and the same call continues.
+    """
+    job = _prepare(recipe, Path(destination), options or {})
+    if job.destination.exists() and any(_entries(job.destination)):
+        return _existing(job)
+    with partial_directory(job.partial):
+        _continue_or_start_over(job)
+        with explained(job.partial):
+            _fill(job, progress or (lambda done, total: None))
+            _publish(job)
+    return Store(job.destination)
+
+
+def _prepare(recipe: Recipe, destination: Path, options: Mapping[str, object]) -> _Job:
+    check_declaration(recipe)
+    splits = make_splits(recipe)
+    columns, block = make_columns(recipe.modalities(), recipe.labels(), len(recipe))
+    origin = provenance(recipe, options)
+    return _Job(recipe, destination, columns, block, splits, origin, identity(origin, len(recipe)))
+
+
+def _entries(destination: Path) -> list[Path]:
+    if not destination.is_dir():
+        raise UserError(f"{destination} is a file; expected a directory to build the store in")
+    return list(destination.iterdir())
+
+
+def _existing(job: _Job) -> Store:
+    if not (job.destination / METADATA_FILE).exists():
+        raise UserError(
+            f"{job.destination} exists and is no store; expected a new or empty directory "
+            "(choose another --out)"
+        )
+    store = Store(job.destination)
+    if store.metadata["identity"] != job.identity:
+        raise UserError(
+            f"{job.destination} already holds a store of another recipe, other options or other "
+            "raw files; remove it or choose another --out"
+        )
+    return store
+
+
+def _continue_or_start_over(job: _Job) -> None:
+    state = job.partial / STATE_FILE
+    found = _read_state(state)
+    if found == job.state:
+        logger.info("continuing the build in %s", job.partial)
+        return
+    if found is not None:
+        logger.warning(
+            "starting over in %s: the recipe, its options or the raw files have changed",
+            job.partial,
+        )
+    for name in (METADATA_FILE, DATA_FILE):
+        (job.partial / name).unlink(missing_ok=True)
+    _write_durably(state, job.state)
+
+
+def _read_state(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
+
+
+def _fill(job: _Job, progress: Progress) -> None:
+    writer = Writer(job.partial, job.columns, job.block)
+    try:
+        _write_samples(job, writer, progress)
+        counts = class_counts(writer.records(job.columns[-1]), job.recipe.labels(), job.splits)
+        _warn_of_absent_classes(job, counts)
+        writer.write_splits(job.splits)
+        writer.write_statistics(
+            {
+                (item.name, split): found.statistics(item.scale)
+                for item, column in zip(job.recipe.modalities(), job.columns, strict=False)
+                for split, found in collect_statistics(writer.records(column), job.splits).items()
+            }
+        )
+        checksums = writer.checksums()
+    finally:
+        writer.close()
+    metadata = _metadata(job)
+    metadata["fingerprint"] = fingerprint(metadata, iter(checksums))
+    _write_durably(job.partial / METADATA_FILE, metadata)
+
+
+def _write_samples(job: _Job, writer: Writer, progress: Progress) -> None:
+    checker = SampleChecker(job.recipe)
+    first = min(writer.blocks * job.block, job.length)
+    progress(first, job.length)
+    for start in range(first, job.length, job.block):
+        samples = range(start, min(start + job.block, job.length))
+        arrays = {
+            column.name: np.empty((len(samples), *column.shape), column.stored_dtype)
+            for column in job.columns
+        }
+        for row, index in enumerate(samples):
+            for name, value in checker.read(index).items():
+                arrays[name][row] = value
+            progress(index + 1, job.length)
+        identifiers = [job.recipe.identifier(index) for index in samples]
+        writer.write_block(start // job.block, arrays, identifiers)
+
+
+def _warn_of_absent_classes(job: _Job, counts: Mapping[str, np.ndarray]) -> None:
+    labels = job.recipe.labels()
+    splits: dict[tuple[str, ...], list[str]] = {}
+    for split, count in counts.items():
+        absent = tuple(
+            name
+            for index, name in enumerate(labels.classes)
+            if not count[index] and index != labels.ignored
+        )
+        splits.setdefault(absent, []).append(split)
+    for absent, names in splits.items():
+        if absent:
+            logger.warning(
+                "%s has no training sample of %s in split %s",
+                job.recipe.title,
+                ", ".join(f"'{name}'" for name in absent),
+                ", ".join(f"'{name}'" for name in names),
+            )
+
+
+def _metadata(job: _Job) -> dict[str, Any]:
+    labels = job.recipe.labels()
+    *columns, label = job.columns
+    return {
+        "format_version": FORMAT_VERSION,
+        "title": job.recipe.title,
+        "source": job.recipe.source,
+        "licence": job.recipe.licence,
+        "synthetic": job.recipe.synthetic,
+        "recipe": job.provenance,
+        "identity": job.identity,
+        "length": job.length,
+        "modalities": [
+            {
+                "name": item.name,
+                "dtype": item.dtype,
+                "shape": list(item.shape),
+                "scale": float(item.scale),
+                "unit": item.unit,
+                "samples_per_record": column.samples_per_record,
+            }
+            for item, column in zip(job.recipe.modalities(), columns, strict=True)
+        ],
+        "labels": {
+            "task": labels.task,
+            "classes": list(labels.classes),
+            "ignored": labels.ignored,
+            "shape": list(labels.shape),
+            "dtype": label.dtype,
+            "samples_per_record": label.samples_per_record,
+        },
+        "samples_per_block": job.block,
+        "splits": {
+            name: {part: len(ids) for part, ids in split.items()}
+            for name, split in job.splits.items()
+        },
+        "data_bytes": (job.partial / DATA_FILE).stat().st_size,
+    }
+
+
+def _publish(job: _Job) -> None:
+    _sync_directory(job.partial)
+    job.partial.rename(job.destination)
+    _sync_directory(job.destination.parent)
+    for name in (STATE_FILE, LOCK_FILE):
+        (job.destination / name).unlink(missing_ok=True)
+
+
+def _write_durably(path: Path, content: Mapping[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

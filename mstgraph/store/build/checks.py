@@ -1,0 +1,162 @@
+"""What a recipe declares and yields is checked before it is stored: nothing is mended silently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mstgraph.support.errors import UserError, nearest
+from mstgraph.store.layout import LABEL, RESERVED
+from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.text import shape_in_words
+
+
+def check_declaration(recipe: Recipe) -> None:
+    """Check what a recipe declares, before any sample is read.
+
+    Raises:
+        UserError: no or repeated modalities, a name, type, shape or scale that cannot be stored,
+            or labels that do not fit their task.
+    """
+    modalities, labels = recipe.modalities(), recipe.labels()
+    names = [item.name for item in modalities]
+    if not names:
+        raise UserError(f"{recipe.title} declares no modality; expected at least one")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UserError(f"{recipe.title} declares modality '{repeated[0]}' more than once")
+    _check_labels(recipe.title, labels)
+    for item in modalities:
+        _check_modality(item, labels)
+
+
+def _check_modality(item: Modality, labels: Labels) -> None:
+    where = f"modality '{item.name}'"
+    if not item.name.isidentifier() or item.name in RESERVED:
+        raise UserError(
+            f"{where} cannot be stored under this name; expected letters, digits and underscores, "
+            f"and none of {', '.join(RESERVED)}"
+        )
+    if not _storable(item.dtype):
+        raise UserError(
+            f"{where} has type '{item.dtype}'; expected numpy's name of an integer, "
+            f"floating or bool type{nearest(item.dtype, ('uint8', 'uint16', 'float16', 'float32'))}"
+        )
+    if not item.shape or not all(isinstance(size, int) and size > 0 for size in item.shape):
+        raise UserError(f"{where} has shape {item.shape}; expected one or more positive sizes")
+    if not (np.isfinite(item.scale) and item.scale > 0):
+        raise UserError(f"{where} has scale {item.scale}; expected a finite positive number")
+    if labels.task == "segmentation" and len(item.shape) == 3 and item.shape[1:] != labels.shape:
+        raise UserError(
+            f"{where} has height × width {shape_in_words(item.shape[1:])}; "
+            f"expected {shape_in_words(labels.shape)}, that of the labels"
+        )
+
+
+def _storable(dtype: str) -> bool:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        return False
+    return found.kind in "iufb" and found.name == dtype and found.itemsize <= 8
+
+
+def _check_labels(title: str, labels: Labels) -> None:
+    dimensions = {"classification": 0, "segmentation": 2}
+    if labels.task not in dimensions:
+        raise UserError(f"{title} has task '{labels.task}'{nearest(labels.task, dimensions)}")
+    if len(labels.shape) != dimensions[labels.task] or not all(size > 0 for size in labels.shape):
+        wanted = "()" if labels.task == "classification" else "(height, width)"
+        raise UserError(
+            f"labels of {title} have shape {labels.shape}; expected {wanted} for {labels.task}"
+        )
+    if len(labels.classes) < 2 or len(set(labels.classes)) != len(labels.classes):
+        raise UserError(
+            f"{title} declares {len(labels.classes)} class names, "
+            f"{len(set(labels.classes))} of them distinct; expected two or more, all distinct"
+        )
+
+
+class SampleChecker:
+    """Checks the samples of one recipe against what it declares."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._modalities = recipe.modalities()
+        self._labels = recipe.labels()
+        self._names = {*(item.name for item in self._modalities), LABEL}
+
+    def read(self, index: int) -> dict[str, np.ndarray]:
+        """Return sample ``index``, checked: one array per modality, and ``label``.
+
+        Raises:
+            UserError: the sample cannot be read; a modality is missing or unknown; or an array's
+                shape, type or values are not as declared. The sentence names the sample.
+        """
+        sample = self._raw(index)
+        where = f"sample '{self._recipe.identifier(index)}'"
+        for name in sample:
+            if name not in self._names:
+                raise UserError(
+                    f"{where} holds an unknown modality '{name}'{nearest(name, self._names)}"
+                )
+        for name in self._names:
+            if name not in sample:
+                raise UserError(
+                    f"{where} lacks '{name}'; expected {', '.join(sorted(self._names))}"
+                )
+        arrays = {item.name: _checked(where, item, sample[item.name]) for item in self._modalities}
+        arrays[LABEL] = _checked_label(where, self._labels, sample[LABEL])
+        return arrays
+
+    def _raw(self, index: int) -> Mapping[str, np.ndarray]:
+        try:
+            return self._recipe.sample(index)
+        except (OSError, ValueError, LookupError, EOFError) as error:
+            raise UserError(
+                f"sample '{self._recipe.identifier(index)}' of {self._recipe.title} "
+                f"cannot be read: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _checked(where: str, item: Modality, given: np.ndarray) -> np.ndarray:
+    array = np.asarray(given)
+    where = f"{where}, modality '{item.name}'"
+    if array.shape != item.shape:
+        raise UserError(
+            f"{where}: expected shape {shape_in_words(item.shape)}, found {shape_in_words(array.shape)}"
+        )
+    if not _fits(array.dtype, np.dtype(item.dtype)):
+        raise UserError(f"{where}: expected type {item.dtype}, found {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        position = tuple(int(axis) for axis in np.argwhere(~np.isfinite(array))[0])
+        raise UserError(f"{where}: expected finite values, found {array[position]} at {position}")
+    return array
+
+
+def _fits(found: np.dtype, expected: np.dtype) -> bool:
+    """Tell whether every value of one type is a value of the other (int64 is no float64)."""
+    if found.kind in "iu" and found.itemsize == 8 and expected.kind == "f":
+        return False
+    return np.can_cast(found, expected, "safe")
+
+
+def _checked_label(where: str, labels: Labels, given: np.ndarray) -> np.ndarray:
+    array = np.asarray(given)
+    where = f"{where}, label"
+    if array.shape != labels.shape:
+        raise UserError(
+            f"{where}: expected shape {shape_in_words(labels.shape)}, found {shape_in_words(array.shape)}"
+        )
+    if array.dtype.kind not in "iu":
+        raise UserError(f"{where}: expected an integer type, found {array.dtype}")
+    wrong = (array < 0) | (array >= len(labels.classes))
+    if labels.ignored is not None:
+        wrong &= array != labels.ignored
+    if wrong.any():
+        ignored = "" if labels.ignored is None else f", or {labels.ignored} for ignored"
+        raise UserError(
+            f"{where}: expected 0 to {len(labels.classes) - 1}{ignored}, found {array[wrong][0]}"
+        )
+    return array

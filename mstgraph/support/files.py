@@ -1,0 +1,108 @@
+"""Files that are whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mstgraph.support.errors import UserError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn a full disk or a directory that cannot be written into a sentence for the user."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise UserError(
+                f"no space is left to write '{path}'; what is finished is kept and nothing half "
+                "written is used: free some space and give the same command again"
+            ) from error
+        if error.errno in _FORBIDDEN:
+            raise UserError(
+                f"'{path}' cannot be written ({error.strerror}); choose another place with --out"
+            ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(f"a name in '{path}' is too long; choose a shorter one") from error
+        raise
+
+
+def partial_path(path: Path) -> Path:
+    """Return where a file is written before it takes its name."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, make it durable, then rename it."""
+    temporary = partial_path(path)
+    with explained(path):
+        try:
+            write(temporary)
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+            _make_durable(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _make_durable(folder: Path) -> None:
+    """Make a renamed file's new name survive a power cut; some file systems cannot."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, see `json_ready`."""
+    text = json.dumps(json_ready(value), indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda temporary: _write_text(temporary, text))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically."""
+    write_atomically(path, lambda temporary: _write_text(temporary, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's content.
+
+    Raises:
+        UserError: it is not there or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{path}' cannot be read as JSON: {error}") from error
+
+
+def json_ready(value: Any) -> Any:
+    """Return what every JSON reader takes: tensors and arrays as lists, null for nan and ±inf."""
+    if isinstance(value, Mapping):
+        return {name: json_ready(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    if hasattr(value, "tolist"):
+        return json_ready(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,25 @@
+"""Sizes and shapes as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def size_in_words(size: int) -> str:
+    """Return bytes in decimal units, as disks are sold.
+
+    >>> size_in_words(1_500_000)
+    '1.5 MB'
+    """
+    if size >= 10**9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.1f} MB" if size >= 10**5 else f"{size / 1e3:.1f} kB"
+
+
+def shape_in_words(extents: Sequence[int]) -> str:
+    """Return extents as "512×15×20"; those of a scalar are no extents.
+
+    >>> shape_in_words((512, 15, 20))
+    '512×15×20'
+    """
+    return "×".join(map(str, extents)) or "a single value"

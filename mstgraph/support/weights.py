@@ -1,0 +1,71 @@
+"""Weights on disk: safetensors files that carry the digest of their content.
+
+A file that was cut short does not open; the digest finds a file in which a bit has turned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from mstgraph.support.errors import UserError
+from mstgraph.support.files import write_atomically
+
+DIGEST = "sha256"
+
+
+def weights_digest(states: Mapping[str, Tensor]) -> str:
+    """Return the hash of a module's state: names, types, shapes, and every bit of the values."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(states.items()):
+        array = tensor.detach().cpu().contiguous()
+        total.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
+        total.update(array.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def save_weights(path: Path, module: nn.Module) -> None:
+    """Write a module's state, atomically.
+
+    Raises:
+        UserError: the disk is full or cannot be written.
+    """
+    states = {n: t.cpu().contiguous().clone() for n, t in module.state_dict().items()}
+    # Not safetensors' own save_file: it hides why a write failed, and who else may read the file.
+    content = save(states, metadata={DIGEST: weights_digest(states)})
+    write_atomically(path, lambda temporary: _write_bytes(temporary, content))
+
+
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Load a module's state.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another network.
+    """
+    try:
+        module.load_state_dict(_read(path))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"the weights '{path}' cannot be used ({str(error).splitlines()[0]}); remove the "
+            f"folder '{path.parent}' to train them again"
+        ) from error
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        names = file.keys()
+        states = {name: file.get_tensor(name) for name in names}
+        expected = (file.metadata() or {}).get(DIGEST)
+    if weights_digest(states) != expected:
+        raise ValueError("their digest is not the one they were written with")
+    return states

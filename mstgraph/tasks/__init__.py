@@ -1,0 +1,1 @@
+"""What is predicted, one file per task: outputs, loss of a sample, divergence, metrics."""

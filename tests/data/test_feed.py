@@ -1,0 +1,276 @@
+"""Batches: resident or streamed, they are the same bits, in an order that names alone decide."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mstgraph.data import feed as feed_module
+from mstgraph.data import streaming
+from mstgraph.data.augmentation import Augmentation, HorizontalFlip, Inputs
+from mstgraph.data.feed import Pool, batch_positions
+from mstgraph.data.order import WINDOW, epoch_order
+from mstgraph.data.streaming import PREFETCHED, Buffer
+from mstgraph.store import Store
+
+pytest_plugins = ("training_fixtures",)
+MODALITIES = {"mfeat": ("fou", "zer"), "rooms": ("rgb", "depth", "normals")}
+
+
+def pool(stores: Path, name: str, budget: int = 10**9, normalisation: str = "standard") -> Pool:
+    """A pool over one of the stores."""
+    return Pool(Store(stores / name), "0", "cpu", normalisation, budget)
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("augmentation", [None, HorizontalFlip()])
+@pytest.mark.parametrize("start", [0, 2])
+def test_resident_and_streamed_batches_are_the_same_bits(
+    stores: Path, name: str, augmentation: HorizontalFlip | None, start: int
+) -> None:
+    """uint8, uint16, int8 and float32; from the first batch or a later one."""
+    order = epoch_order(len(Store(stores / name).split("0", "train")), 0, 1)
+    found = []
+    for budget in (10**9, 0, 30_000):  # all, nothing, and a part of it on the device
+        feed = pool(stores, name, budget).feed("train", MODALITIES[name], augmentation)
+        found.append(list(feed.epoch(5, order, start, seed=7)))
+    assert len(found[0]) == len(batch_positions(order, 5)) - start
+    for other in found[1:]:
+        for (inputs, labels, places), (ins, labs, pls) in zip(found[0], other, strict=True):
+            assert inputs.keys() == ins.keys()
+            assert all(torch.equal(values, ins[n]) for n, values in inputs.items())
+            assert torch.equal(labels, labs)
+            assert torch.equal(places, pls)
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("kind", ["standard", "minmax", "none"])
+def test_normalisation_against_numpy(stores: Path, name: str, kind: str) -> None:
+    """Statistics come from the training part alone, per channel, of physical values."""
+    store = Store(stores / name)
+    ids = {part: store.split("0", part) for part in ("train", "test")}
+    feed = pool(stores, name, normalisation=kind).feed("test", MODALITIES[name])
+    batches = list(feed.epoch(7))
+    for modality in MODALITIES[name]:
+        spec = store.modalities[modality]
+        train, test = (store.read(modality, ids[p]) * float(spec.scale) for p in ("train", "test"))
+        axes = (0, *range(2, train.ndim))
+        keep = {"axis": axes, "keepdims": True}
+        if kind == "standard":
+            centre, spread = train.mean(**keep), train.std(**keep)
+        elif kind == "minmax":
+            centre, spread = train.min(**keep), train.max(**keep) - train.min(**keep)
+        else:
+            centre, spread = 0.0, 1.0
+        expected = (test - centre) / np.where(np.asarray(spread) > 0, spread, 1)
+        got = torch.cat([inputs[modality] for inputs, _, _ in batches]).numpy()
+        np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-4)
+    labels = torch.cat([labels for _, labels, _ in batches]).numpy()
+    np.testing.assert_array_equal(labels, store.read_labels(ids["test"]))
+
+
+def test_an_error_of_the_reading_thread_surfaces(
+    stores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the batch is waited for; and no thread stays behind."""
+    feed = pool(stores, "mfeat", 0).feed("train", ("zer",))
+    read = feed.pool.read
+
+    def fail(ids: np.ndarray, *rest: object) -> torch.Tensor:
+        if 17 in ids:
+            raise OSError("the disk is gone")
+        return read(ids, *rest)
+
+    feed.ids = np.arange(len(feed.ids))
+    monkeypatch.setattr(feed.pool, "read", fail)
+    seen = []
+    with pytest.raises(OSError, match="the disk is gone"):
+        seen.extend(labels for _, labels, _ in feed.epoch(8))
+    assert len(seen) == 2
+    assert not feed_threads()
+
+
+def feed_threads() -> list[str]:
+    """Names of the threads that read ahead."""
+    return [t.name for t in threading.enumerate() if t.name == "mstgraph-feed"]
+
+
+def test_leaving_in_the_middle_ends_the_reading_thread(stores: Path) -> None:
+    """An interrupted epoch leaks neither thread nor batches."""
+    batches = pool(stores, "mfeat", 0).feed("train", ("zer",)).epoch(8)
+    next(batches)
+    assert feed_threads()
+    batches.close()
+    assert not feed_threads()
+
+
+def test_a_last_batch_of_one_sample_joins_the_one_before() -> None:
+    """Batch normalisation has no variance over one sample."""
+    assert [len(b) for b in batch_positions(torch.arange(9), 4)] == [4, 5]
+    assert [len(b) for b in batch_positions(torch.arange(10), 4)] == [4, 4, 2]
+    assert [len(b) for b in batch_positions(torch.arange(1), 4)] == [1]
+    assert [len(b) for b in batch_positions(torch.arange(3), 1)] == [1, 1, 1]
+    assert torch.equal(torch.cat(batch_positions(torch.arange(9), 4)), torch.arange(9))
+
+
+def test_columns_stay_on_the_device_as_long_as_they_fit(stores: Path) -> None:
+    """And are read once for all stages."""
+    shared = pool(stores, "mfeat", 1200 * 47 * 4 + 1200 * 8)
+    shared.feed("train", ("zer",))
+    assert shared.remaining == 0
+    assert shared.resident("train", "zer") is shared.resident("train", "zer")
+    assert shared.resident("train", "fou") is None
+
+
+def test_only_wanted_modalities_are_read(stores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page of another one is touched."""
+    shared = pool(stores, "mfeat", 0)
+    read, seen = shared.read, set()
+    monkeypatch.setattr(shared, "read", lambda ids, *rest: seen.add(rest[0]) or read(ids, *rest))
+    list(shared.feed("train", ("zer",)).epoch(500))
+    assert seen == {"zer", "label"}
+
+
+def test_statistics_of_another_split(stores: Path) -> None:
+    """A run that is evaluated on another split keeps its own normalisation."""
+    store = Store(stores / "mfeat")
+    other = Pool(store, "3", "cpu", "standard", 0, trained_on="0")
+    own = Pool(store, "0", "cpu", "standard", 0)
+    assert torch.equal(other.normaliser("zer").factor, own.normaliser("zer").factor)
+
+
+class _Keeping(Augmentation):
+    """Holds on to what it is given, and hands it on as it is."""
+
+    def __init__(self) -> None:
+        self.given: list[torch.Tensor] = []
+
+    def __call__(
+        self, inputs: Inputs, labels: torch.Tensor, generator: torch.Generator
+    ) -> tuple[Inputs, torch.Tensor]:
+        self.given += [*inputs.values(), labels]
+        return inputs, labels
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("budget", [0, 30_000])
+def test_a_batch_that_was_handed_out_never_changes(
+    stores: Path, monkeypatch: pytest.MonkeyPatch, name: str, budget: int
+) -> None:
+    """Not even if a buffer is overwritten the moment it is free: no batch is a view of one."""
+    rooms = []
+
+    class Spoilt(Buffer):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            rooms.append(self)
+
+        def wait(self) -> None:
+            for values in self.columns.values():
+                values.view(torch.uint8).fill_(0x5A)
+
+    monkeypatch.setattr(feed_module, "Buffer", Spoilt)
+    keeping = _Keeping(), _Keeping()
+    order = epoch_order(len(Store(stores / name).split("0", "train")), 0, 1)[:97]
+    expected, found = (
+        list(pool(stores, name, size).feed("train", MODALITIES[name], keeper).epoch(6, order))
+        for size, keeper in zip((10**9, budget), keeping, strict=True)
+    )
+    assert len(rooms) == PREFETCHED + 2
+    for room in rooms:  # and once more, now that nobody waits for anything
+        room.wait()
+    assert len(expected) == len(found) > (0 if name == "rooms" else 2 * len(rooms))
+    for (inputs, labels, _), (ins, labs, _) in zip(expected, found, strict=True):
+        assert all(torch.equal(values, ins[n]) for n, values in inputs.items())
+        assert torch.equal(labels, labs)
+    assert all(map(torch.equal, *(keeper.given for keeper in keeping)))
+
+
+def test_buffers_go_round(stores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches there are, they are read into the same few arrays."""
+    feed = pool(stores, "mfeat", 0).feed("train", ("zer",))
+    read, places = feed.pool.read, []
+
+    def note(ids: np.ndarray, column: str, out: torch.Tensor) -> torch.Tensor:
+        if column == "zer":
+            places.append(out.data_ptr())
+        return read(ids, column, out)
+
+    monkeypatch.setattr(feed.pool, "read", note)
+    assert len(list(feed.epoch(8))) == len(places) == 150
+    assert len(set(places)) == PREFETCHED + 2
+    assert places == places[: PREFETCHED + 2] * 30
+
+
+@pytest.mark.parametrize("block", [None, 4])
+@pytest.mark.parametrize("start", [0, 13])
+def test_every_sample_is_asked_for_before_it_is_read(
+    stores: Path, monkeypatch: pytest.MonkeyPatch, block: int | None, start: int
+) -> None:
+    """Once, streamed columns alone, ahead of the batch, and of no more than two stretches."""
+    row = 47 * 4 + 8
+    monkeypatch.setattr(streaming, "AHEAD_BYTES", 2 * 90 * row)
+    store = Store(stores / "mfeat")
+    shared = Pool(store, "0", "cpu", "standard", 0, shuffle_block=block)
+    feed = shared.feed("train", ("zer",))
+    asked: dict[str, list[int]] = {"zer": [], "label": []}
+    read, calls = 0, []
+    really = shared.read
+
+    def ask(column: str, indices: np.ndarray) -> None:
+        asked[column] += indices.tolist()
+        calls.append(indices)
+
+    def check(ids: np.ndarray, column: str, out: torch.Tensor) -> torch.Tensor:
+        nonlocal read
+        assert set(ids.tolist()) <= set(asked[column])
+        read += len(ids) * (column == "zer")
+        stretch = 90 if block is None else WINDOW * block
+        assert len(asked["zer"]) <= read + 2 * stretch
+        return really(ids, column, out)
+
+    monkeypatch.setattr(store, "will_need", ask)
+    monkeypatch.setattr(shared, "read", check)
+    order = feed.order(seed=3, epoch=2)
+    list(feed.epoch(10, order, start))
+    expected = sorted(feed.ids[order[start * 10 :].numpy()].tolist())
+    assert sorted(asked["zer"]) == sorted(asked["label"]) == expected
+    assert np.all(np.diff(calls[0][:10]) > 0)  # in the order in which they are stored
+
+
+def test_the_order_of_a_feed_is_that_of_the_pool(stores: Path) -> None:
+    """Of blocks if it says so, resident or streamed."""
+    for budget in (0, 10**9):
+        for block in (None, 16):
+            shared = Pool(Store(stores / "mfeat"), "0", "cpu", "none", budget, shuffle_block=block)
+            order = shared.feed("train", ("zer",)).order(4, 7)
+            assert torch.equal(order, epoch_order(1200, 4, 7, block))
+
+
+def test_what_stays_is_read_piece_by_piece(stores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece is asked for before it is read; the whole is what the store holds."""
+    monkeypatch.setattr(feed_module, "PIECE_BYTES", 100 * 47 * 4)
+    monkeypatch.setattr(streaming, "AHEAD_BYTES", 400 * 47 * 4)
+    store = Store(stores / "mfeat")
+    asked: list[int] = []
+    monkeypatch.setattr(store, "will_need", lambda name, indices: asked.extend(indices.tolist()))
+    shared = Pool(store, "0", "cpu", "none", 10**9)
+    read, pieces = shared.read, []
+
+    def check(ids: np.ndarray, column: str, out: torch.Tensor) -> torch.Tensor:
+        assert set(ids.tolist()) <= set(asked)
+        pieces.append(len(ids))
+        return read(ids, column, out)
+
+    monkeypatch.setattr(shared, "read", check)
+    values = shared.resident("train", "zer")
+    ids = store.split("0", "train")
+    assert values is not None
+    np.testing.assert_array_equal(values.numpy(), store.read("zer", ids))
+    assert pieces == [100] * 12
+    assert asked == ids.tolist()

@@ -1,0 +1,106 @@
+"""The order of an epoch: a permutation that names alone decide, in blocks where it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_graphs import TWO, Make, changed
+
+from mstgraph.data.feed import batch_positions
+from mstgraph.data.order import WINDOW, epoch_order
+from mstgraph.support.errors import UserError
+
+LENGTHS = st.integers(0, 400)
+BLOCKS = st.none() | st.integers(1, 450)
+SEEDS = st.integers(0, 2**31)
+
+
+@given(LENGTHS, SEEDS, st.integers(1, 1000), BLOCKS)
+def test_every_sample_comes_once(length: int, seed: int, epoch: int, block: int | None) -> None:
+    """Whatever the length and the block."""
+    order = epoch_order(length, seed, epoch, block)
+    assert order.dtype == torch.int64
+    assert sorted(order.tolist()) == list(range(length))
+
+
+@given(st.integers(1, 2000), SEEDS, st.integers(1, 100))
+def test_a_window_comes_from_few_blocks(length: int, seed: int, block: int) -> None:
+    """Each block lies whole in one window of `WINDOW` blocks, and these follow each other."""
+    blocks = (epoch_order(length, seed, 1, block) // block).tolist()
+    count = -(-length // block)
+    place = 0
+    windows = []
+    while place < length:
+        # A window ends where as many blocks have begun as it has, and all of these are complete.
+        window = list(dict.fromkeys(blocks[place:]))[:WINDOW]
+        size = sum(min(block, length - b * block) for b in window)
+        assert set(blocks[place : place + size]) == set(window)
+        windows.append(len(window))
+        place += size
+    assert windows[:-1] == [WINDOW] * (len(windows) - 1)
+    assert sum(windows) == count
+
+
+def test_windows_and_blocks_are_shuffled() -> None:
+    """Neither do blocks come in turn, nor do the samples of a window stay in their blocks."""
+    length, block = 4000, 20
+    blocks = epoch_order(length, 0, 1, block) // block
+    first = blocks[: WINDOW * block]
+    assert len(first.unique()) == WINDOW
+    assert len(first[:block].unique()) > WINDOW // 2  # a batch holds samples of most blocks
+    span = first.unique()
+    assert span.max() - span.min() > length // block // 4  # from all over the store
+    order = epoch_order(length, 0, 1, block)
+    inside = order[blocks == 7] % block
+    assert not torch.equal(inside, inside.sort().values)
+
+
+@given(st.integers(200, 300), SEEDS, st.none() | st.integers(1, 10))
+def test_it_depends_on_its_arguments_alone(length: int, seed: int, block: int | None) -> None:
+    """The same whatever was drawn before; another one for another epoch, seed or block."""
+    first = epoch_order(length, seed, 2, block)
+    torch.rand(17)
+    assert torch.equal(first, epoch_order(length, seed, 2, block))
+    assert not torch.equal(first, epoch_order(length, seed, 3, block))
+    assert not torch.equal(first, epoch_order(length, seed + 1, 2, block))
+    assert not torch.equal(first, epoch_order(length, seed, 2, (block or 1) + 1))
+
+
+def test_every_sample_is_equally_likely_in_every_place() -> None:
+    """Over many epochs, with blocks that divide the samples."""
+    length, epochs = 40, 4000
+    counts = torch.zeros(length, length)
+    for epoch in range(epochs):
+        counts[torch.arange(length), epoch_order(length, 0, epoch, 4)] += 1
+    expected = epochs / length
+    assert (counts - expected).abs().max() < 6 * expected**0.5  # six standard deviations
+
+
+@pytest.mark.parametrize("block", [None, 7])
+def test_a_resumed_epoch_gets_the_rest_of_the_same_order(block: int | None) -> None:
+    """Batches from the one where it was left, whatever came before in this process."""
+    batches = batch_positions(epoch_order(101, 5, 3, block), 10)
+    again = batch_positions(epoch_order(101, 5, 3, block), 10)[4:]
+    assert all(map(torch.equal, batches[4:], again))
+    assert len(torch.cat(again)) == 61
+
+
+def test_blocks_are_part_of_a_stages_identity(experiment: Make) -> None:
+    """Another order gives other weights; the setting is recorded with the run."""
+    plain, blocks = experiment(), experiment(TWO, "data.shuffle_block = 16")
+    assert changed(plain, blocks) == set(plain.plan.stages)
+    assert plain.plan.stages["ci"].identity["shuffle_block"] is None
+    assert blocks.plan.stages["ci"].identity["shuffle_block"] == 16
+    assert "data.shuffle_block = 16" in blocks.gin_text
+
+
+@pytest.mark.parametrize("value", ["0", "-4"])
+def test_a_block_without_samples_is_refused(experiment: Make, value: str) -> None:
+    """In one sentence with its place."""
+    sentence = f"data.shuffle_block is {value}, expected at least 1, or None to shuffle all samples"
+    with pytest.raises(UserError) as caught:
+        experiment(TWO, f"data.shuffle_block = {value}")
+    assert str(caught.value).endswith(sentence)
+    assert "shuffle_block" in str(caught.value).split(": ")[0]

@@ -1,0 +1,188 @@
+"""Reuse of what is finished, and what a run says and leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import training_worlds as small
+from click.testing import CliRunner
+from tiny_graphs import SHORT
+
+from mstgraph.cli import main
+from mstgraph.derive.experiment import open_experiment
+from mstgraph.run.execute import choose_device
+from mstgraph.run.run_folder import RunFolder
+from mstgraph.support.errors import UserError
+from mstgraph.support.interrupt import Interrupted
+
+pytest_plugins = ("training_fixtures",)
+pytestmark = pytest.mark.usefixtures("workspace")
+
+STAS = [f"sta-zer-{p}" for p in ("fused.fusion", "fused.hidden1", "fou.hidden1", "fou.hidden2")]
+STAGES = ["ci", *STAS, "dkd-zer", "alone-zer"]
+
+
+def reused(said: str) -> list[str]:
+    """Names of stages that were reused."""
+    return [line.split(":")[0] for line in said.splitlines() if line.endswith("· reused")]
+
+
+def again(said: str) -> dict[str, str]:
+    """Stage → why it is trained again."""
+    marker = " is trained again: "
+    lines = [line for line in said.splitlines() if marker in line]
+    return {line.split(marker)[0]: line.split(marker)[1] for line in lines}
+
+
+def test_a_second_run_reuses_everything_and_a_changed_one_what_it_can() -> None:
+    """DKD.epochs concerns the last stage and its counterpart alone, and the run says so."""
+    first = small.quiet(small.mfeat(), "run")
+    summary = first.run()
+    assert reused(small.told(first)) == []
+    second = small.quiet(small.mfeat(), "run")
+    assert second.run() == summary
+    assert reused(small.told(second)) == STAGES
+    third = small.quiet(small.mfeat("DKD.epochs = 3"), "run")
+    third.run()
+    assert reused(small.told(third)) == STAGES[:-2]
+    assert again(small.told(third)) == {
+        "dkd-zer": "settings.epochs was 2, is 3",
+        "alone-zer": "settings.epochs was 4, is 5",
+    }
+
+
+def test_a_folder_without_an_artefact_is_not_finished() -> None:
+    """Whatever else lies there; stages that depend on it are reused, for it comes out the same."""
+    small.run(small.mfeat(), "run")
+    Path("run/stages/ci/artefact.json").unlink()
+    before = small.weights_of("run")
+    execution = small.quiet(small.mfeat(), "run")
+    execution.run()
+    assert reused(small.told(execution)) == STAGES[1:]
+    after = small.weights_of("run")
+    for path, states in before.items():
+        for name, tensor in states.items():
+            assert torch.equal(tensor, after[path][name])
+
+
+def test_what_a_run_leaves() -> None:
+    """The files that the head of `mstgraph.run.run_folder` promises, and nothing half written."""
+    small.run(small.mfeat(), "run")
+    found = {str(p.relative_to("run")) for p in Path("run").rglob("*") if p.is_file()}
+    assert {"config.gin", "plan.json", "summary.json", "student-zer.safetensors"} <= found
+    for stage in STAGES:
+        own = {name.rsplit("/", 1)[1] for name in found if name.startswith(f"stages/{stage}/")}
+        assert {"artefact.json", "metrics.jsonl"} <= own
+        assert any(name.startswith("events.out.tfevents") for name in own)
+        assert any(name.endswith(".safetensors") for name in own)
+    assert not [name for name in found if "checkpoint" in name or "partial" in name]
+
+
+def test_the_configuration_that_is_left_gives_the_same_run() -> None:
+    """runs/NAME/config.gin as the only gin file: same hashes, everything reused."""
+    small.run(small.mfeat(), "run")
+    execution = small.quiet(open_experiment(["run/config.gin"]), "run")
+    execution.run()
+    assert reused(small.told(execution)) == STAGES
+
+
+def test_only_a_maskNet_changes_in_sta() -> None:  # noqa: N802
+    """Student and backbone are frozen: STA leaves a MaskNet and nothing else."""
+    small.run(small.mfeat(), "run")
+    for stage in STAS:
+        left = [path.stem for path in Path("run/stages", stage).glob("*.safetensors")]
+        assert left == [f"masknet.zer.{stage.removeprefix('sta-zer-')}"]
+
+
+def test_the_best_epoch_is_what_is_left() -> None:
+    """Its validation in the artefact is that of the record with the lowest loss."""
+    small.run(small.mfeat("DKD.epochs = 6", "DKD.learning_rate = 0.3"), "run")
+    lines = Path("run/stages/dkd-zer/metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["validation"]["loss"] for line in lines]
+    artefact = json.loads(Path("run/stages/dkd-zer/artefact.json").read_text())
+    best = losses.index(min(losses))
+    assert artefact["best_epoch"] == best + 1
+    assert artefact["validation"]["loss"] == losses[best]
+    assert best + 1 < 6, "a test of the last epoch would pass anyway"
+    finished = small.quiet(small.mfeat("DKD.epochs = 6", "DKD.learning_rate = 0.3"), "run")
+    from mstgraph.report.evaluate_run import evaluate_run
+
+    values = evaluate_run(Path("run"), None, "validation", finished.device)
+    assert values["metrics"]["dkd-zer"] == artefact["validation"]["metrics"]
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for root, who may write everywhere else."""
+
+    def refuse(self: Path, *arguments: Any, **options: Any) -> None:
+        raise OSError(code, "no")
+
+    bindings = [part for binding in small.MFEAT for part in ("-p", binding)]
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", refuse)
+        result = CliRunner().invoke(
+            main, ["run", "gin/mfeat_zer.gin", *bindings, "--device", "cpu", "--out", "sealed"]
+        )
+    assert result.exit_code == 2, result.output
+    sentence = "mstgraph: 'sealed' cannot be written (no); choose another place with --out"
+    assert result.stderr.splitlines() == [sentence]
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_sentence() -> None:
+    """It is not overwritten."""
+    Path("run").write_text("mine")
+    with pytest.raises(UserError, match="'run' cannot be written"):
+        small.run(small.mfeat(), "run")
+    assert Path("run").read_text() == "mine"
+
+
+def test_devices() -> None:
+    """A device that is not there is refused in a sentence."""
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type in ("cpu", "cuda")
+    for name in ("cuda:99", "gpu", "tpu0", "meta"):
+        with pytest.raises(UserError, match=f"device '{name}' is not to be had here"):
+            choose_device(name)
+
+
+def test_data_and_values_share_one_budget() -> None:
+    """What stages took is given back; the data stays."""
+    experiment = small.mfeat("engine.memory_gigabytes = 0.01")
+    execution = small.quiet(experiment, "run")
+    execution.run()
+    resident = sum(
+        tensor.numel() * tensor.element_size() for tensor in execution.pool._resident.values()
+    )
+    assert execution.pool.remaining == 10_000_000 - resident
+
+
+def test_an_old_student_does_not_stand_beside_a_new_configuration() -> None:
+    """Once a stage is to be trained again, summary and students go, with those of other targets."""
+    two = "graph.target = ('zer', 'fou')"
+    small.run(small.mfeat(*SHORT, two), "run")
+    small.run(small.mfeat(*SHORT, two), "run")
+    left = {path.name for path in Path("run").iterdir()}
+    assert {"summary.json", "student-zer.json", "student-fou.safetensors"} <= left
+    changed = small.quiet(small.mfeat(*SHORT, "DKD.learning_rate = 0.5"), "run")
+    changed.interrupt.requested = True
+    with pytest.raises(Interrupted):
+        changed.run()
+    left = {path.name for path in Path("run").iterdir()}
+    assert "config.gin" in left
+    assert not {name for name in left if name.startswith(("student", "summary"))}
+
+
+def test_an_artefact_of_nobody_is_not_used() -> None:
+    """A file without a hash is not that of a finished stage."""
+    small.run(small.mfeat(*SHORT), "run")
+    Path("run/stages/ci/artefact.json").write_text("{}")
+    state = RunFolder(Path("run")).state(small.mfeat(*SHORT).plan.stages["ci"])
+    assert not state[0]

@@ -1,0 +1,167 @@
+"""The training loop against one written out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gin
+import pytest
+import torch
+import training_worlds as small
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mstgraph.data.feed import batch_positions
+from mstgraph.data.order import epoch_order
+from mstgraph.run.evaluation import Evaluation
+from mstgraph.run.train import Training
+from mstgraph.support.errors import RunError
+from mstgraph.support.interrupt import Interrupted
+
+pytest_plugins = ("training_fixtures",)
+pytestmark = pytest.mark.usefixtures("workspace")
+
+ALONE = ("graph.alone = True", "CI.epochs = 1", "STA.epochs = 1", "DKD.epochs = 2")
+
+
+@gin.configurable
+class Remembering(nn.Module):
+    """Learns without a parameter: logits are the distances to a running mean of its inputs."""
+
+    def __init__(self, inputs: dict[str, tuple[int, ...]], num_outputs: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_outputs))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return logits, [batch, num_outputs]."""
+        values = values[:, : len(self.mean)]
+        if self.training:
+            self.mean.lerp_(values.mean(0), 0.1)
+        return values - self.mean
+
+
+def by_hand(experiment: small.Experiment, epochs: int) -> tuple[torch.nn.Module, list[float]]:
+    """Train the student on its task alone, in a plain loop."""
+    node = experiment.plan.stages["alone-zer"]
+    network = experiment.parts.build(node.parts["zer"], "cpu")
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    pool = small.quiet(experiment, "unused").pool
+    ((inputs, labels, _),) = pool.feed("train", ("zer",)).epoch(1200)
+    ((valid, truth, _),) = pool.feed("validation", ("zer",)).epoch(400)
+    losses, best, best_loss = [], {}, float("inf")
+    for epoch in range(1, epochs + 1):
+        total = 0.0
+        for rows in batch_positions(epoch_order(1200, 0, epoch), 128):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network(inputs["zer"][rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach()) * len(rows)
+        losses.append(total / 1200)
+        with torch.no_grad():
+            value = float(F.cross_entropy(network(valid["zer"]), truth))
+        if value < best_loss:
+            best_loss, best = value, {n: t.clone() for n, t in network.state_dict().items()}
+    network.load_state_dict(best)
+    return network, losses
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_stage_is_a_plain_training_loop() -> None:
+    """Same losses, and the weights of the same best epoch."""
+    experiment = small.mfeat(*ALONE)
+    small.run(experiment, "run")
+    network, losses = by_hand(experiment, 3)
+    lines = Path("run/stages/alone-zer/metrics.jsonl").read_text().splitlines()
+    found = [json.loads(line)["training"]["task"]["value"] for line in lines]
+    assert found == pytest.approx(losses, abs=1e-9)
+    left = small.weights_of("run/stages/alone-zer")["zer.safetensors"]
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(left[name], tensor, rtol=0, atol=1e-9)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_decaying_rate_reaches_the_optimiser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step takes its epoch's rate."""
+    seen: list[float] = []
+    step = torch.optim.Adam.step
+
+    def noted(self: torch.optim.Adam, *arguments: object) -> object:
+        seen.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    decay = "DKD.epochs = 4", "DKD.learning_rate_decay = (1.0, 3e-4)"
+    small.run(small.mfeat(*ALONE[1:], "graph.alone = False", *decay), "run")
+    batches = 10  # 1,200 samples by 128
+    expected = [rate for rate in (1e-3, 7.5e-4, 5e-4, 3e-4) for _ in range(batches)]
+    assert seen[-len(expected) :] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("select", ["loss", "metric", "last"])
+def test_which_epoch_is_kept(select: str) -> None:
+    """Lowest loss, highest metric, or the last; the first of equals."""
+    experiment = small.mfeat(
+        *ALONE, "DKD.epochs = 8", "DKD.learning_rate = 0.3", f"DKD.select = '{select}'"
+    )
+    small.run(experiment, "run")
+    lines = Path("run/stages/dkd-zer/metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line)["validation"] for line in lines]
+    losses = [record["loss"] for record in records]
+    metrics = [record["metrics"]["zer"]["OA"] for record in records]
+    expected = {"loss": losses.index(min(losses)), "metric": metrics.index(max(metrics)), "last": 7}
+    artefact = json.loads(Path("run/stages/dkd-zer/artefact.json").read_text())
+    assert artefact["best_epoch"] == expected[select] + 1
+
+
+def test_a_validation_that_is_no_number_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no epoch would be the best and the last one's weights would pass for it."""
+    end = Training.end_epoch
+
+    def broken(self: Training, result: Evaluation) -> None:
+        end(self, Evaluation(float("nan"), result.metrics, result.statistics))
+
+    monkeypatch.setattr(Training, "end_epoch", broken)
+    words = "stage ci: the validation 'loss' is nan in epoch 1; try a smaller CI.learning_rate"
+    with pytest.raises(RunError, match=words):
+        small.run(small.mfeat(*ALONE), "run")
+
+
+def test_training_loss_is_weighted_by_samples() -> None:
+    """A last, smaller batch counts by its size: the mean over samples, not over batches."""
+    experiment = small.mfeat(*ALONE, "data.batch_size = 900", "DKD.learning_rate = 1e-12")
+    small.run(experiment, "run")
+    line = Path("run/stages/alone-zer/metrics.jsonl").read_text().splitlines()[0]
+    node = experiment.plan.stages["alone-zer"]
+    network = experiment.parts.build(node.parts["zer"], "cpu")
+    pool = small.quiet(experiment, "unused").pool
+    ((inputs, labels, _),) = pool.feed("train", ("zer",)).epoch(1200)
+    with torch.no_grad():
+        expected = float(F.cross_entropy(network(inputs["zer"]), labels))
+    value = json.loads(line)["training"]["task"]["value"]
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_stage_whose_parts_have_buffers_alone() -> None:
+    """It has no optimiser, learns, and comes to the same buffers after a stop."""
+    bindings = (*ALONE, "zer/Member.network = @Remembering", "zer/Member.mutual = ()")
+    small.run(small.mfeat(*bindings), "whole")
+    stopped = small.quiet(small.mfeat(*bindings), "run")
+    done = stopped.reporter.batch_done
+
+    def ask(*arguments: Any) -> None:
+        done(*arguments)
+        node, epoch, batch, _ = arguments
+        stopped.interrupt.requested = (node.name, epoch, batch) == ("alone-zer", 1, 4)
+
+    stopped.reporter.batch_done = ask
+    with pytest.raises(Interrupted):
+        stopped.run()
+    state = torch.load("run/stages/alone-zer/checkpoint.pt", weights_only=True)
+    assert (state["batch"], state["optimizer"]) == (4, {})
+    assert state["parts"]["zer"]["mean"].abs().min() > 0
+    small.run(small.mfeat(*bindings), "run")
+    small.assert_weights("run", "whole")
+    assert (small.weights_of("run/stages/alone-zer")["zer.safetensors"]["mean"] != 0).all()
