@@ -80,6 +80,15 @@ def _rows(logits: Tensor) -> int:
     return max(1, HIDDEN_BYTES // (2 * logits[0].numel() * logits.element_size()))
 
 
+def layers_read(gate: object) -> tuple[str, ...]:
+    """Return the roles of the layers of the student that a gate reads beside the logits.
+
+    A gate, or its class, names them in ``reads``; it is then built with one more argument, role →
+    shapes without the batch, and called with one more, role → features of these layers.
+    """
+    return tuple(getattr(gate, "reads", ()))
+
+
 def top_k(confidence: Tensor, k: int) -> Tensor:
     """Return the k most confident teachers of each sample, best first (paper, Eq. 13).
 

@@ -18,7 +18,8 @@ from mstgraph.tasks.task import Task
 
 PENULTIMATE = "penultimate"
 HINTS = "hints"
-ROLES = (PENULTIMATE, HINTS)
+REPRESENTATION = "representation"
+ROLES = (PENULTIMATE, HINTS, REPRESENTATION)
 
 Shape = tuple[int, ...]
 
@@ -53,6 +54,11 @@ class Answer:
     def hints(self) -> tuple[Tensor, ...]:
         """Features that can guide another network's or be guided, [batch, ...] float each."""
         return self.features[HINTS]
+
+    @property
+    def representation(self) -> Tensor:
+        """The feature that a method may select from, [batch, ...] float."""
+        return self.features[REPRESENTATION][0]
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,11 @@ class ResponseLoss(EdgeLoss):
     """A loss of each sample (or pixel) by itself that reads logits alone, so it can be routed."""
 
     dense: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        """Refuse an `edge` of its own, which a gate would never ask."""
+        if "edge" in vars(cls):
+            raise TypeError(f"{cls.__name__} says its loss in __call__; with edge, be an EdgeLoss")
 
     @abstractmethod
     def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:

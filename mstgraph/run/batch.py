@@ -198,6 +198,15 @@ class Batch:
         """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float."""
         return self._answered(name)[RESPONSE]
 
+    def features(self, name: str, roles: Sequence[str]) -> Mapping[str, tuple[Tensor, ...]]:
+        """Return role → what the layers return that play it, [batch, ...] float each."""
+        outputs, layers = self._answered(name), self.node.layers[self.node.forwards[name].member]
+        return {
+            role: tuple(outputs[layer] for layer in layers[role])
+            for role in roles
+            if all(layer in outputs for layer in layers[role])
+        }
+
     def compute(self, name: str) -> Tensor:
         """Return logits computed anew, for a stage that changes a part between two calls."""
         return self._networks.compute(self.node.forwards[name], self._shared)[RESPONSE]
@@ -220,15 +229,8 @@ class Batch:
         return (self.average(loss) if loss.shape == self.labels.shape else loss).mean()
 
     def _answer(self, name: str, teacher: Teacher) -> Answer:
-        outputs, member = self._answered(name), self.node.forwards[name].member
         roles = teacher.loss.roles(of_student=name == self.node.student)
-        layers = {role: self.node.layers[member][role] for role in roles}
-        features = {
-            role: tuple(outputs[layer] for layer in names)
-            for role, names in layers.items()
-            if all(layer in outputs for layer in names)
-        }
-        return Answer(outputs[RESPONSE], features)
+        return Answer(self.response(name), self.features(name, roles))
 
     def _answered(self, name: str) -> Outputs:
         if name not in self._outputs:

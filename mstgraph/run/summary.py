@@ -69,8 +69,7 @@ def _student(experiment: Experiment, artefacts: Artefacts, target: str) -> dict[
     if not experiment.plan.graph.edges.degree(target):
         return {"stage": stage, "alone": artefacts[stage]["test"]["metrics"][target]}
     result = {"stage": stage, "distilled": artefacts[stage]["test"]["metrics"][target]}
-    alone = f"alone-{target}"
-    if alone in artefacts:
+    if alone := experiment.plan.alone.get(target):
         result["alone"] = artefacts[alone]["test"]["metrics"][target]
         result["gain"] = {n: v - result["alone"][n] for n, v in result["distilled"].items()}
     return result
@@ -87,7 +86,7 @@ def _teachers(experiment: Experiment, artefacts: Artefacts) -> list[dict[str, An
             rows.append({"student": student, "name": member, "member": member, "metrics": metrics})
         for teacher in teachers:
             if teacher.point:
-                metrics = artefacts[f"sta-{student}-{teacher.name}"]["test"]["metrics"]
+                metrics = artefacts[plan.adapted[student][teacher.name]]["test"]["metrics"]
                 rows.append(
                     {
                         "student": student,

@@ -14,7 +14,7 @@ from torch import Tensor
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")
@@ -32,6 +32,7 @@ class CI(Stage):
     """
 
     kind: ClassVar[str] = "ci"
+    place: ClassVar[Place] = "members"
 
     alignment: ResponseLoss = field(default_factory=KL)
     alignment_weight: float = 1.0

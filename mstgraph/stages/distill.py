@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term, decay_problem, decayed
+from mstgraph.stages.stage import Place, Stage, StageNode, Term, decay_problem, decayed
 
 
 @gin.configurable(module="mstgraph")
@@ -27,6 +27,8 @@ class Distill(Stage):
     """
 
     kind: ClassVar[str] = "distill"
+    place: ClassVar[Place] = "student"
+    reads_edges: ClassVar[bool] = True
 
     distillation_weight: float = 0.5
     distillation_decay: tuple[float, int] = (0.5, 30)

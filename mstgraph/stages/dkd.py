@@ -10,10 +10,10 @@ import gin
 import torch
 from torch import Tensor
 
-from mstgraph.distil.gate import load_balance_cv, load_balance_kl, top_k
+from mstgraph.distil.gate import layers_read, load_balance_cv, load_balance_kl, top_k
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term, decay_problem, decayed
+from mstgraph.stages.stage import Place, Stage, StageNode, Term, decay_problem, decayed
 from mstgraph.support.errors import nearest
 
 Routing = Literal["top-k", "mean", "confidence"]
@@ -44,6 +44,8 @@ class DKD(Stage):
     """
 
     kind: ClassVar[str] = "dkd"
+    place: ClassVar[Place] = "student"
+    gated: ClassVar[bool] = True
 
     routing: Routing = "top-k"
     k: int = 1
@@ -112,9 +114,14 @@ class DKD(Stage):
         wrong = decay_problem({name: getattr(self, name) for name in weights})
         return wrong or super().problem(node)
 
-    def _confidence(self, node: StageNode, batch: Batch) -> Tensor:
-        """Eq. 11–12: [batch, N]."""
-        return batch.module(node.gate)(batch.response(node.student))
+    def _confidence(self, node: StageNode, batch: Batch, detached: bool = False) -> Tensor:
+        """Eq. 11–12: [batch, N]; ``detached``: without gradient into the student."""
+        gate, logits = batch.module(node.gate), batch.response(node.student)
+        features = batch.features(node.student, layers_read(gate))
+        if detached:
+            logits = logits.detach()
+            features = {role: tuple(f.detach() for f in found) for role, found in features.items()}
+        return gate(logits, features) if features else gate(logits)
 
     def _distillation(self, node: StageNode, batch: Batch, confidence: Tensor) -> Tensor:
         """Eq. 13–14: [batch]. Only a sample's own teachers have to answer for it."""
@@ -135,7 +142,7 @@ class DKD(Stage):
     def _expected_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Expected distillation and task loss of the gate's choice, [batch]."""
         logits = batch.response(node.student).detach()
-        confidence = batch.module(node.gate)(logits)
+        confidence = self._confidence(node, batch, detached=True)
         with torch.no_grad():
             losses = [
                 batch.average(loss(batch.response(teacher.name), logits))

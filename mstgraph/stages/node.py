@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -101,6 +101,10 @@ class Batch(Protocol):
 
     def response(self, name: str) -> Tensor:
         """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float."""
+        ...
+
+    def features(self, name: str, roles: Sequence[str]) -> Mapping[str, tuple[Tensor, ...]]:
+        """Return role → what the layers return that play it, [batch, ...] float each."""
         ...
 
     def compute(self, name: str) -> Tensor:

@@ -10,7 +10,7 @@ import gin
 from torch import Tensor
 
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")
@@ -19,6 +19,7 @@ class Pretrain(Stage):
     """Cross-entropy alone."""
 
     kind: ClassVar[str] = "pretrain"
+    place: ClassVar[Place] = "member"
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return the task loss (Eq. 15)."""

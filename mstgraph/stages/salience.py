@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mstgraph.methods.mgdfr import FeatureSelection, LogitMSE
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Selection, Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Selection, Stage, StageNode, Term
 from mstgraph.support.errors import UserError
 
 
@@ -36,6 +36,7 @@ class Salience(Stage):
     """
 
     kind: ClassVar[str] = "sta"
+    place: ClassVar[Place] = "mask"
     learns_by_gradient: ClassVar[bool] = False
 
     epochs: int = 1

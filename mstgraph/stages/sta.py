@@ -14,7 +14,7 @@ from mstgraph.distil.masknet import MaskNet
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")
@@ -27,6 +27,7 @@ class STA(Stage):
     """
 
     kind: ClassVar[str] = "sta"
+    place: ClassVar[Place] = "mask"
 
     consistency: ResponseLoss = field(default_factory=KL)
 

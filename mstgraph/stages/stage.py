@@ -18,6 +18,10 @@ from mstgraph.stages.optimizers import Adam
 from mstgraph.support.errors import nearest
 
 Selection = Literal["loss", "metric", "last"]
+Place = Literal["members", "member", "mask", "hint", "student"]
+"""Where a stage stands, and thereby what it trains: all members of a component of mutual edges
+together (as CI), one member by itself (as Pretrain), what is inserted at one mask point (as STA),
+a student up to the layers that are guided (as Hint), or a student under its teachers (as DKD)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,15 @@ class Term:
 class Stage(ABC):
     """A stage's settings and its equations.
 
+    A stage of one's own is one file with one such class, named in gin by ``graph.initialisation``,
+    ``graph.adaptation`` or ``graph.distillation``, alone or in a row of stages of which each starts
+    from the weights that the one before it left.
+
     Attributes:
+        kind: begins the names of its stages in a plan.
+        place: where it stands and what it trains, see `Place`.
+        reads_edges: whether it reads `Batch.edge` or `Batch.edge_loss`, layers included.
+        gated: whether it has a gate, ``graph.gate``, which it trains with the student.
         epochs: passes over the training split.
         learning_rate: of its optimiser.
         learning_rate_decay: (power, floor): in epoch e of E the rate is the greater of ``floor``
@@ -50,6 +62,9 @@ class Stage(ABC):
     """
 
     kind: ClassVar[str]
+    place: ClassVar[Place]
+    reads_edges: ClassVar[bool] = False
+    gated: ClassVar[bool] = False
     learns_by_gradient: ClassVar[bool] = True
 
     epochs: int = 100
@@ -118,7 +133,7 @@ class StageNode:
 
     Attributes:
         name: unique, fit for a folder; does not depend on the index of a teacher.
-        kind: "pretrain", "alone", "ci", "sta", "hint", "dkd" or "distill".
+        kind: that of its settings, or "alone" for the student without distillation.
         scope: member in whose gin scope its settings stand.
         settings: the stage's settings and equations.
         members: member networks that it trains.
