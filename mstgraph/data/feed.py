@@ -187,6 +187,10 @@ class Feed:
         """Return the order of a training epoch, [n] int64: `mstgraph.data.order.epoch_order`."""
         return epoch_order(len(self), seed, epoch, self.pool.shuffle_block)
 
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches of one pass."""
+        return len(batch_positions(torch.arange(len(self.ids)), batch_size))
+
     def epoch(
         self, batch_size: int, order: Tensor | None = None, start: int = 0, seed: int = 0
     ) -> Iterator[Item]:

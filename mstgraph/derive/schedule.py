@@ -149,10 +149,11 @@ class _Builder:
         settings = Pretrain(
             epochs=self._epochs(target, last),
             learning_rate=final.learning_rate,
-            learning_rate_decay=final.learning_rate_decay,
+            schedule=final.schedule,
             optimizer=final.optimizer,
             batch_size=final.batch_size,
             select=final.select,
+            patience=final.patience,
         )
         name = f"alone-{target}"
         node = self._node(name, settings, target, members=(target,))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mstgraph.stages.node import Batch, Forward, Part, Teacher
 from mstgraph.stages.optimizers import Adam
+from mstgraph.stages.rates import ConstantRate, Schedule
 from mstgraph.support.errors import nearest
 
 Selection = Literal["loss", "metric", "last"]
@@ -52,12 +53,14 @@ class Stage(ABC):
         gated: whether it has a gate, ``graph.gate``, which it trains with the student.
         epochs: passes over the training split.
         learning_rate: of its optimiser.
-        learning_rate_decay: (power, floor): in epoch e of E the rate is the greater of ``floor``
-            and ``learning_rate``·(1 − (e−1)/E)^``power``; None leaves it constant.
+        schedule: how the rate changes from step to step, such as ``@CosineDecay()``.
         optimizer: gin reference, called with the trained parameters and ``lr``.
         batch_size: samples per step; None takes ``data.batch_size``.
-        select: which epoch's weights are kept: lowest validation ``'loss'``, highest validation
-            ``'metric'`` (the task's primary one), or the ``'last'``.
+        select: which epoch's weights are kept: lowest validation ``'loss'``, best validation
+            ``'metric'`` (the task's primary one, its mean over `selecting`), or the ``'last'``.
+        start_counts: whether the weights before the first epoch may be kept, too, where all that
+            `selecting` answers with is trained already and ``select`` is not ``'last'``.
+        patience: end after so many epochs without a better one; None goes through all.
         learns_by_gradient: whether it needs parameters to train; else buffers are enough.
     """
 
@@ -69,17 +72,12 @@ class Stage(ABC):
 
     epochs: int = 100
     learning_rate: float = 1e-4
-    learning_rate_decay: tuple[float, float] | None = None
+    schedule: Schedule = field(default_factory=ConstantRate)
     optimizer: Callable[..., torch.optim.Optimizer] = Adam
     batch_size: int | None = None
     select: Selection = "loss"
-
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 1."""
-        if self.learning_rate_decay is None:
-            return self.learning_rate
-        power, floor = self.learning_rate_decay
-        return max(floor, self.learning_rate * (1 - (epoch - 1) / self.epochs) ** power)
+    start_counts: bool = False
+    patience: int | None = None
 
     @abstractmethod
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
@@ -117,9 +115,12 @@ class Stage(ABC):
             return "epochs", f"is {self.epochs}, expected at least 1"
         if not self.learning_rate > 0:
             return "learning_rate", f"is {self.learning_rate}, expected more than 0"
-        decay = self.learning_rate_decay
-        if decay is not None and not (len(decay) == 2 and decay[0] > 0 and decay[1] >= 0):
-            return "learning_rate_decay", f"is {decay}, expected (power above 0, least rate)"
+        if wrong := self.schedule.problem():
+            return "schedule", wrong
+        if self.patience is not None and self.patience < 1:
+            return "patience", f"is {self.patience}, expected at least 1, or None"
+        if self.patience is not None and self.select == "last":
+            return "patience", "has no meaning with select = 'last', expected 'loss' or 'metric'"
         if self.batch_size is not None and self.batch_size < 1:
             return "batch_size", f"is {self.batch_size}, expected at least 1"
         if self.select not in get_args(Selection):
