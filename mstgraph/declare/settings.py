@@ -30,6 +30,9 @@ class Data:
         options: options of the recipe, ``{'size': (96, 128)}``.
         split: name of the split (``'0'`` to ``'4'``, or an official one); None takes the numbered
             group ``seed % 5``, as the paper's five runs do.
+        labelled: share (0.1) or number (120) of training samples that keep their label, the same
+            share of each class, chosen by the run's seed; the others take part in distillation
+            alone. Validation and test keep theirs. None leaves all.
         batch_size: samples per optimiser step, where a stage does not say otherwise.
         normalisation: ``'standard'`` (mean 0, standard deviation 1 per channel), ``'minmax'``
             (0 to 1 per channel) or ``'none'``; statistics come from the training split alone.
@@ -46,6 +49,7 @@ class Data:
     raw: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     split: str | int | None = None
+    labelled: float | int | None = None
     batch_size: int = 64
     normalisation: Literal["standard", "minmax", "none"] = "standard"
     augmentation: Augmentation | None = None

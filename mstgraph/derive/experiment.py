@@ -303,6 +303,14 @@ def _check_data(data: Data, seed: int, configuration: Configuration, source: Sou
             f"{configuration.where('data', 'shuffle_block')}: data.shuffle_block is "
             f"{data.shuffle_block}, expected at least 1, or None to shuffle all samples"
         )
+    labelled = data.labelled
+    if labelled is not None and not (
+        0 < labelled <= 1 if isinstance(labelled, float) else labelled >= 1
+    ):
+        raise UserError(
+            f"{configuration.where('data', 'labelled')}: data.labelled is {labelled}, expected a "
+            "share such as 0.1, a number of samples such as 120, or None"
+        )
     splits = source.store.metadata["splits"] if source.store else {}
     wanted = data.split_name(seed)
     if splits and wanted not in splits:

@@ -72,9 +72,11 @@ def _identity(
         "cache_dtype": engine.cache_dtype,
         "seed": plan.graph.seed,
     }
-    # Both are empty, and left out, where nothing but mstgraph's own networks is used.
+    # These are left out where they are empty: where all labels are used, and where nothing but mstgraph's own networks is used.
     calls = {name: _calls(parts, part) for name, part in node.parts.items()}
     code = _code(node, parts, running)
+    if data.labelled is not None:
+        identity["labelled"] = data.labelled
     beyond = {"calls": {name: called for name, called in calls.items() if called}, "code": code}
     return {**identity, **{key: value for key, value in beyond.items() if value}}
 

@@ -93,6 +93,8 @@ class Execution:
             experiment.data.normalisation,
             experiment.engine.memory_budget(device),
             shuffle_block=experiment.data.shuffle_block,
+            labelled=experiment.data.labelled,
+            seed=experiment.plan.graph.seed,
         )
 
     def run(self) -> dict[str, Any]:

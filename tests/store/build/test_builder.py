@@ -124,7 +124,7 @@ build(Vectors(), Path({destination!r}), progress=progress)
 def test_killed_build_continues(tmp_path: Path) -> None:
     """Kill -9 leaves a partial directory that the next build continues."""
     destination = tmp_path / "vectors"
-    script = KILLED.format(tests=str(Path(__file__).parent), destination=str(destination))
+    script = KILLED.format(tests=str(Path(__file__).parents[1]), destination=str(destination))
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -180,7 +180,7 @@ except UserError as error:
 def test_full_disk_is_one_sentence_and_the_same_command_continues(tmp_path: Path) -> None:
     """A write that the system refuses halfway keeps the committed blocks."""
     destination = tmp_path / "maps"
-    script = FULL_DISK.format(tests=str(Path(__file__).parent), destination=str(destination))
+    script = FULL_DISK.format(tests=str(Path(__file__).parents[1]), destination=str(destination))
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
