@@ -72,7 +72,8 @@ def _identity(
         "cache_dtype": engine.cache_dtype,
         "seed": plan.graph.seed,
     }
-    # These are left out where they are empty: where all labels are used, and where nothing but mstgraph's own networks is used.
+    # What follows is left out where it is empty: where all labels count, and where nothing but
+    # mstgraph's own networks is used.
     calls = {name: _calls(parts, part) for name, part in node.parts.items()}
     code = _code(node, parts, running)
     if data.labelled is not None:
