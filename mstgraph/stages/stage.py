@@ -44,7 +44,7 @@ class Stage(ABC):
             and ``learning_rate``·(1 − (e−1)/E)^``power``; None leaves it constant.
         optimizer: gin reference, called with the trained parameters and ``lr``.
         batch_size: samples per step; None takes ``data.batch_size``.
-        select: which epoch's weights are kept: lowest validation ``'loss'``, highest validation
+        select: which epoch's weights are kept: lowest validation ``'loss'``, best validation
             ``'metric'`` (the task's primary one), or the ``'last'``.
         learns_by_gradient: whether it needs parameters to train; else buffers are enough.
     """
