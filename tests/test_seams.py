@@ -41,10 +41,10 @@ STAGES = {
             epochs: int = 2
 
             def losses(self, node, batch, epoch):
-                return {"task": Term(self.validation_loss(node, batch).mean())}
+                return {"task": Term(batch.mean(self.validation_loss(node, batch)))}
 
             def validation_loss(self, node, batch):
-                return torch.stack([batch.cross_entropy(name) for name in node.members]).sum(0)
+                return torch.stack([batch.task_loss(name) for name in node.members]).sum(0)
 
             def reported(self, node):
                 return node.members
@@ -60,10 +60,10 @@ STAGES = {
             epochs: int = 2
 
             def losses(self, node, batch, epoch):
-                return {"task": Term(self.validation_loss(node, batch).mean())}
+                return {"task": Term(batch.mean(self.validation_loss(node, batch)))}
 
             def validation_loss(self, node, batch):
-                return batch.cross_entropy(node.teachers[0].name)
+                return batch.task_loss(node.teachers[0].name)
 
             def reported(self, node):
                 return (node.teachers[0].name,)
@@ -80,14 +80,13 @@ STAGES = {
 
             def losses(self, node, batch, epoch):
                 drawn = node.teachers[int(torch.randint(len(node.teachers), ()))]
-                value = batch.average(
-                    drawn.loss(batch.response(drawn.name), batch.response(node.student))
-                )
+                teacher, student = batch.response(drawn.name), batch.response(node.student)
+                value = batch.divergence(drawn.loss, teacher, student)
                 task = self.validation_loss(node, batch)
-                return {"task": Term(task.mean()), "drawn": Term(value.mean())}
+                return {"task": Term(batch.mean(task)), "drawn": Term(batch.mean(value))}
 
             def validation_loss(self, node, batch):
-                return batch.cross_entropy(node.student)
+                return batch.task_loss(node.student)
 
             def reported(self, node):
                 return (node.student,)
@@ -106,10 +105,10 @@ STAGES = {
             epochs: int = 2
 
             def losses(self, node, batch, epoch):
-                return {"task": Term(self.validation_loss(node, batch).mean())}
+                return {"task": Term(batch.mean(self.validation_loss(node, batch)))}
 
             def validation_loss(self, node, batch):
-                return batch.cross_entropy(node.members[0])
+                return batch.task_loss(node.members[0])
 
             def reported(self, node):
                 return node.members

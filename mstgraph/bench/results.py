@@ -12,6 +12,7 @@ from typing import Any
 
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import read_json, write_json
+from mstgraph.tasks.task import Metric
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Results:
     Attributes:
         title: what was compared, on which data.
         synthetic: what must be said wherever numbers appear; empty for real data.
-        metrics: all names of metrics, in the order in which they are shown.
+        metrics: all that are measured, in the order in which they are shown.
         students: in the order of the columns.
         rows: in the order of the table.
         seeds: that were asked for.
@@ -99,7 +100,7 @@ class Results:
 
     title: str
     synthetic: str
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     students: tuple[Student, ...]
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
@@ -121,6 +122,10 @@ class Results:
             if cell.metrics is not None
         }
         return {seed: value for seed, value in values.items() if math.isfinite(value)}
+
+    def metric(self, column: Column) -> Metric:
+        """Return what a column shows."""
+        return next(metric for metric in self.metrics if metric.name == column.metric)
 
     def columns(self, metrics: Sequence[str] = ()) -> tuple[Column, ...]:
         """Return the columns of a table, student by student.
@@ -177,6 +182,10 @@ def load_results(path: Path) -> Results:
         Student(**_checked(Student, one, f"student {i} of '{path}'"))
         for i, one in enumerate(record.pop("students"))
     )
+    metrics = tuple(
+        Metric(**_checked(Metric, one, f"metric {i} of '{path}'"))
+        for i, one in enumerate(record.pop("metrics"))
+    )
     rows = tuple(
         Row(**_checked(Row, one, f"row {i} of '{path}'"))
         for i, one in enumerate(record.pop("rows"))
@@ -185,13 +194,14 @@ def load_results(path: Path) -> Results:
         Cell(**_checked(Cell, one, f"cell {i} of '{path}'"))
         for i, one in enumerate(record.pop("cells"))
     )
-    results = Results(**record, students=students, rows=rows, cells=cells)
+    results = Results(**record, metrics=metrics, students=students, rows=rows, cells=cells)
     _check(results, path)
     return results
 
 
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a text"),
+    "bool": ((bool,), "true or false"),
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
     "int | None": ((int, type(None)), "a whole number or null"),
@@ -225,7 +235,7 @@ def _checked(kind: type, record: Any, where: str) -> dict[str, Any]:
 
 def _is(value: Any, kinds: tuple[type, ...], item: type | None) -> bool:
     """Whether a value is of one of the kinds, and each item of a list of its own."""
-    fits = isinstance(value, kinds) and not isinstance(value, bool)
+    fits = isinstance(value, kinds) and isinstance(value, bool) == (bool in kinds)
     return fits and (item is None or all(_is(one, (item,), None) for one in value))
 
 
@@ -243,8 +253,10 @@ def _check(results: Results, path: Path) -> None:
             f"'{path}' has baseline = {results.baseline}; expected the index of one of its "
             f"{len(results.rows)} rows"
         )
+    names = [metric.name for metric in results.metrics]
+    _check_unique(names, f"the metrics of '{path}'")
     for student in results.students:
-        _check_student(student, results.metrics, f"the student '{student.name}' of '{path}'")
+        _check_student(student, names, f"the student '{student.name}' of '{path}'")
     _check_unique([student.name for student in results.students], f"the students of '{path}'")
     _check_unique(results.seeds, f"the seeds of '{path}'")
     students = {student.name: student for student in results.students}

@@ -204,7 +204,7 @@ def _slips(unread: Sequence[tuple[Cell, set[str]]], declaration: Declaration) ->
 
 def _check_metrics(declaration: Declaration, cells: Sequence[OpenCell]) -> None:
     """What cells measure is known once they are open; a table that fails would come last of all."""
-    measured = {metric for cell in cells for metric in cell.metrics}
+    measured = {metric.name for cell in cells for metric in cell.metrics}
     for metric in declaration.settings.metrics:
         if metric not in measured:
             raise UserError(
@@ -325,4 +325,4 @@ def _note(outcome: Outcome, schedule: Schedule, place: Workplace, interrupt: Int
 def _first_metric(cell: OpenCell, place: Workplace) -> float:
     artefact = read_artefact(place.artefacts, cell.result)
     assert artefact is not None
-    return float(artefact["test"]["metrics"][cell.target][cell.primary])
+    return float(artefact["test"]["metrics"][cell.target][cell.primary.name])

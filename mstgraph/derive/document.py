@@ -42,10 +42,10 @@ def plan_document(
             "samples": source.samples(experiment.split),
         },
         "task": {
-            "kind": source.labels.task,
+            "kind": experiment.task.kind,
             "outputs": experiment.task.num_outputs,
-            "metrics": list(experiment.task.metrics),
-            "primary": experiment.task.primary,
+            "metrics": [metric.name for metric in experiment.task.metrics],
+            "primary": experiment.task.primary.name,
         },
         "targets": list(plan.graph.targets),
         "modalities": [

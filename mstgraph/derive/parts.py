@@ -246,7 +246,7 @@ class Parts:
                     f"{self.configuration.where('Member', 'network', name)}: the network "
                     f"{shapes.network} of member '{name}' answers with "
                     f"{shape_in_words(shapes.output)}, expected "
-                    f"{shape_in_words(expected)} (classes, and size of the labels)"
+                    f"{shape_in_words(expected)} (outputs of the task, and size of the labels)"
                 )
 
 

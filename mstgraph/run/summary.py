@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -35,8 +36,8 @@ def summarise(experiment: Experiment, artefacts: Artefacts, device: torch.device
             "split": experiment.split,
         },
         "seed": plan.graph.seed,
-        "metrics": list(experiment.task.metrics),
-        "primary": experiment.task.primary,
+        "metrics": [asdict(metric) for metric in experiment.task.metrics],
+        "primary": experiment.task.primary.name,
         "students": {
             target: _student(experiment, artefacts, target) for target in plan.graph.targets
         },

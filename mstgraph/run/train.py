@@ -248,8 +248,9 @@ class Training:
         if self.node.settings.select != "metric":
             return result.loss
         names = self.node.settings.selecting(self.node)
-        values = [result.metrics[name][self.setting.task.primary] for name in names]
-        return -sum(values) / len(values)
+        primary = self.setting.task.primary
+        values = [result.metrics[name][primary.name] for name in names]
+        return -primary.merit(sum(values) / len(values))
 
 
 def train(group: Sequence[Training]) -> None:

@@ -40,13 +40,13 @@ class Distill(Stage):
         edges = [batch.edge_loss(teacher) for teacher in node.teachers]
         task = 1 - alpha if self.task_weight is None else self.task_weight
         return {
-            "task": Term(self.validation_loss(node, batch).mean(), task),
+            "task": Term(batch.mean(self.validation_loss(node, batch)), task),
             "distill": Term(torch.stack(edges).mean(), alpha),
         }
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return the student's cross-entropy of each sample."""
-        return batch.cross_entropy(node.student)
+        """Return the student's task loss of each sample."""
+        return batch.task_loss(node.student)
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the student."""

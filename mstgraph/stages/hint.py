@@ -25,7 +25,7 @@ class Hint(Stage):
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return the mean hint loss of the teachers."""
-        return {"hint": Term(self.validation_loss(node, batch).mean())}
+        return {"hint": Term(batch.mean(self.validation_loss(node, batch)))}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the same of each sample."""

@@ -33,12 +33,12 @@ class STA(Stage):
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return L_S2 of this teacher (Eq. 10)."""
-        return {"consistency": Term(self.validation_loss(node, batch).mean())}
+        return {"consistency": Term(batch.mean(self.validation_loss(node, batch)))}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return ℓ_j = KL(student ‖ teacher j) of each sample (Eq. 8)."""
         student, teacher = batch.response(node.student), batch.response(node.teachers[0].name)
-        return batch.average(self.consistency(student, teacher))
+        return batch.divergence(self.consistency, student, teacher)
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the specialised teacher."""

@@ -18,7 +18,10 @@ from mstgraph.support.errors import UserError
 RECORD: dict[str, Any] = {
     "title": "mfeat",
     "synthetic": "",
-    "metrics": ["OA", "F1"],
+    "metrics": [
+        {"name": "OA", "title": "OA", "higher_is_better": True},
+        {"name": "F1", "title": "F1", "higher_is_better": True},
+    ],
     "students": [{"name": "zer", "primary": "OA", "metrics": ["OA", "F1"]}],
     "rows": [
         {"method": "w/o KD", "teachers": "", "group": ""},
@@ -114,7 +117,7 @@ def test_values_come_in_the_order_of_the_seeds() -> None:
 def test_columns_are_the_primary_metrics_or_those_wanted(tmp_path: Path) -> None:
     """Student by student; a metric that a student lacks gives it no column."""
     record = copy.deepcopy(RECORD)
-    record["metrics"].append("mIoU")
+    record["metrics"].append({"name": "mIoU", "title": "mIoU", "higher_is_better": True})
     record["students"].append({"name": "rgb", "primary": "mIoU", "metrics": ["OA", "mIoU"]})
     results = load_results(written(tmp_path / "results.json", record))
     assert results.columns() == (Column("zer", "OA"), Column("rgb", "mIoU"))
@@ -132,7 +135,13 @@ CHANGES: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
     "no record": (("rows", 1), "KD", "row 1 of .* is 'KD'; expected the fields of a row"),
     "baseline": (("baseline",), 2, "baseline = 2; expected the index of one of its 2 rows"),
     "primary": (("students", 0, "primary"), "OB", "primary = 'OB'.* did you mean 'OA'"),
-    "unmeasured": (("metrics",), ["OA"], "unknown metric 'F1'"),
+    "unmeasured": (("metrics",), RECORD["metrics"][:1], "unknown metric 'F1'"),
+    "no direction": (
+        ("metrics", 0, "higher_is_better"),
+        "yes",
+        "higher_is_better = 'yes'; expected true or false",
+    ),
+    "measured twice": (("metrics", 1, "name"), "OA", "the metrics of .* name 'OA' 2 times"),
     "row": (("cells", 0, "row"), 7, "cell 0 of .* has row = 7; expected one of 2 rows"),
     "student": (("cells", 0, "student"), "zar", "no student 'zar'; did you mean 'zer'"),
     "seed": (("cells", 0, "seed"), 4, r"has seed = 4; expected one of \[0, 1\]"),

@@ -63,7 +63,7 @@ def gather(
     return found.Results(
         title=declaration.settings.title or declaration.name,
         synthetic="; ".join(dict.fromkeys(c.synthetic for c in cells if c.synthetic)),
-        metrics=tuple(dict.fromkeys(name for cell in cells for name in cell.metrics)),
+        metrics=tuple({metric.name: metric for c in cells for metric in c.metrics}.values()),
         students=tuple(_student(i, name, cells) for i, name in enumerate(names)),
         rows=tuple(found.Row(row.method, row.teachers, row.group) for row in declaration.rows),
         seeds=declaration.settings.seeds,
@@ -81,7 +81,7 @@ def _ended(schedule: Schedule, cell: OpenCell) -> bool:
 def _student(index: int, name: str, cells: Sequence[OpenCell]) -> found.Student:
     """A student of which no cell could be opened has the metrics that the others have."""
     own = next((cell for cell in cells if cell.cell.student == index), cells[0])
-    return found.Student(name, own.primary, own.metrics)
+    return found.Student(name, own.primary.name, tuple(metric.name for metric in own.metrics))
 
 
 def _cell(
