@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mstgraph.bench.results import Cell, Results, Row, Student
+from mstgraph.bench.results.results import CellResult, Results, Row, StudentMetrics
 
 ROWS = (
     Row("w/o KD", ""),
@@ -44,7 +44,7 @@ def bench(
         title="tiny",
         synthetic=synthetic,
         metrics=("OA",),
-        students=tuple(Student(name, "OA", ("OA",)) for name in values),
+        students=tuple(StudentMetrics(name, "OA", ("OA",)) for name in values),
         rows=tuple(rows[: max(map(len, values.values()))]),
         seeds=tuple(range(seeds)),
         cells=cells,
@@ -54,11 +54,11 @@ def bench(
     )
 
 
-def _cell(row: int, student: str, seed: int, value: float | str) -> Cell:
+def _cell(row: int, student: str, seed: int, value: float | str) -> CellResult:
     seconds, memory = 10.0 * (row + 1) + seed, 10**9 * (row + 1) + seed
     if isinstance(value, str):
-        return Cell(row, student, seed, None, seconds, memory, value)
-    return Cell(row, student, seed, {"OA": value}, seconds, memory)
+        return CellResult(row, student, seed, None, seconds, memory, value)
+    return CellResult(row, student, seed, {"OA": value}, seconds, memory)
 
 
 def drawn(students: int = 2, seeds: int = 5, **others: str) -> Results:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from mstgraph.bench.report.statistics import spread
-from mstgraph.bench.results import Column, Results, swept_values
+from mstgraph.bench.results.results import Column, Results, swept_values
+from mstgraph.bench.results.statistics import spread
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.tasks.task import METRIC_TITLES
 from mstgraph.viz.canvas import (

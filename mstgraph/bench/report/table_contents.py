@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mstgraph.bench.report.statistics import (
+from mstgraph.bench.report.table import Emphasis, Entry, Head, Table
+from mstgraph.bench.results.results import CellResult, Column, Results
+from mstgraph.bench.results.statistics import (
     FEWEST,
     SIGNIFICANT,
     TEST_TITLES,
@@ -20,8 +22,6 @@ from mstgraph.bench.report.statistics import (
     podium,
     spread,
 )
-from mstgraph.bench.report.table import Emphasis, Entry, Head, Table
-from mstgraph.bench.results import Cell, Column, Results
 from mstgraph.support.text import size_in_words
 from mstgraph.tasks.task import METRIC_TITLES
 
@@ -50,7 +50,7 @@ def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t
     Args:
         results: of the bench.
         metrics: columns of each student; its primary metric if none is named.
-        test: "t" or "wilcoxon", see `mstgraph.bench.report.statistics`.
+        test: "t" or "wilcoxon", see `mstgraph.bench.results.statistics`.
 
     Raises:
         UserError: a metric is not among those measured.
@@ -213,7 +213,7 @@ def _names(
     return heads, names, frozenset(i for i, first in enumerate(begin) if first and i)
 
 
-def _finished(results: Results, row: int, student: str) -> list[Cell]:
+def _finished(results: Results, row: int, student: str) -> list[CellResult]:
     return [c for c in results.cells_of(row, student).values() if c.metrics is not None]
 
 

@@ -17,7 +17,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.text import Text
 
 from mstgraph.bench.report.figures import draw_gains, draw_sweep, swept_rows
-from mstgraph.bench.results import Column, Results, Row
+from mstgraph.bench.results.results import Column, Results, Row
 from mstgraph.support.errors import UserError
 from mstgraph.viz.canvas import write_picture
 

@@ -23,7 +23,7 @@ from mstgraph.bench.report.table_contents import (
     metrics_table,
     sharing_line,
 )
-from mstgraph.bench.results import Results, Row, Student
+from mstgraph.bench.results.results import Results, Row, StudentMetrics
 from mstgraph.support.errors import UserError
 
 TABLES: tuple[Callable[[Results], Table], ...] = (metrics_table, cost_table, differences_table)
@@ -202,7 +202,7 @@ def test_several_metrics_and_their_signs() -> None:
     """Columns are students × metrics, κ under its sign; one unknown is named."""
     results = drawn(students=1)
     cells = tuple(replace(c, metrics={**(c.metrics or {}), "kappa": 0.5}) for c in results.cells)
-    student = Student("student 0", "OA", ("OA", "kappa"))
+    student = StudentMetrics("student 0", "OA", ("OA", "kappa"))
     results = replace(results, metrics=("OA", "kappa"), students=(student,), cells=cells)
     table = metrics_table(results, ["kappa", "OA"])
     assert [head.name for head in table.heads[3:]] == ["κ", "OA", "rank"]

@@ -15,7 +15,7 @@ from mstgraph.support.files import read_json, write_json
 
 
 @dataclass(frozen=True)
-class Student:
+class StudentMetrics:
     """A network that every method trains.
 
     Attributes:
@@ -50,7 +50,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellResult:
     """One student trained by one method under one seed.
 
     Attributes:
@@ -100,15 +100,15 @@ class Results:
     title: str
     synthetic: str
     metrics: tuple[str, ...]
-    students: tuple[Student, ...]
+    students: tuple[StudentMetrics, ...]
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[CellResult, ...]
     baseline: int | None
     shared_seconds: float
     separate_seconds: float
 
-    def cells_of(self, row: int, student: str) -> dict[int, Cell]:
+    def cells_of(self, row: int, student: str) -> dict[int, CellResult]:
         """Return seed → cell, in the order of the seeds, for the cells that ran."""
         found = {c.seed: c for c in self.cells if (c.row, c.student) == (row, student)}
         return {seed: found[seed] for seed in self.seeds if seed in found}
@@ -174,7 +174,7 @@ def load_results(path: Path) -> Results:
     """
     record = _checked(Results, read_json(path), f"'{path}'")
     students = tuple(
-        Student(**_checked(Student, one, f"student {i} of '{path}'"))
+        StudentMetrics(**_checked(StudentMetrics, one, f"student {i} of '{path}'"))
         for i, one in enumerate(record.pop("students"))
     )
     rows = tuple(
@@ -182,7 +182,7 @@ def load_results(path: Path) -> Results:
         for i, one in enumerate(record.pop("rows"))
     )
     cells = tuple(
-        Cell(**_checked(Cell, one, f"cell {i} of '{path}'"))
+        CellResult(**_checked(CellResult, one, f"cell {i} of '{path}'"))
         for i, one in enumerate(record.pop("cells"))
     )
     results = Results(**record, students=students, rows=rows, cells=cells)
@@ -218,7 +218,7 @@ def _checked(kind: type, record: Any, where: str) -> dict[str, Any]:
         if not _is(record[name], kinds, _ITEMS.get(annotation)):
             raise UserError(f"{where} has {name} = {record[name]!r}; expected {words}")
     plain = {n: tuple(v) if isinstance(v, list) else v for n, v in record.items()}
-    if kind is Cell and record["metrics"] is not None:
+    if kind is CellResult and record["metrics"] is not None:
         plain["metrics"] = _numbers(record["metrics"], where)
     return plain
 
@@ -260,7 +260,7 @@ def _check_unique(names: Sequence[Any], where: str) -> None:
             raise UserError(f"{where} name '{name}' {count} times; expected once")
 
 
-def _check_student(student: Student, measured: Sequence[str], where: str) -> None:
+def _check_student(student: StudentMetrics, measured: Sequence[str], where: str) -> None:
     if student.primary not in student.metrics:
         raise UserError(
             f"{where} has primary = '{student.primary}'; expected one of its metrics"
@@ -271,7 +271,9 @@ def _check_student(student: Student, measured: Sequence[str], where: str) -> Non
             raise UserError(f"{where} has an unknown metric '{metric}'{nearest(metric, measured)}")
 
 
-def _check_cell(cell: Cell, results: Results, students: Mapping[str, Student], where: str) -> None:
+def _check_cell(
+    cell: CellResult, results: Results, students: Mapping[str, StudentMetrics], where: str
+) -> None:
     if cell.row not in range(len(results.rows)):
         raise UserError(f"{where} has row = {cell.row}; expected one of {len(results.rows)} rows")
     if cell.student not in students:

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mstgraph.bench.results import Column, Results
+from mstgraph.bench.results.results import Column, Results
 
 Test = Literal["t", "wilcoxon"]
 TEST_TITLES: Mapping[Test, str] = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}

@@ -11,7 +11,8 @@ from bench_samples import bench, drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mstgraph.bench.report.statistics import (
+from mstgraph.bench.results.results import Column
+from mstgraph.bench.results.statistics import (
     against_alone,
     against_best,
     average_ranks,
@@ -22,7 +23,6 @@ from mstgraph.bench.report.statistics import (
     ranks,
     spread,
 )
-from mstgraph.bench.results import Column
 
 OA = Column("zer", "OA")
 FINITE = st.floats(-1, 1)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from bench_samples import bench, drawn
 
-from mstgraph.bench.results import Column, load_results, save_results
+from mstgraph.bench.results.results import Column, load_results, save_results
 from mstgraph.support.errors import UserError
 
 RECORD: dict[str, Any] = {
