@@ -36,6 +36,7 @@ setup(
         "networkx>=3.2",
         "lmdb>=1.4",
         "click>=8.1",
+        "filelock>=4.1",
         "numpy>=1.26",
         "rich>=13.7",
         "safetensors>=0.4.3",

@@ -22,6 +22,7 @@ from mstgraph.run.execute import Execution, choose_device
 from mstgraph.run.run_folder import RunFolder, locked
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.interrupt import Interrupt, Interrupted
+from mstgraph.support.locks import InUse
 
 ASKED_EVERY = 0.5  # seconds between two looks at the file that asks to stop
 Status = Literal["done", "failed", "interrupted"]
@@ -143,9 +144,7 @@ def _taken(folder: Path, held: ExitStack) -> bool:
     """Lock a folder for as long as the stack lasts; say whether that could be done."""
     try:
         held.enter_context(locked(folder))
-    except UserError as error:
-        if not isinstance(error.__cause__, BlockingIOError):
-            raise
+    except InUse:
         return False
     return True
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,7 @@ from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Recipe
 from mstgraph.store.splits import Split, make_splits
 from mstgraph.support.errors import UserError
+from mstgraph.support.files import json_text, make_names_durable, replace_durably
 
 Progress = Callable[[int, int], None]
 
@@ -256,27 +256,14 @@ def _metadata(job: _Job) -> dict[str, Any]:
 
 
 def _publish(job: _Job) -> None:
-    _sync_directory(job.partial)
+    make_names_durable(job.partial)
     job.partial.rename(job.destination)
-    _sync_directory(job.destination.parent)
-    for name in (STATE_FILE, LOCK_FILE):
-        (job.destination / name).unlink(missing_ok=True)
+    make_names_durable(job.destination.parent)
+    (job.destination / STATE_FILE).unlink(missing_ok=True)
+    for lock in job.destination.glob(f"{LOCK_FILE}*"):
+        lock.unlink()
 
 
 def _write_durably(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    text = json_text(content)
+    replace_durably(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
