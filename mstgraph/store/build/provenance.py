@@ -15,14 +15,14 @@ from mstgraph.support.errors import UserError
 from mstgraph.support.files import file_digest
 
 
-def provenance(recipe: Recipe, options: Mapping[str, object]) -> dict[str, Any]:
+def provenance(recipe: Recipe) -> dict[str, Any]:
     """Return the record of a recipe's origin, free of times and directories.
 
     Raises:
         UserError: a raw file cannot be read.
     """
     source = Path(inspect.getfile(type(recipe)))
-    chosen = {**_fields(recipe), **options}
+    chosen = _fields(recipe)
     chosen.pop("raw", None)
     return {
         "file": source.name,

@@ -151,27 +151,6 @@ def test_two_seeds_are_enough_for_t_and_one_is_not() -> None:
     assert (lone.count, lone.p, lone.significant) == (1, None, False)
 
 
-@pytest.mark.parametrize("count", [3, 5, 6, 8])
-def test_wilcoxon_counts_signs_and_needs_six_seeds(count: int) -> None:
-    """All differences of one sign: 2 of the 2ⁿ choices of signs are as extreme."""
-    found = compare(seeds([0.1 * i + 0.1 for i in range(count)]), seeds([0.0] * count), "wilcoxon")
-    assert found is not None
-    assert found.p == (None if count < 6 else pytest.approx(2 / 2**count))
-
-
-def test_wilcoxon_counts_every_choice_of_signs() -> None:
-    """Against an enumeration of all 2⁷ of them."""
-    differences = [0.01, -0.02, 0.03, 0.04, -0.05, 0.06, 0.07]
-    found = compare(seeds(differences), seeds([0.0] * 7), "wilcoxon")
-    sums = [
-        sum(place for place, sign in enumerate(signs, 1) if sign)
-        for signs in itertools.product([False, True], repeat=7)
-    ]
-    lower = 2 + 5
-    assert found is not None
-    assert found.p == pytest.approx(2 * sum(total <= lower for total in sums) / 2**7)
-
-
 def test_only_seeds_that_both_finished_are_compared() -> None:
     """Seed 1 failed for one row, seed 3 for the other."""
     one, other = {0: 0.5, 2: 0.6, 3: 0.9}, {0: 0.4, 1: 0.1, 2: 0.3}

@@ -240,8 +240,6 @@ def test_existing_store_is_returned_or_refused(tmp_path: Path) -> None:
     assert (destination / "data.mdb").stat().st_mtime_ns == changed
     with pytest.raises(UserError, match=r"already holds a store of another recipe.*--out"):
         build(Vectors(seed=1), destination)
-    with pytest.raises(UserError, match="already holds a store"):
-        build(Vectors(), destination, options={"crop": "centre"})
 
 
 def test_directory_with_other_files_is_not_built_into(tmp_path: Path) -> None:
