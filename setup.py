@@ -40,7 +40,7 @@ setup(
         "numpy>=1.26",
         "rich>=13.7",
         "safetensors>=0.4.3",
-        "scipy>=1.10",
+        "scipy>=1.12",
         "tensorboardX>=2.6.2",
     ],
     extras_require={
@@ -57,6 +57,7 @@ setup(
             "hypothesis>=6",
             "scikit-learn>=1.4",
             "torchmetrics>=1.3",
+            "import-linter>=2.17",
             "ruff",
             "mypy",
         ],

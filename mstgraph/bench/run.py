@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mstgraph.bench.execute.live import Board
+from mstgraph.bench.execute.outcome import Outcome
 from mstgraph.bench.execute.schedule import Schedule
-from mstgraph.bench.execute.work import Outcome, Workplace, is_held
+from mstgraph.bench.execute.work import Workplace, is_held
 from mstgraph.bench.execute.workers import InProcess, Processes, RayCluster, Workers
 from mstgraph.bench.plan.benchmark import Benchmark, Cell
 from mstgraph.bench.plan.dag import (

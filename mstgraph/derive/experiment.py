@@ -25,8 +25,8 @@ from mstgraph.derive.plan import Plan
 from mstgraph.derive.schedule import derive
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
 from mstgraph.stages.stage import StageNode
-from mstgraph.store import Store, load_recipe, missing_raw
-from mstgraph.store.load import recipe_class
+from mstgraph.store.load import load_recipe, missing_raw, recipe_class
+from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.store.splits import numbered_split
 from mstgraph.support.errors import UserError, nearest

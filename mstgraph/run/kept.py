@@ -17,8 +17,8 @@ from mstgraph.derive.placement import Shapes, kept_type
 from mstgraph.store.environment import Environment
 from mstgraph.store.gather import Gather
 from mstgraph.store.layout import Column, record_key
-from mstgraph.store.write_errors import as_system_errors
 from mstgraph.support.files import explained
+from mstgraph.support.lmdb_errors import as_system_errors
 
 Tensors = Mapping[str, Tensor]
 

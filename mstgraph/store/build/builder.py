@@ -22,7 +22,6 @@ from mstgraph.store.build.provenance import identity, provenance
 from mstgraph.store.build.summary import class_counts, collect_statistics
 from mstgraph.store.build.writer import Writer
 from mstgraph.store.layout import (
-    DATA_FILE,
     FORMAT_VERSION,
     LOCK_FILE,
     METADATA_FILE,
@@ -32,6 +31,7 @@ from mstgraph.store.layout import (
     fingerprint,
     make_columns,
 )
+from mstgraph.store.places import DATA_FILE
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Recipe
 from mstgraph.store.splits import Split, make_splits
@@ -74,7 +74,6 @@ def build(
     recipe: Recipe,
     destination: Path,
     *,
-    options: Mapping[str, object] | None = None,
     progress: Progress | None = None,
 ) -> Store:
     """Build the store of ``recipe`` at ``destination``, or continue an interrupted build.
@@ -83,14 +82,13 @@ def build(
         recipe: what to store.
         destination: the store's directory; a complete store of the same content is returned as
             it is.
-        options: recorded beside the recipe's own fields, for what these do not show.
         progress: called with (samples done, samples in all) after every sample.
 
     Raises:
         UserError: the recipe, a sample, or the destination is at fault, or the disk is full; what
             was committed is kept, and the same call continues.
     """
-    job = _prepare(recipe, Path(destination), options or {})
+    job = _prepare(recipe, Path(destination))
     if job.destination.exists() and any(_entries(job.destination)):
         return _existing(job)
     with partial_directory(job.partial):
@@ -101,11 +99,11 @@ def build(
     return Store(job.destination)
 
 
-def _prepare(recipe: Recipe, destination: Path, options: Mapping[str, object]) -> _Job:
+def _prepare(recipe: Recipe, destination: Path) -> _Job:
     check_declaration(recipe)
     splits = make_splits(recipe)
     columns, block = make_columns(recipe.modalities(), recipe.labels(), len(recipe))
-    origin = provenance(recipe, options)
+    origin = provenance(recipe)
     return _Job(recipe, destination, columns, block, splits, origin, identity(origin, len(recipe)))
 
 

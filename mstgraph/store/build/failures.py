@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mstgraph.store.layout import DATA_FILE, LOCK_FILE
-from mstgraph.store.write_errors import as_system_errors
+from mstgraph.store.layout import LOCK_FILE
+from mstgraph.store.places import DATA_FILE
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import FULL
+from mstgraph.support.lmdb_errors import as_system_errors
 from mstgraph.support.locks import held
 from mstgraph.support.text import size_in_words
 

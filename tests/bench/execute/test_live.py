@@ -9,8 +9,9 @@ from bench_worlds import ALONE, MST, TOP2, World
 from rich.console import Console
 
 from mstgraph.bench.execute.live import Board
+from mstgraph.bench.execute.outcome import Outcome
 from mstgraph.bench.execute.schedule import Schedule
-from mstgraph.bench.execute.work import Outcome, Status
+from mstgraph.bench.execute.work import Status
 from mstgraph.bench.plan.benchmark import Benchmark
 from mstgraph.bench.plan.dag import Job, OpenCell, describe_cell, jobs_of, open_cell
 

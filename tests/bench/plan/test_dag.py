@@ -9,8 +9,8 @@ import pytest
 from bench_worlds import ALONE, DEPTH, KD, MST, TOP2, World
 
 from mstgraph.bench.execute.live import duration
+from mstgraph.bench.execute.outcome import Outcome
 from mstgraph.bench.execute.schedule import Schedule
-from mstgraph.bench.execute.work import Outcome
 from mstgraph.bench.plan.benchmark import Benchmark
 from mstgraph.bench.plan.dag import (
     Job,
