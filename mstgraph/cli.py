@@ -409,7 +409,7 @@ def bench(
     The folder holds results.json, table.txt, .md, .tex and .csv, cells.json (which stages are a
     cell's) and artefacts/ (weights and records of every stage).
     """  # noqa: D301 (click wants the backspace itself)
-    from mstgraph.bench.plan.declare import declare, parse_seeds
+    from mstgraph.bench.plan.benchmark import declare, parse_seeds
     from mstgraph.bench.report.outputs import print_results, write_figures
     from mstgraph.bench.run import Options, run_bench
     from mstgraph.run.execute import choose_device
@@ -418,20 +418,20 @@ def bench(
     if not address:
         device = str(choose_device(device))
     given = _all_bindings(bindings, None, precision, no_cache)
-    declaration = declare(gin_file, given, parse_seeds(seeds) if seeds else None)
-    folder = out or Path("runs") / f"bench-{declaration.name}"
+    benchmark = declare(gin_file, given, parse_seeds(seeds) if seeds else None)
+    folder = out or Path("runs") / f"bench-{benchmark.name}"
     options = Options(
         folder, artefacts or folder / "artefacts", jobs, threads, address or "", device
     )
     console = _console()
     try:
-        results = run_bench(declaration, options, console, _prepare_store, _notice)
+        results = run_bench(benchmark, options, console, _prepare_store, _notice)
     except Interrupted as stopped:
         _notice(f"stopped after {stopped}; the same command continues")
         sys.exit(INTERRUPTED)
-    print_results(results, declaration, console)
+    print_results(results, benchmark, console)
     try:
-        write_figures(results, declaration, folder)
+        write_figures(results, benchmark, folder)
     except UserError as error:  # the table stands all the same
         _notice(str(error))
     console.print(f"everything is in {folder}", highlight=False)

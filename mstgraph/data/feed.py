@@ -17,7 +17,7 @@ from mstgraph.data.augmentation import Augmentation, Inputs
 from mstgraph.data.labelled import UNKNOWN, keep_labels
 from mstgraph.data.order import WINDOW, epoch_order
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
-from mstgraph.store import Store
+from mstgraph.store.reader import Store
 from mstgraph.support.seeds import derive_seed
 
 LABELS = "label"

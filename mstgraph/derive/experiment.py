@@ -6,7 +6,6 @@ is read.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -27,11 +26,12 @@ from mstgraph.derive.schedule import derive
 from mstgraph.derive.task import choose_task
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
 from mstgraph.stages.stage import StageNode
-from mstgraph.store import Store, load_recipe, missing_raw
-from mstgraph.store.load import recipe_class
+from mstgraph.store.load import load_recipe, missing_raw, recipe_class
+from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.store.splits import numbered_split
 from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.files import file_digest
 from mstgraph.tasks.task import Task
 
 Notice = Callable[[str], None]
@@ -282,7 +282,7 @@ def _check_recipe(data: Data, store: Store, configuration: Configuration) -> Non
     except UserError:
         return
     prepared = store.metadata["recipe"]
-    if hashlib.sha256(recipe.read_bytes()).hexdigest() == prepared["sha256"]:
+    if file_digest(recipe) == prepared["sha256"]:
         return
     same = recipe.name == prepared["file"]
     by = f"'{recipe}' before it was edited" if same else f"'{prepared['file']}', not by '{recipe}'"

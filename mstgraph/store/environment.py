@@ -16,8 +16,7 @@ from weakref import WeakValueDictionary
 
 import lmdb
 
-from mstgraph.store.layout import DATA_FILE
-from mstgraph.store.places import Place, find_places
+from mstgraph.store.places import DATA_FILE, Place, find_places
 from mstgraph.support.errors import UserError
 
 _Key = tuple[int, int]

@@ -21,7 +21,6 @@ from mstgraph.store.recipe import Labels, Modality
 
 FORMAT_VERSION = 1
 
-DATA_FILE = "data.mdb"
 METADATA_FILE = "metadata.json"
 STATE_FILE = "build.json"
 LOCK_FILE = "build.lock"

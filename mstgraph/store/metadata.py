@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mstgraph.store.layout import (
-    DATA_FILE,
     FORMAT_VERSION,
     LABEL,
     METADATA_FILE,
@@ -15,6 +14,7 @@ from mstgraph.store.layout import (
     STATE_FILE,
     Column,
 )
+from mstgraph.store.places import DATA_FILE
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.support.errors import UserError, nearest
 

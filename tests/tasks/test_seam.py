@@ -17,9 +17,8 @@ import training_worlds as small
 from rich.console import Console
 from tiny_graphs import ROLES, ROOT, SHORT, TWO, Make, changed, forget, hashes
 
-from mstgraph.bench.report.statistics import podium
 from mstgraph.bench.report.table_contents import metrics_table
-from mstgraph.bench.results import load_results
+from mstgraph.bench.results.statistics import podium
 from mstgraph.derive.experiment import open_experiment
 from mstgraph.methods.kl import KL
 from mstgraph.report.evaluate_run import evaluate_run
@@ -181,7 +180,7 @@ def test_a_bench_of_a_new_task_marks_the_lowest_error(write_gin: Callable[..., P
     assert best == {row for row, error in errors.items() if error == min(errors.values())}
     assert len(set(errors.values())) > 1
     assert "mean error ↓" in Path("out/table.txt").read_text()
-    table = metrics_table(load_results(Path("out/results.json")))
+    table = metrics_table(results)
     for row, entries in enumerate(table.rows):
         entry = entries[table.lead]
         assert (entry.emphasis == "best") == (row in best)

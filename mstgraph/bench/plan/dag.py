@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mstgraph.bench.plan.declare import Cell
+from mstgraph.bench.plan.benchmark import Cell
 from mstgraph.derive.experiment import Experiment, Prepare, open_experiment
 from mstgraph.derive.passes import group_stages
 from mstgraph.stages.stage import StageNode

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from mstgraph.bench.report.statistics import spread
-from mstgraph.bench.results import Column, Results, swept_values
+from mstgraph.bench.results.results import Column, Results, swept_values
+from mstgraph.bench.results.statistics import spread
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.viz.canvas import (
     FAINT,
@@ -39,7 +39,7 @@ _WIDTHS = {_THICK: 2.0, _THIN: 0.9}
 Item = tuple[str, str]  # colour of a box or kind of a line, and what it means
 
 
-def draw_gains(results: Results, method: str, metric: str = "") -> Figure:
+def draw_gains(results: Results, method: str) -> Figure:
     """Draw box plots of the gain over the student alone by teacher configuration (paper, Fig. 5).
 
     A gain is the difference of two runs with the same seed. Boxes span the quartiles, whiskers
@@ -48,12 +48,11 @@ def draw_gains(results: Results, method: str, metric: str = "") -> Figure:
     Args:
         results: of a bench that has the student alone among its rows.
         method: whose rows are shown, for each student one box per configuration.
-        metric: to show; each student's primary one if none is named.
 
     Raises:
-        UserError: there is no row of the student alone, no such method or no such metric.
+        UserError: there is no row of the student alone, or no such method.
     """
-    columns = results.columns([metric] if metric else [])
+    columns = results.columns()
     rows = [i for i, row in enumerate(results.rows) if row.method == method]
     if not rows:
         methods = [row.method for row in results.rows]
@@ -126,9 +125,7 @@ def _box(axes: Any, at: float, width: float, values: Sequence[float], colour: st
     axes.scatter(spots, values, s=13, color=mix(colour, INK, 0.6), linewidth=0, zorder=3)
 
 
-def draw_sweep(
-    results: Results, positions: Mapping[int, float], setting: str = "k", metric: str = ""
-) -> Figure:
+def draw_sweep(results: Results, positions: Mapping[int, float], setting: str = "k") -> Figure:
     """Draw a metric against a setting, one panel and one line per student (paper, Fig. 6).
 
     The thick line joins means over seeds and the thin ones each seed: splits differ more than
@@ -139,12 +136,11 @@ def draw_sweep(
         results: of the bench.
         positions: row → value of the setting; see `swept_rows`.
         setting: its name.
-        metric: to show; each student's primary one if none is named.
 
     Raises:
-        UserError: two rows have one value of the setting, or there is no such metric.
+        UserError: two rows have one value of the setting.
     """
-    columns = results.columns([metric] if metric else [])
+    columns = results.columns()
     rows = sorted(positions, key=lambda row: positions[row])
     for one, other in pairwise(rows):
         if positions[one] == positions[other]:

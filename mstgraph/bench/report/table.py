@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from mstgraph.bench.results import Column, Results
+from mstgraph.bench.results.results import Column, Results
 from mstgraph.report.show import table as styled_table
 
 Emphasis = Literal["", "best", "second"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mstgraph.bench.report.statistics import (
+from mstgraph.bench.report.table import Emphasis, Entry, Head, Table
+from mstgraph.bench.results.results import CellResult, Column, Results
+from mstgraph.bench.results.statistics import (
     FEWEST,
     SIGNIFICANT,
-    TEST_TITLES,
     Comparison,
     Comparisons,
     Spread,
-    Test,
     against_alone,
     against_best,
     average_ranks,
@@ -20,8 +20,6 @@ from mstgraph.bench.report.statistics import (
     podium,
     spread,
 )
-from mstgraph.bench.report.table import Emphasis, Entry, Head, Table
-from mstgraph.bench.results import Cell, Column, Results
 from mstgraph.support.text import size_in_words
 from mstgraph.tasks.task import Metric
 
@@ -40,7 +38,7 @@ class _Footnotes:
         return (self.numbers.setdefault(sentence, len(self.numbers) + 1),) if sentence else ()
 
 
-def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t") -> Table:
+def metrics_table(results: Results, metrics: Sequence[str] = ()) -> Table:
     """Return the main table (paper, Tables 1 and 2): mean ± std over seeds.
 
     A mean is over the seeds that finished; a gain and a test are over those that both rows
@@ -50,13 +48,12 @@ def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t
     Args:
         results: of the bench.
         metrics: columns of each student; its primary metric if none is named.
-        test: "t" or "wilcoxon", see `mstgraph.bench.report.statistics`.
 
     Raises:
         UserError: a metric is not among those measured.
     """
     columns = results.columns(metrics)
-    alone, best = against_alone(results, columns, test), against_best(results, columns, test)
+    alone, best = against_alone(results, columns), against_best(results, columns)
     footnotes, average = _Footnotes(), average_ranks(results, columns)
     podiums = {column: podium(results, column) for column in columns}
 
@@ -88,7 +85,7 @@ def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t
         lead=len(heads),
         rows=rows,
         rules=rules,
-        notes=(*_notes(results, alone, best, test), *_left_out(results, columns)),
+        notes=(*_notes(results, alone, best), *_left_out(results, columns)),
         footnotes=tuple(footnotes.numbers),
         alone=_alone(results),
     )
@@ -133,13 +130,13 @@ def cost_table(results: Results) -> Table:
     )
 
 
-def differences_table(results: Results, metrics: Sequence[str] = (), test: Test = "t") -> Table:
+def differences_table(results: Results, metrics: Sequence[str] = ()) -> Table:
     """Return every comparison behind the marks of `metrics_table`, with its n and p; long.
 
     Arguments and errors are those of `metrics_table`.
     """
     columns = results.columns(metrics)
-    families = against_alone(results, columns, test), against_best(results, columns, test)
+    families = against_alone(results, columns), against_best(results, columns)
     others = (_alone(results), "the best")
     names = ("row", "against", "student", "metric", "difference", "n", "p", "p (Holm)")
     shown = [
@@ -161,7 +158,7 @@ def differences_table(results: Results, metrics: Sequence[str] = (), test: Test 
         lead=4,
         rows=tuple(row for rows in shown for row in rows),
         rules=frozenset({len(shown[0])} if all(shown) else ()),
-        notes=(*_test_notes(results, *families, test), *_left_out(results, columns)),
+        notes=(*_test_notes(results, *families), *_left_out(results, columns)),
     )
 
 
@@ -219,7 +216,7 @@ def _names(
     return heads, names, frozenset(i for i, first in enumerate(begin) if first and i)
 
 
-def _finished(results: Results, row: int, student: str) -> list[Cell]:
+def _finished(results: Results, row: int, student: str) -> list[CellResult]:
     return [c for c in results.cells_of(row, student).values() if c.metrics is not None]
 
 
@@ -252,14 +249,14 @@ def _p(value: float | None) -> str:
     return f"{value:.4f}" if value >= 5e-5 else "<0.0001"
 
 
-def _notes(results: Results, alone: Comparisons, best: Comparisons, test: Test) -> list[str]:
+def _notes(results: Results, alone: Comparisons, best: Comparisons) -> list[str]:
     seeds = ", ".join(map(str, results.seeds))
     if len(results.seeds) == 1:
         return [f"One seed ({seeds}): no spread and no test."]
     return [
         f"Mean ± standard deviation over {len(results.seeds)} seeds ({seeds}); n: how many "
         "finished, where fewer.",
-        *_test_notes(results, alone, best, test),
+        *_test_notes(results, alone, best),
     ]
 
 
@@ -287,26 +284,26 @@ def _column_name(results: Results, column: Column, columns: Sequence[Column]) ->
     return f"{column.student} {results.metric(column).title}" if several else column.student
 
 
-def _test_notes(results: Results, alone: Comparisons, best: Comparisons, test: Test) -> list[str]:
+def _test_notes(results: Results, alone: Comparisons, best: Comparisons) -> list[str]:
     return [
-        *_test_note(MARKS[0], _alone(results), alone, test),
-        *_test_note(MARKS[1], "the best of the column", best, test),
+        *_test_note(MARKS[0], _alone(results), alone),
+        *_test_note(MARKS[1], "the best of the column", best),
     ]
 
 
-def _test_note(mark: str, other: str, family: Comparisons, test: Test) -> list[str]:
+def _test_note(mark: str, other: str, family: Comparisons) -> list[str]:
     """What a mark means, and of how many comparisons; nothing if there is nothing to compare."""
     if not family:
         return []
     tested = [comparison for comparison in family.values() if comparison.p is not None]
     if not tested:
         return [
-            f"No difference from {other} could be tested: the {TEST_TITLES[test]} needs "
-            f"{FEWEST[test]} seeds that both rows finished and differences that vary."
+            f"No difference from {other} could be tested: the paired t-test needs "
+            f"{FEWEST} seeds that both rows finished and differences that vary."
         ]
     count = f"{len(tested)} comparisons" if len(tested) > 1 else "1 comparison"
     none = "" if any(comparison.significant for comparison in tested) else "; none does"
     return [
-        f"{mark} differs from {other}: {TEST_TITLES[test]} over seeds, p < {SIGNIFICANT} after "
+        f"{mark} differs from {other}: paired t-test over seeds, p < {SIGNIFICANT} after "
         f"Holm's correction for {count}{none}."
     ]
