@@ -17,16 +17,26 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.support.errors import UserError
 from mstgraph.store.build.checks import SampleChecker, check_declaration
 from mstgraph.store.build.failures import explained, partial_directory
-from mstgraph.store.layout import DATA_FILE, FORMAT_VERSION, LOCK_FILE, METADATA_FILE, PARTIAL_SUFFIX, STATE_FILE, Column, fingerprint, make_columns
 from mstgraph.store.build.provenance import identity, provenance
+from mstgraph.store.build.summary import class_counts, collect_statistics
+from mstgraph.store.build.writer import Writer
+from mstgraph.store.layout import (
+    DATA_FILE,
+    FORMAT_VERSION,
+    LOCK_FILE,
+    METADATA_FILE,
+    PARTIAL_SUFFIX,
+    STATE_FILE,
+    Column,
+    fingerprint,
+    make_columns,
+)
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Recipe
 from mstgraph.store.splits import Split, make_splits
-from mstgraph.store.build.summary import class_counts, collect_statistics
-from mstgraph.store.build.writer import Writer
+from mstgraph.support.errors import UserError
 
 Progress = Callable[[int, int], None]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mstgraph.support.errors import UserError, nearest
 from mstgraph.store.layout import LABEL, RESERVED
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.text import shape_in_words
 
 
@@ -125,7 +125,8 @@ def _checked(where: str, item: Modality, given: np.ndarray) -> np.ndarray:
     where = f"{where}, modality '{item.name}'"
     if array.shape != item.shape:
         raise UserError(
-            f"{where}: expected shape {shape_in_words(item.shape)}, found {shape_in_words(array.shape)}"
+            f"{where}: expected shape {shape_in_words(item.shape)}, "
+            f"found {shape_in_words(array.shape)}"
         )
     if not _fits(array.dtype, np.dtype(item.dtype)):
         raise UserError(f"{where}: expected type {item.dtype}, found {array.dtype}")
@@ -147,7 +148,8 @@ def _checked_label(where: str, labels: Labels, given: np.ndarray) -> np.ndarray:
     where = f"{where}, label"
     if array.shape != labels.shape:
         raise UserError(
-            f"{where}: expected shape {shape_in_words(labels.shape)}, found {shape_in_words(array.shape)}"
+            f"{where}: expected shape {shape_in_words(labels.shape)}, "
+            f"found {shape_in_words(array.shape)}"
         )
     if array.dtype.kind not in "iu":
         raise UserError(f"{where}: expected an integer type, found {array.dtype}")

@@ -11,8 +11,8 @@ from typing import IO
 
 import lmdb
 
-from mstgraph.support.errors import UserError
 from mstgraph.store.layout import DATA_FILE, LOCK_FILE
+from mstgraph.support.errors import UserError
 
 try:
     import fcntl

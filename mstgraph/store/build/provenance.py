@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mstgraph.support.errors import UserError
 from mstgraph.store.layout import FORMAT_VERSION, canonical
 from mstgraph.store.recipe import Recipe
+from mstgraph.support.errors import UserError
 
 
 def provenance(recipe: Recipe, options: Mapping[str, object]) -> dict[str, Any]:

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from sample_recipes import Maps, Vectors, column
 
-from mstgraph.support.errors import UserError
 from mstgraph.store.build import builder, writer
 from mstgraph.store.build.builder import build
 from mstgraph.store.reader import Store
 from mstgraph.store.verification import verify
+from mstgraph.support.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
 
