@@ -81,6 +81,7 @@ setup(
         "test": [
             *RAW,
             *PICTURES,
+            "click>=8.2",  # its test runner tells standard error apart
             "pytest>=8",
             "hypothesis>=6",
             "scikit-learn>=1.4",
