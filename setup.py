@@ -69,7 +69,7 @@ setup(
         "rich>=13.7",
         "safetensors>=0.4.3",
         "scipy>=1.10",
-        "tensorboardX>=2.6.2",
+        "tensorboardX>=2.6.2.2",
     ],
     extras_require={
         "ray": RAY,
