@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mstgraph.methods.loss import ResponseLoss
+from mstgraph.methods.standardise import standardise
 
 
 def kl_divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
@@ -78,13 +79,17 @@ class KL(ResponseLoss):
         temperature: τ; the paper names none, 4 is what its released code uses.
         temperature_squared: multiply by τ², which keeps the size of the gradient independent of τ
             (Hinton et al.; the released code does). The paper's equations do not.
+        standardised: take z-scores of both logits first, see `mstgraph.methods.standardise`.
     """
 
     temperature: float = 4.0
     temperature_squared: bool = False
+    standardised: bool = False
 
     def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:
         """Return the divergence of each sample or pixel, see `kl_divergence`."""
+        if self.standardised:
+            teacher, student = standardise(teacher), standardise(student)
         divergence = kl_divergence(teacher, student, self.temperature)
         return divergence * self.temperature**2 if self.temperature_squared else divergence
 
