@@ -26,6 +26,7 @@ WriteGin = Callable[..., Path]
 
 DENSE = (
     "c2kd",
+    "decoupled",
     "dist",
     "dml",
     "fitnets",

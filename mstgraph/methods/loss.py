@@ -118,6 +118,8 @@ class EdgeLoss(ABC):
         reads: roles (`ROLES`) of the layers whose features of both networks the loss wants.
         reads_of_student: roles of layers of which it wants the student's features alone.
         dense: whether it makes sense where every pixel has a label.
+        by_sample: whether `edge` returns a loss of each sample or pixel, so that teachers can be
+            weighed sample by sample.
         trains_teacher: whether the teacher goes on learning beside the student.
         hinted: whether the student and the adapter first train on `hint` in a stage of their own;
             the adapter is then used there only.
@@ -126,6 +128,7 @@ class EdgeLoss(ABC):
     reads: ClassVar[tuple[str, ...]] = ()
     reads_of_student: ClassVar[tuple[str, ...]] = ()
     dense: ClassVar[bool] = False
+    by_sample: ClassVar[bool] = False
     trains_teacher: ClassVar[bool] = False
     hinted: ClassVar[bool] = False
 
@@ -166,6 +169,7 @@ class ResponseLoss(EdgeLoss):
     """A loss of each sample (or pixel) by itself that reads logits alone, so it can be routed."""
 
     dense: ClassVar[bool] = True
+    by_sample: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import training_worlds as small
 from torch import Tensor
 
+from mstgraph.methods.decoupled import DecoupledKD
 from mstgraph.methods.dist import DIST
 from mstgraph.methods.fitnets import FitNets
 from mstgraph.methods.kl import KL
@@ -19,7 +20,7 @@ from mstgraph.tasks.task import Task
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")
 
-LOSSES = (KL, FitNets, MLLD, DIST)
+LOSSES = (KL, FitNets, MLLD, DIST, DecoupledKD)
 
 
 def pair(*shape: int) -> tuple[Tensor, Tensor]:
