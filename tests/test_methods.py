@@ -26,9 +26,11 @@ WriteGin = Callable[..., Path]
 
 DENSE = (
     "c2kd",
+    "camkd",
     "decoupled",
     "dist",
     "dml",
+    "ensemble",
     "fitnets",
     "kd",
     "lskd",

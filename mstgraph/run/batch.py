@@ -214,10 +214,20 @@ class Batch:
             adapter=None if adapter is None else self.module(adapter),
         )
 
+    def edge_losses(self, teacher: Teacher) -> Tensor:
+        """Return the loss of a teacher's edge for each sample, [batch]; or [] if of the whole."""
+        loss = teacher.loss.edge(self.edge(teacher))
+        return self.average(loss) if loss.shape == self.labels.shape else loss
+
     def edge_loss(self, teacher: Teacher) -> Tensor:
         """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
-        loss = teacher.loss.edge(self.edge(teacher))
-        return (self.average(loss) if loss.shape == self.labels.shape else loss).mean()
+        return self.edge_losses(teacher).mean()
+
+    def labelled(self) -> Tensor:
+        """Return which samples have a label, of some pixel at least, [batch] bool."""
+        if self._task.ignored is None:
+            return torch.ones(len(self), dtype=torch.bool, device=self.labels.device)
+        return (self.labels != self._task.ignored).reshape(len(self), -1).any(dim=1)
 
     def _answer(self, name: str, teacher: Teacher) -> Answer:
         outputs, member = self._answered(name), self.node.forwards[name].member

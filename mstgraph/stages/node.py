@@ -111,8 +111,16 @@ class Batch(Protocol):
         """Return what the loss of a teacher's edge to the student sees of the batch."""
         ...
 
+    def edge_losses(self, teacher: Teacher) -> Tensor:
+        """Return the loss of a teacher's edge for each sample, [batch]; or [] if of the whole."""
+        ...
+
     def edge_loss(self, teacher: Teacher) -> Tensor:
         """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
+        ...
+
+    def labelled(self) -> Tensor:
+        """Return which samples have a label, of some pixel at least, [batch] bool."""
         ...
 
     def cross_entropy(self, name: str) -> Tensor:
