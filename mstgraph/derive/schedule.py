@@ -157,6 +157,7 @@ class _Builder:
             optimizer=final.optimizer,
             batch_size=final.batch_size,
             select=final.select,
+            ema=final.ema,
         )
         name = f"alone-{target}"
         node = self._node(name, "alone", settings, scope=target, members=(target,))

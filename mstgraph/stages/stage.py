@@ -46,6 +46,9 @@ class Stage(ABC):
         batch_size: samples per step; None takes ``data.batch_size``.
         select: which epoch's weights are kept: lowest validation ``'loss'``, highest validation
             ``'metric'`` (the task's primary one), or the ``'last'``.
+        ema: share of the old that a moving average of the weights keeps at each step, such as
+            0.999; the average is what is validated, selected and left (mean teacher, Tarvainen
+            and Valpola 2017). None leaves the weights themselves.
         learns_by_gradient: whether it needs parameters to train; else buffers are enough.
     """
 
@@ -58,6 +61,7 @@ class Stage(ABC):
     optimizer: Callable[..., torch.optim.Optimizer] = Adam
     batch_size: int | None = None
     select: Selection = "loss"
+    ema: float | None = None
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 1."""
@@ -107,6 +111,10 @@ class Stage(ABC):
             return "learning_rate_decay", f"is {decay}, expected (power above 0, least rate)"
         if self.batch_size is not None and self.batch_size < 1:
             return "batch_size", f"is {self.batch_size}, expected at least 1"
+        if self.ema is not None and not 0 < self.ema < 1:
+            return "ema", f"is {self.ema}, expected more than 0 and less than 1, or None"
+        if self.ema is not None and not self.learns_by_gradient:
+            return "ema", f"is {self.ema}, expected None: what is measured here is a mean already"
         if self.select not in get_args(Selection):
             return "select", f"is '{self.select}'{nearest(str(self.select), get_args(Selection))}"
         return None
