@@ -31,6 +31,7 @@ DENSE = (
     "dist",
     "dml",
     "ensemble",
+    "fdcmkd",
     "fitnets",
     "kd",
     "lskd",

@@ -18,7 +18,8 @@ from mstgraph.tasks.task import Task
 
 PENULTIMATE = "penultimate"
 HINTS = "hints"
-ROLES = (PENULTIMATE, HINTS)
+REPRESENTATION = "representation"
+ROLES = (PENULTIMATE, HINTS, REPRESENTATION)
 
 Shape = tuple[int, ...]
 
@@ -53,6 +54,11 @@ class Answer:
     def hints(self) -> tuple[Tensor, ...]:
         """Features that can guide another network's or be guided, [batch, ...] float each."""
         return self.features[HINTS]
+
+    @property
+    def representation(self) -> Tensor:
+        """The feature that methods select from or compare, [batch, ...] float."""
+        return self.features[REPRESENTATION][0]
 
 
 @dataclass(frozen=True)
