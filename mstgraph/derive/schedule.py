@@ -154,6 +154,7 @@ class _Builder:
             batch_size=final.batch_size,
             select=final.select,
             patience=final.patience,
+            ema=final.ema,
         )
         name = f"alone-{target}"
         node = self._node(name, settings, target, members=(target,))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.settings import Data
 from mstgraph.store.recipe import Labels
@@ -21,8 +23,12 @@ def choose_task(data: Data, labels: Labels, configuration: Configuration) -> Tas
     Raises:
         UserError: what is named is no task, or not one for these labels.
     """
-    if data.task is None:
-        return task_for(labels)
+    task = task_for(labels) if data.task is None else _own_task(data, labels, configuration)
+    return replace(task, unlabelled=data.labelled is not None or labels.unknown is not None)
+
+
+def _own_task(data: Data, labels: Labels, configuration: Configuration) -> Task:
+    assert data.task is not None
     place, name = configuration.where("data", "task"), data.task.__name__
     try:
         task = data.task(labels)

@@ -123,8 +123,10 @@ class C2KD(EdgeLoss):
         divergence = partial(kl_divergence, temperature=1.0)
         own = both_ways(divergence, edge.teacher.logits, teacher)
         own = own + both_ways(divergence, edge.student.logits, student)
-        non_target = partial(non_target_divergence, labels=edge.labels)
-        between = edge.task.average(both_ways(non_target, teacher, student), edge.labels)
+        # What stands in for an unknown class is not used.
+        non_target = partial(non_target_divergence, labels=edge.labels.clamp(min=0))
+        between = both_ways(non_target, teacher, student)
+        between = edge.task.labelled_average(between, edge.labels)
         task = edge.task.loss(edge.teacher.logits, edge.labels)
         return task + edge.task.average(own, edge.labels) + chosen * between
 

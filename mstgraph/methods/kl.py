@@ -11,6 +11,7 @@ import gin
 from torch import Tensor
 
 from mstgraph.methods.loss import ResponseLoss
+from mstgraph.methods.standardise import standardise
 from mstgraph.tasks.task import Task
 
 
@@ -23,13 +24,17 @@ class KL(ResponseLoss):
         temperature: τ; the paper names none, 4 is what its released code uses.
         temperature_squared: multiply by τ², which keeps the size of the gradient independent of τ
             (Hinton et al.; the released code does). The paper's equations do not.
+        standardised: take z-scores of both logits first, see `mstgraph.methods.standardise`.
     """
 
     temperature: float = 4.0
     temperature_squared: bool = False
+    standardised: bool = False
 
     def compare(self, task: Task, teacher: Tensor, student: Tensor) -> Tensor:
         """Return the divergence of each sample or pixel, see `Task.divergence`."""
+        if self.standardised:
+            teacher, student = standardise(teacher), standardise(student)
         divergence = task.divergence(teacher, student, self.temperature)
         return divergence * self.temperature**2 if self.temperature_squared else divergence
 

@@ -57,7 +57,7 @@ class Answer:
 
     @property
     def representation(self) -> Tensor:
-        """The feature that a method may select from, [batch, ...] float."""
+        """The feature that methods select from or compare, [batch, ...] float."""
         return self.features[REPRESENTATION][0]
 
 
@@ -82,11 +82,20 @@ class Edge:
     adapter: nn.Module | None = None
 
     def labelled(self) -> Edge:
-        """Return the edge without unlabelled samples, which take part in no loss.
+        """Return the edge without the samples whose label is unknown or ignored.
+
+        For classification losses that see a batch as a whole and read labels.
+        """
+        return self._only(self.task.counted(self.labels))
+
+    def present(self) -> Edge:
+        """Return the edge without the samples that take part in nothing.
 
         For classification losses that see a batch as a whole. One of each sample need not care.
         """
-        counted = self.task.counted(self.labels)
+        return self._only(self.task.present(self.labels))
+
+    def _only(self, counted: Tensor | None) -> Edge:
         if counted is None:
             return self
         rows = counted.nonzero().flatten()
@@ -127,6 +136,8 @@ class EdgeLoss(ABC):
         dense: whether it makes sense where every pixel has a label.
         classes_only: whether it takes outputs for logits of mutually exclusive classes, or labels
             for indices of these.
+        by_sample: whether `edge` returns a loss of each sample or pixel, so that teachers can be
+            weighed sample by sample.
         trains_teacher: whether the teacher goes on learning beside the student.
         hinted: whether the student and the adapter first train on `hint` in a stage of their own;
             the adapter is then used there only.
@@ -136,6 +147,7 @@ class EdgeLoss(ABC):
     reads_of_student: ClassVar[tuple[str, ...]] = ()
     dense: ClassVar[bool] = False
     classes_only: ClassVar[bool] = False
+    by_sample: ClassVar[bool] = False
     trains_teacher: ClassVar[bool] = False
     hinted: ClassVar[bool] = False
 
@@ -176,6 +188,7 @@ class ResponseLoss(EdgeLoss):
     """A loss of each sample (or pixel) by itself that reads logits alone, so it can be routed."""
 
     dense: ClassVar[bool] = True
+    by_sample: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         """Refuse an `edge` of its own, which a gate would never ask."""

@@ -223,11 +223,22 @@ class Batch:
             adapter=None if adapter is None else self.module(adapter),
         )
 
-    def edge_loss(self, teacher: Teacher) -> Tensor:
-        """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
+    def edge_losses(self, teacher: Teacher) -> Tensor:
+        """Return the loss of a teacher's edge for each sample, [batch]; or [] if of the whole."""
         loss = teacher.loss.edge(self.edge(teacher))
         places = (len(self), *self._task.extent)
-        return self.mean(self.average(loss) if loss.shape == places else loss)
+        return self.average(loss) if loss.shape == places else loss
+
+    def edge_loss(self, teacher: Teacher) -> Tensor:
+        """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
+        return self.mean(self.edge_losses(teacher))
+
+    def labelled(self) -> Tensor:
+        """Return which samples have a label, of some pixel at least, [batch] bool."""
+        counted = self._task.counted(self.labels)
+        if counted is None:
+            return torch.ones(len(self), dtype=torch.bool, device=self.labels.device)
+        return counted.reshape(len(self), -1).any(dim=1)
 
     def _answer(self, name: str, teacher: Teacher) -> Answer:
         roles = teacher.loss.roles(of_student=name == self.node.student)
@@ -251,8 +262,19 @@ class Batch:
         return self._task.average(values, self.labels)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Average over the samples, [batch, ...] → [...]; a value of the whole batch, [], stays."""
-        return values.mean(0) if values.dim() else values
+        """Average over the samples that take part, [batch, ...] → [...].
+
+        A value of the whole batch, [], stays. Every mean over a batch is taken here, or over its
+        labelled samples below: several processes have to agree on these two alone.
+        """
+        present = None if self._task.dense else self._task.present(self.labels)
+        if not values.dim() or present is None:
+            return values.mean(0) if values.dim() else values
+        return _mean_of(values, present)
+
+    def labelled_mean(self, values: Tensor) -> Tensor:
+        """Average over the samples with a label, [batch] → []; 0 if there is none."""
+        return _mean_of(values, self.labelled()) if self._task.unlabelled else self.mean(values)
 
     def total(self, values: Tensor) -> Tensor:
         """Add up over the samples, [batch, ...] → [...] float."""
@@ -313,3 +335,9 @@ class Batch:
         for j, rows, teacher in self._networks.routed(forwards, chosen, shared):
             responses[(chosen[rows] == j).int().argmax(1), rows] = teacher
         return responses.unbind(0)
+
+
+def _mean_of(values: Tensor, rows: Tensor) -> Tensor:
+    """Average the values of some samples ([batch] bool); 0 of none."""
+    counted = rows.view(-1, *[1] * (values.dim() - 1))
+    return torch.where(counted, values, torch.zeros_like(values)).sum(0) / rows.sum().clamp(min=1)

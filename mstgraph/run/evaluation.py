@@ -41,6 +41,7 @@ class _Account:
 
     def __init__(self, node: StageNode, task: Task, device: torch.device):
         self.node = node
+        self.task = task
         self.losses: list[Tensor] = []
         self.statistics: dict[str, list[Tensor]] = {}
         names = node.settings.reported(node)
@@ -48,9 +49,14 @@ class _Account:
 
     def add(self, batch: Batch) -> None:
         settings = self.node.settings
-        self.losses.append(settings.validation_loss(self.node, batch))
+        losses, labels, rows = settings.validation_loss(self.node, batch), batch.labels, None
+        if self.task.unlabelled:
+            rows = batch.labelled()
+            losses, labels = losses[rows], labels[rows]
+        self.losses.append(losses)
         for name, accumulator in self.measured.items():
-            accumulator.update(batch.response(name), batch.labels)
+            response = batch.response(name)
+            accumulator.update(response if rows is None else response[rows], labels)
         for name, values in settings.statistics(self.node, batch).items():
             self.statistics.setdefault(name, []).append(values)
 

@@ -10,6 +10,7 @@ import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.feed import Feed
+from mstgraph.run.averaging import Average
 from mstgraph.run.batch import Batch, Networks, Shared
 from mstgraph.run.checkpoint import Checkpoints, TrainingState, random_states, restore_random_states
 from mstgraph.run.evaluation import Evaluation, evaluate
@@ -91,6 +93,7 @@ class Training:
         self.state = checkpoints.load(node.hash) or TrainingState(hash=node.hash)
         if self.state.parts:
             self._restore()
+        self.average = self._make_average()
 
     def begin_epoch(self) -> None:
         """Seed what is random, unless the epoch is already under way."""
@@ -108,6 +111,8 @@ class Training:
         batch = Batch(node, self.setting.networks, shared, self.setting.task)
         terms = node.settings.losses(node, batch, state.epoch)
         self._descend(total(terms))
+        if self.average is not None:
+            self.average.update()
         self._add(terms, len(batch))
         state.batch += 1
         self.reporter.batch_done(node, state.epoch, state.batch, state.sums)
@@ -170,6 +175,8 @@ class Training:
         """Write the checkpoint."""
         self.state.parts = {name: dict(p.state_dict()) for name, p in self.parts.items()}
         self.state.optimizer = {} if self.optimizer is None else self.optimizer.state_dict()
+        if self.average is not None:
+            self.state.average, self.state.averaged = self.average.states, self.average.steps
         self.checkpoints.save(self.state)
 
     def finish(self) -> None:
@@ -179,7 +186,7 @@ class Training:
         """
         for name, best in self.state.best.items():
             self.parts[name].load_state_dict(best)
-        self.state.best, self.optimizer = {}, None
+        self.state.best, self.optimizer, self.average = {}, None, None
 
     def _keep_weights(self, epoch: int, value: float) -> None:
         state = self.state
@@ -200,6 +207,15 @@ class Training:
         parameters = [p for module in self.parts.values() for p in module.parameters()]
         settings = self.node.settings
         return settings.optimizer(parameters, lr=settings.learning_rate) if parameters else None
+
+    def _make_average(self) -> Average | None:
+        """Return the average of the trained parts, but for what serves training alone."""
+        decay, state = self.node.settings.ema, self.state
+        if decay is None:
+            return None
+        adapters = set(self.node.adapters.values())
+        parts = {name: part for name, part in self.parts.items() if name not in adapters}
+        return Average(parts, decay, state.average, state.averaged)
 
     def _descend(self, loss: Tensor) -> None:
         """Take a step down the loss, if there is anything that it could move."""
@@ -304,10 +320,14 @@ def train_epoch(group: Sequence[Training]) -> None:
         if setting.interrupt.requested:
             clock.stop()
             _stop(group)
-    results = _validated(group)
-    clock.stop()
-    for training, result in zip(group, results, strict=True):
-        training.end_epoch(result)
+    with ExitStack() as averages:
+        for training in group:
+            if training.average is not None:
+                averages.enter_context(training.average.in_place())
+        results = _validated(group)
+        clock.stop()
+        for training, result in zip(group, results, strict=True):
+            training.end_epoch(result)
     over = all(training.over for training in group)
     if setting.interrupt.requested and not over:
         _stop(group)

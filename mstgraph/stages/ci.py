@@ -29,6 +29,9 @@ class CI(Stage):
             deep mutual learning of more than two; else from their sum, as in Eq. 2.
         detach: whether the one that is learned from gets no gradient, as in deep mutual learning
             (Zhang et al. 2018, https://arxiv.org/abs/1706.00384; Table 7 calls it DML-style).
+        unlabelled: whether samples without a label are aligned, too; only with ``detach``: with
+            gradients both ways members agree on nothing, and those that knew the labels forget
+            them.
     """
 
     kind: ClassVar[str] = "ci"
@@ -38,9 +41,11 @@ class CI(Stage):
     alignment_weight: float = 1.0
     average_peers: bool = False
     detach: bool = False
+    unlabelled: bool = False
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return ℓ_task (Eq. 1) and ℓ_align (Eq. 2), each averaged over the batch (Eq. 4)."""
+        mean = batch.mean if self.unlabelled else batch.labelled_mean
         peers = Counter(name for pair in node.mutual for name in pair)
         pairs = [
             self._aligned(batch, a, b) / (peers[b] if self.average_peers else 1)
@@ -48,8 +53,8 @@ class CI(Stage):
             for a, b in ((one, other), (other, one))
         ]
         return {
-            "task": Term(batch.mean(self._task(batch, node.members))),
-            "align": Term(batch.mean(torch.stack(pairs).sum(0)), self.alignment_weight),
+            "task": Term(batch.labelled_mean(self._task(batch, node.members))),
+            "align": Term(mean(torch.stack(pairs).sum(0)), self.alignment_weight),
         }
 
     def _task(self, batch: Batch, members: tuple[str, ...]) -> Tensor:
@@ -75,3 +80,9 @@ class CI(Stage):
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return all members."""
         return node.members
+
+    def problem(self, node: StageNode) -> tuple[str, str] | None:
+        """Refuse an alignment of unlabelled samples that collapses."""
+        if self.unlabelled and not self.detach:
+            return "unlabelled", "is True, which collapses without CI.detach = True; expected both"
+        return super().problem(node)

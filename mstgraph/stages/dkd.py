@@ -14,9 +14,11 @@ from mstgraph.distil.gate import layers_read, load_balance_cv, load_balance_kl, 
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
 from mstgraph.stages.stage import Place, Stage, StageNode, Term, decay_problem, decayed
+from mstgraph.stages.weighting import teacher_weights
 from mstgraph.support.errors import nearest
 
-Routing = Literal["top-k", "mean", "confidence"]
+Routing = Literal["top-k", "mean", "confidence", "correctness"]
+GATED = ("top-k", "confidence")  # routings that ask the gate
 
 Balance = Literal["kl", "cv"]
 
@@ -29,7 +31,8 @@ class DKD(Stage):
     Attributes:
         routing: ``'top-k'``, the sum over the k most trusted teachers (Eq. 13–14); ``'mean'``, all
             of them equally, without load balance (S3 left out in Table 3); ``'confidence'``, all
-            of them, weighted by the gate's confidence.
+            of them, weighted by the gate's confidence; ``'correctness'``, all of them, those more
+            that are right about the sample, see `mstgraph.stages.weighting`.
         k: how many teachers each sample learns from, with ``'top-k'`` (Eq. 13).
         distillation_weight: λ1 of the first epoch (Eq. 18).
         distillation_decay: (factor, every): λ1 is multiplied by ``factor`` after every ``every``
@@ -60,13 +63,13 @@ class DKD(Stage):
         """Return ℓ_S, ℓ_DKD and L_LB, averaged over the batch (Eq. 14–18)."""
         confidence = self._confidence(node, batch)
         terms = {
-            "task": Term(batch.mean(self.validation_loss(node, batch))),
+            "task": Term(batch.labelled_mean(self.validation_loss(node, batch))),
             "distill": Term(
                 batch.mean(self._distillation(node, batch, confidence)),
                 decayed(self.distillation_weight, *self.distillation_decay, epoch),
             ),
         }
-        if self.routing != "mean":
+        if self.routing in GATED:
             weight = decayed(self.balance_weight, *self.balance_decay, epoch)
             terms["balance"] = Term(self._balance(batch, confidence), weight)
         if self.gate_weight > 0:
@@ -82,8 +85,9 @@ class DKD(Stage):
         return (node.student,)
 
     def validated(self, node: StageNode) -> tuple[str, ...]:
-        """Return the student: no teacher is asked in validation."""
-        return (node.student,)
+        """Return the student; teachers are asked if it has to be known who is right."""
+        asked = node.teachers if self.routing == "correctness" else ()
+        return (node.student, *(teacher.name for teacher in asked))
 
     def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
         """Return the gate's confidence and the share of samples it sends to each teacher."""
@@ -92,7 +96,7 @@ class DKD(Stage):
             chosen = top_k(confidence, self.k)
             share = torch.zeros_like(confidence).scatter_(1, chosen, 1 / self.k)
             return {"confidence": confidence, "share": share}
-        return {"confidence": confidence, "share": self._weights(confidence)}
+        return {"confidence": confidence, "share": self._weights(node, batch, confidence)}
 
     def problem(self, node: StageNode) -> tuple[str, str] | None:
         """Refuse a k that is no number of teachers, and an unknown load balance."""
@@ -137,12 +141,15 @@ class DKD(Stage):
         if self.routing == "top-k":
             return batch.routed(names, losses, top_k(confidence, self.k), student)
         everybody = torch.arange(len(names), device=confidence.device).expand_as(confidence)
-        return batch.routed(names, losses, everybody, student, self._weights(confidence))
+        weights = self._weights(node, batch, confidence)
+        return batch.routed(names, losses, everybody, student, weights)
 
-    def _weights(self, confidence: Tensor) -> Tensor:
+    def _weights(self, node: StageNode, batch: Batch, confidence: Tensor) -> Tensor:
         """What each teacher counts when all of them teach, [batch, N]; rows sum to one."""
         if self.routing == "confidence":
             return confidence.detach()
+        if self.routing == "correctness":
+            return teacher_weights(batch, [t.name for t in node.teachers], "correctness")
         return torch.full_like(confidence, 1 / confidence.shape[1])
 
     def _expected_loss(self, node: StageNode, batch: Batch) -> Tensor:

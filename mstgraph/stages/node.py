@@ -115,8 +115,16 @@ class Batch(Protocol):
         """Return what the loss of a teacher's edge to the student sees of the batch."""
         ...
 
+    def edge_losses(self, teacher: Teacher) -> Tensor:
+        """Return the loss of a teacher's edge for each sample, [batch]; or [] if of the whole."""
+        ...
+
     def edge_loss(self, teacher: Teacher) -> Tensor:
         """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
+        ...
+
+    def labelled(self) -> Tensor:
+        """Return which samples have a label, of some pixel at least, [batch] bool."""
         ...
 
     def task_loss(self, name: str) -> Tensor:
@@ -132,7 +140,14 @@ class Batch(Protocol):
         ...
 
     def mean(self, values: Tensor) -> Tensor:
-        """Average over the samples, [batch, ...] → [...]; a value of the whole batch, [], stays."""
+        """Average over the samples that take part, [batch, ...] → [...].
+
+        A value of the whole batch, [], stays.
+        """
+        ...
+
+    def labelled_mean(self, values: Tensor) -> Tensor:
+        """Average over the samples with a label, [batch] → []; 0 if there is none."""
         ...
 
     def total(self, values: Tensor) -> Tensor:

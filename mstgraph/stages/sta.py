@@ -24,16 +24,20 @@ class STA(Stage):
 
     Attributes:
         consistency: loss between the student's response and the specialised teacher's (Eq. 8).
+        unlabelled: whether samples without a label take part. The language of a student with few
+            labels makes its teachers unlearn what they know.
     """
 
     kind: ClassVar[str] = "sta"
     place: ClassVar[Place] = "mask"
 
     consistency: ResponseLoss = field(default_factory=KL)
+    unlabelled: bool = False
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return L_S2 of this teacher (Eq. 10)."""
-        return {"consistency": Term(batch.mean(self.validation_loss(node, batch)))}
+        mean = batch.mean if self.unlabelled else batch.labelled_mean
+        return {"consistency": Term(mean(self.validation_loss(node, batch)))}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return ℓ_j = KL(student ‖ teacher j) of each sample (Eq. 8)."""

@@ -61,6 +61,9 @@ class Stage(ABC):
         start_counts: whether the weights before the first epoch may be kept, too, where all that
             `selecting` answers with is trained already and ``select`` is not ``'last'``.
         patience: end after so many epochs without a better one; None goes through all.
+        ema: share of the old that a moving average of the weights keeps at each step, such as
+            0.999; the average is what is validated, selected and left (mean teacher, Tarvainen
+            and Valpola 2017). None leaves the weights themselves.
         learns_by_gradient: whether it needs parameters to train; else buffers are enough.
     """
 
@@ -78,6 +81,7 @@ class Stage(ABC):
     select: Selection = "loss"
     start_counts: bool = False
     patience: int | None = None
+    ema: float | None = None
 
     @abstractmethod
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
@@ -123,6 +127,10 @@ class Stage(ABC):
             return "patience", "has no meaning with select = 'last', expected 'loss' or 'metric'"
         if self.batch_size is not None and self.batch_size < 1:
             return "batch_size", f"is {self.batch_size}, expected at least 1"
+        if self.ema is not None and not 0 < self.ema < 1:
+            return "ema", f"is {self.ema}, expected more than 0 and less than 1, or None"
+        if self.ema is not None and not self.learns_by_gradient:
+            return "ema", f"is {self.ema}, expected None: what is measured here is a mean already"
         if self.select not in get_args(Selection):
             return "select", f"is '{self.select}'{nearest(str(self.select), get_args(Selection))}"
         return None

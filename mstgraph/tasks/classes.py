@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mstgraph.data.labelled import UNKNOWN
 from mstgraph.tasks.confusion import ConfusionMatrix
 from mstgraph.tasks.divergence import kl_divergence
 from mstgraph.tasks.task import Task
@@ -27,9 +28,10 @@ class ClassTask(Task):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the cross-entropy of each sample, averaged over the pixels that count."""
-        ignored = -100 if self.labels.ignored is None else self.labels.ignored
-        losses = F.cross_entropy(outputs, labels, ignore_index=ignored, reduction="none")
-        return self.average(losses, labels)
+        ignored = UNKNOWN if self.labels.ignored is None else self.labels.ignored
+        known = labels.masked_fill(labels == UNKNOWN, ignored) if self.unlabelled else labels
+        losses = F.cross_entropy(outputs, known, ignore_index=ignored, reduction="none")
+        return self.labelled_average(losses, labels)
 
     def divergence(self, teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
         """Return KL(teacher ‖ student) of the softened distributions over the classes."""

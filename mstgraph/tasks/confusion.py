@@ -1,8 +1,8 @@
 """Metrics of classes, all of them from one streaming confusion matrix (Section 4).
 
-The paper averages recalls over the
-classes that occur and intersections over the classes that occur or are predicted). Libraries
-differ from that in what they do with absent classes, so they serve as oracles in the tests.
+The paper averages recalls over the classes that occur and intersections over the classes that occur
+or are predicted. Libraries differ from that in what they do with absent classes, so they serve as
+oracles in the tests.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ConfusionMatrix:
         self.size = size
         self.names = names
         self.ignored = ignored
-        # One more cell takes the ignored labels, which need not be indices of classes.
+        # One more cell takes the ignored and unknown labels, which need not be indices of classes.
         self.counts = torch.zeros(size * size + 1, dtype=torch.int64, device=device)
 
     def update(self, outputs: Tensor, labels: Tensor) -> None:
@@ -51,9 +51,12 @@ class ConfusionMatrix:
             outputs: logits, [batch, size] or [batch, size, height, width] float.
             labels: [batch] or [batch, height, width] int64.
         """
-        cells = labels.flatten() * self.size + outputs.argmax(1).flatten()
+        labels = labels.flatten()
+        cells = labels * self.size + outputs.argmax(1).flatten()
+        uncounted = labels < 0  # unknown ones
         if self.ignored is not None:
-            cells = cells.masked_fill(labels.flatten() == self.ignored, len(self.counts) - 1)
+            uncounted = uncounted | (labels == self.ignored)
+        cells = cells.masked_fill(uncounted, len(self.counts) - 1)
         # Integer addition is exact in any order.
         self.counts.index_add_(0, cells, torch.ones_like(cells))
 

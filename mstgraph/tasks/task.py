@@ -7,12 +7,13 @@ knows what is predicted.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from mstgraph.data.labelled import UNKNOWN
 from mstgraph.store.recipe import Labels
 
 
@@ -56,6 +57,7 @@ class Task(ABC):
 
     Attributes:
         labels: what the store says of its labels.
+        unlabelled: whether some labels are unknown, `mstgraph.data.labelled.UNKNOWN`.
         kind: a word for it, by which a store's labels ask for a task of the package; empty for
             what several tasks have in common.
         metrics: what is measured, in the order in which it is shown.
@@ -65,6 +67,7 @@ class Task(ABC):
     """
 
     labels: Labels
+    unlabelled: bool = field(default=False, kw_only=True)
 
     kind: ClassVar[str] = ""
     metrics: ClassVar[tuple[Metric, ...]]
@@ -121,13 +124,37 @@ class Task(ABC):
         return bool(self.extent)
 
     def counted(self, labels: Tensor) -> Tensor | None:
-        """Return which labels count, bool of the labels' shape; None where all of them do.
+        """Return which labels count in the task loss and in metrics, bool of the labels' shape.
 
-        An ignored label takes part in no loss and no metric.
+        None where all of them do. An ignored label takes part in nothing, an unknown one in
+        distillation alone.
+        """
+        present = self.present(labels)
+        if not self.unlabelled:
+            return present
+        known = labels != UNKNOWN
+        return known if present is None else known & present
+
+    def present(self, labels: Tensor) -> Tensor | None:
+        """Return which samples or pixels take part at all, bool of the labels' shape.
+
+        None where all of them do: no label is ignored for good.
         """
         return None if self.labels.ignored is None else labels != self.labels.ignored
 
     def average(self, values: Tensor, labels: Tensor) -> Tensor:
+        """Average a value per pixel over the pixels of each sample that take part.
+
+        Args:
+            values: [batch] or [batch, height, width] float.
+            labels: [batch] or [batch, height, width] int64.
+
+        Returns:
+            [batch] float; 0 for a sample of which nothing takes part.
+        """
+        return self._averaged(values, self.present(labels))
+
+    def labelled_average(self, values: Tensor, labels: Tensor) -> Tensor:
         """Average a value per pixel over the pixels of each sample whose label counts.
 
         Args:
@@ -137,7 +164,9 @@ class Task(ABC):
         Returns:
             [batch] float; 0 for a sample of which no label counts.
         """
-        counted = self.counted(labels)
+        return self._averaged(values, self.counted(labels))
+
+    def _averaged(self, values: Tensor, counted: Tensor | None) -> Tensor:
         if counted is None:
             return values.flatten(1).mean(1) if self.dense else values
         # where, not a product: an ignored value may be infinite

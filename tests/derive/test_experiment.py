@@ -218,8 +218,8 @@ def test_a_store_of_another_recipe_is_refused(needy: Path) -> None:
         ("depth/STA.learning_rate = -0.1", "STA.learning_rate is -0.1, expected more than 0"),
         ("STA.batch_size = 0", "STA.batch_size is 0, expected at least 1"),
         ("DKD.gate_weight = -1.0", "DKD.gate_weight is -1.0, expected at least 0"),
-        ("DKD.routing = 'topk'", "DKD.routing is 'topk', expected 'top-k', 'mean' or 'confidence'; "
-         "did you mean 'top-k'?"),
+        ("DKD.routing = 'topk'", "DKD.routing is 'topk', expected 'top-k', 'mean', 'confidence' "
+         "or 'correctness'; did you mean 'top-k'?"),
         ("fused/KL.temperature = 0.0", "KL.temperature is 0.0, expected more than 0"),
         ("SGD.lr = 3.0", "the stage gives SGD.lr; expected CI.learning_rate in its place"),
     ],
