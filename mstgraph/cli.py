@@ -13,6 +13,7 @@ import click
 
 from mstgraph import __version__
 from mstgraph.support.errors import RunError, UserError
+from mstgraph.viz.command import draw
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -438,3 +439,6 @@ def bench(
     failed = sum(cell.metrics is None for cell in results.cells)
     if failed:
         raise RunError(f"{failed} of {len(results.cells)} cells failed; the table says why")
+
+
+main.add_command(debug(draw))

@@ -205,7 +205,7 @@ def _slips(unread: Sequence[tuple[Cell, set[str]]], benchmark: Benchmark) -> lis
 
 def _check_metrics(benchmark: Benchmark, cells: Sequence[OpenCell]) -> None:
     """What cells measure is known once they are open; a table that fails would come last of all."""
-    measured = {metric for cell in cells for metric in cell.metrics}
+    measured = {metric.name for cell in cells for metric in cell.metrics}
     for metric in benchmark.settings.metrics:
         if metric not in measured:
             raise UserError(
@@ -326,4 +326,4 @@ def _note(outcome: Outcome, schedule: Schedule, place: Workplace, interrupt: Int
 def _first_metric(cell: OpenCell, place: Workplace) -> float:
     artefact = read_artefact(place.artefacts, cell.result)
     assert artefact is not None
-    return float(artefact["test"]["metrics"][cell.target][cell.primary])
+    return float(artefact["test"]["metrics"][cell.target][cell.primary.name])

@@ -74,17 +74,22 @@ def _identity(
         "cache_dtype": engine.cache_dtype,
         "seed": plan.graph.seed,
     }
-    # Both are empty, and left out, where nothing but mstgraph's own networks is used.
+    # What follows is left out where it is empty: where all labels count for the store's own task,
+    # and where nothing but mstgraph's own networks is used.
     calls = {name: _calls(parts, part) for name, part in node.parts.items()}
-    code = _code(node, parts, running)
-    beyond = {"calls": {name: called for name, called in calls.items() if called}, "code": code}
+    beyond = {
+        "calls": {name: called for name, called in calls.items() if called},
+        "code": _code(node, parts, running),
+        "task": describe(data.task),
+        "labelled": data.labelled,
+    }
     return {**identity, **{key: value for key, value in beyond.items() if value}}
 
 
 def _running(node: StageNode, data: Data) -> list[Callable[..., Any]]:
-    """Return the classes and functions behind a stage: itself, losses, optimiser, augmentation."""
-    values = [node.settings, data.augmentation, *(teacher.loss for teacher in node.teachers)]
-    return callables(values)
+    """Return the classes and functions behind a stage: itself, its losses, what data names."""
+    losses = [teacher.loss for teacher in node.teachers]
+    return callables([node.settings, data.augmentation, data.task, *losses])
 
 
 def _code(node: StageNode, parts: Parts, running: Sequence[Callable[..., Any]]) -> dict[str, str]:

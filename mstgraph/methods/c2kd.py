@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.methods.kl import kl_divergence
 from mstgraph.methods.loss import PENULTIMATE, Edge, EdgeLoss, EdgeShapes, Shape
 from mstgraph.networks.normalisation import BatchNorm
 from mstgraph.support.errors import UserError
+from mstgraph.tasks.divergence import kl_divergence
 from mstgraph.tasks.task import Task
 
 WIDEST = 1024
@@ -103,6 +103,7 @@ class C2KD(EdgeLoss):
 
     reads: ClassVar[tuple[str, ...]] = (PENULTIMATE,)
     dense: ClassVar[bool] = True
+    classes_only: ClassVar[bool] = True
     trains_teacher: ClassVar[bool] = True
 
     threshold: float = 0.0
@@ -124,7 +125,7 @@ class C2KD(EdgeLoss):
         own = own + both_ways(divergence, edge.student.logits, student)
         non_target = partial(non_target_divergence, labels=edge.labels)
         between = edge.task.average(both_ways(non_target, teacher, student), edge.labels)
-        task = edge.task.cross_entropy(edge.teacher.logits, edge.labels)
+        task = edge.task.loss(edge.teacher.logits, edge.labels)
         return task + edge.task.average(own, edge.labels) + chosen * between
 
     def adapter(self, shapes: EdgeShapes) -> nn.Module:

@@ -65,7 +65,7 @@ class FitNets(EdgeLoss):
 
     def edge(self, edge: Edge) -> Tensor:
         """Return the divergence of each sample or pixel, [batch] or [batch, height, width]."""
-        return self._divergence()(edge.teacher.logits, edge.student.logits)
+        return self._divergence().edge(edge)
 
     def hint(self, edge: Edge) -> Tensor:
         """Return `hint_loss` of each sample, [batch] float."""

@@ -6,13 +6,14 @@ Jin, Wang, Lin 2023, https://doi.org/10.1109/CVPR52729.2023.02325; without its a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import gin
 from torch import Tensor
 from torch.nn import functional as F
 
-from mstgraph.methods.kl import kl_divergence
 from mstgraph.methods.loss import Edge, EdgeLoss
+from mstgraph.tasks.divergence import kl_divergence
 
 
 def gram_distance(teacher: Tensor, student: Tensor, elementwise: bool) -> Tensor:
@@ -63,6 +64,8 @@ class MLLD(EdgeLoss):
             the released code of MST-Distill does. The method's own paper divides by the number of
             rows, which weighs batch and classes more, and it adds up where this averages.
     """
+
+    classes_only: ClassVar[bool] = True
 
     temperatures: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0, 6.0)
     elementwise: bool = True

@@ -14,7 +14,7 @@ from torch import Tensor
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")
@@ -32,6 +32,7 @@ class CI(Stage):
     """
 
     kind: ClassVar[str] = "ci"
+    place: ClassVar[Place] = "members"
 
     alignment: ResponseLoss = field(default_factory=KL)
     alignment_weight: float = 1.0
@@ -47,21 +48,21 @@ class CI(Stage):
             for a, b in ((one, other), (other, one))
         ]
         return {
-            "task": Term(self._task(batch, node.members).mean()),
-            "align": Term(torch.stack(pairs).sum(0).mean(), self.alignment_weight),
+            "task": Term(batch.mean(self._task(batch, node.members))),
+            "align": Term(batch.mean(torch.stack(pairs).sum(0)), self.alignment_weight),
         }
 
     def _task(self, batch: Batch, members: tuple[str, ...]) -> Tensor:
-        return torch.stack([batch.cross_entropy(name) for name in members]).sum(0)
+        return torch.stack([batch.task_loss(name) for name in members]).sum(0)
 
     def _aligned(self, batch: Batch, one: str, other: str) -> Tensor:
         """Return the loss of each sample with which the other learns from the one, [batch]."""
         logits = batch.response(one)
         logits = logits.detach() if self.detach else logits
-        return batch.average(self.alignment(logits, batch.response(other)))
+        return batch.divergence(self.alignment, logits, batch.response(other))
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return Σ CE over the members, of each sample (Eq. 1).
+        """Return Σ ℓ_task over the members, of each sample (Eq. 1).
 
         Where this is the last stage of a student, its best epoch is the student's own.
         """

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term, decay_problem, decayed
+from mstgraph.stages.stage import Place, Stage, StageNode, Term, decay_problem, decayed
 
 
 @gin.configurable(module="mstgraph")
@@ -27,6 +27,8 @@ class Distill(Stage):
     """
 
     kind: ClassVar[str] = "distill"
+    place: ClassVar[Place] = "student"
+    reads_edges: ClassVar[bool] = True
 
     distillation_weight: float = 0.5
     distillation_decay: tuple[float, int] = (0.5, 30)
@@ -38,13 +40,13 @@ class Distill(Stage):
         edges = [batch.edge_loss(teacher) for teacher in node.teachers]
         task = 1 - alpha if self.task_weight is None else self.task_weight
         return {
-            "task": Term(self.validation_loss(node, batch).mean(), task),
+            "task": Term(batch.mean(self.validation_loss(node, batch)), task),
             "distill": Term(torch.stack(edges).mean(), alpha),
         }
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return the student's cross-entropy of each sample."""
-        return batch.cross_entropy(node.student)
+        """Return the student's task loss of each sample."""
+        return batch.task_loss(node.student)
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the student."""

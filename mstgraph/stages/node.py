@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -103,6 +103,10 @@ class Batch(Protocol):
         """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float."""
         ...
 
+    def features(self, name: str, roles: Sequence[str]) -> Mapping[str, tuple[Tensor, ...]]:
+        """Return role → what the layers return that play it, [batch, ...] float each."""
+        ...
+
     def compute(self, name: str) -> Tensor:
         """Return logits computed anew, for a stage that changes a part between two calls."""
         ...
@@ -115,12 +119,24 @@ class Batch(Protocol):
         """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
         ...
 
-    def cross_entropy(self, name: str) -> Tensor:
+    def task_loss(self, name: str) -> Tensor:
         """Return the task loss of a response for each sample, [batch] float."""
+        ...
+
+    def divergence(self, loss: ResponseLoss, teacher: Tensor, student: Tensor) -> Tensor:
+        """Return a loss between two responses for each sample, [batch] float."""
         ...
 
     def average(self, values: Tensor) -> Tensor:
         """Average values per pixel over each sample's labelled pixels, → [batch] float."""
+        ...
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average over the samples, [batch, ...] → [...]; a value of the whole batch, [], stays."""
+        ...
+
+    def total(self, values: Tensor) -> Tensor:
+        """Add up over the samples, [batch, ...] → [...] float."""
         ...
 
     def routed(

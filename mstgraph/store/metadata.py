@@ -83,7 +83,11 @@ def read_labels_spec(metadata: dict[str, Any]) -> Labels:
     """Return what is to be predicted."""
     labels = metadata["labels"]
     return Labels(
-        labels["task"], tuple(labels["classes"]), labels["ignored"], tuple(labels["shape"])
+        labels["task"],
+        tuple(labels["classes"]),
+        labels["ignored"],
+        tuple(labels["shape"]),
+        labels.get("unknown"),  # stores of earlier versions know every label
     )
 
 

@@ -93,7 +93,7 @@ class Board:
         error = self.schedule.error(cell)
         if error:
             return f"{name}: failed: {error}"
-        return f"{name}: {cell.primary} {self._values[index]:.4f} · {self._times()}"
+        return f"{name}: {cell.primary.title} {self._values[index]:.4f} · {self._times()}"
 
     def _renderable(self) -> RenderableType:
         students = [student.name for student in self.benchmark.students]

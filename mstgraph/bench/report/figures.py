@@ -9,7 +9,6 @@ from typing import Any
 from mstgraph.bench.results.results import Column, Results, swept_values
 from mstgraph.bench.results.statistics import spread
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.tasks.task import METRIC_TITLES
 from mstgraph.viz.canvas import (
     FAINT,
     INK,
@@ -68,7 +67,7 @@ def draw_gains(results: Results, method: str) -> Figure:
     hues = colours(len(rows))
     items = [(hue, results.rows[row].teachers or "—") for hue, row in zip(hues, rows, strict=True)]
     legend = [*items, (_ALONE, results.rows[results.baseline].name)]
-    names = [_name(column, columns) for column in columns]
+    names = [_name(results, column, columns) for column in columns]
     room = max(0.4 + 0.45 * len(rows), *(TICK.width(name) + 0.25 for name in names))
     size = max(3.0, len(columns) * room), 2.7
     figure, (axes,) = _sheet(results, f"{method}: gains by teachers", legend, 1, size)
@@ -83,7 +82,7 @@ def draw_gains(results: Results, method: str) -> Figure:
     axes.yaxis.set_major_formatter(
         lambda value, _: f"{value:+.3g}".replace("-", "−") if value else "0"
     )
-    _style(axes, x="", y=f"gain in {_metric(columns)}")
+    _style(axes, x="", y=f"gain in {_metric(results, columns)}")
     return figure
 
 
@@ -154,7 +153,7 @@ def draw_sweep(results: Results, positions: Mapping[int, float], setting: str = 
     legend = [] if alone is None else [(_ALONE, results.rows[alone].name)]
     legend = [(_THICK, "mean"), (_THIN, "each seed"), *legend]
     size = max(2.1, *(BADGE.width(column.student) for column in columns)), 2.1
-    title = f"{_metric(columns)} against {setting}"
+    title = f"{_metric(results, columns)} against {setting}"
     figure, panels = _sheet(results, title, legend, len(columns), size)
     for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
         points = [(positions[row], results.values(row, column)) for row in rows]
@@ -168,7 +167,7 @@ def draw_sweep(results: Results, positions: Mapping[int, float], setting: str = 
         axes.set_xticks([positions[row] for row in rows])
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_title(column.student, loc="left", color=INK, fontproperties=_font(BADGE))
-        _style(axes, x=setting, y=METRIC_TITLES.get(column.metric, column.metric))
+        _style(axes, x=setting, y=results.metric(column).heading)
     return figure
 
 
@@ -274,14 +273,13 @@ def _font(kind: Type) -> Any:
     return kind.properties()
 
 
-def _metric(columns: Sequence[Column]) -> str:
+def _metric(results: Results, columns: Sequence[Column]) -> str:
     """Name of the metric that all columns have, else "metric"."""
-    names = {column.metric for column in columns}
-    return METRIC_TITLES.get(*names, *names) if len(names) == 1 else "metric"
+    headings = {results.metric(column).heading for column in columns}
+    return headings.pop() if len(headings) == 1 else "metric"
 
 
-def _name(column: Column, columns: Sequence[Column]) -> str:
+def _name(results: Results, column: Column, columns: Sequence[Column]) -> str:
     """Name of a column; with its metric where others have another one."""
-    metric = METRIC_TITLES.get(column.metric, column.metric)
     same = len({other.metric for other in columns}) == 1
-    return column.student if same else f"{column.student}\n{metric}"
+    return column.student if same else f"{column.student}\n{results.metric(column).heading}"

@@ -69,7 +69,7 @@ def gather(
     return Results(
         title=benchmark.settings.title or benchmark.name,
         synthetic="; ".join(dict.fromkeys(c.synthetic for c in cells if c.synthetic)),
-        metrics=tuple(dict.fromkeys(name for cell in cells for name in cell.metrics)),
+        metrics=tuple({metric.name: metric for c in cells for metric in c.metrics}.values()),
         students=tuple(_student(i, name, cells) for i, name in enumerate(names)),
         rows=tuple(Row(row.method, row.teachers, row.group) for row in benchmark.rows),
         seeds=benchmark.settings.seeds,
@@ -87,7 +87,7 @@ def _ended(schedule: Schedule, cell: OpenCell) -> bool:
 def _student(index: int, name: str, cells: Sequence[OpenCell]) -> StudentMetrics:
     """A student of which no cell could be opened has the metrics that the others have."""
     own = next((cell for cell in cells if cell.cell.student == index), cells[0])
-    return StudentMetrics(name, own.primary, own.metrics)
+    return StudentMetrics(name, own.primary.name, tuple(metric.name for metric in own.metrics))
 
 
 def _cell(

@@ -21,7 +21,7 @@ from mstgraph.bench.results.statistics import (
     spread,
 )
 from mstgraph.support.text import size_in_words
-from mstgraph.tasks.task import METRIC_TITLES
+from mstgraph.tasks.task import Metric
 
 ABSENT = "—"
 MARKS = "*†"  # differs from the student alone, from the best
@@ -65,7 +65,7 @@ def metrics_table(results: Results, metrics: Sequence[str] = ()) -> Table:
         first, second = podiums[column]
         emphasis: Emphasis = "best" if row in first else "second" if row in second else ""
         versus = alone.get((row, column)), best.get((row, column))
-        gain = f"{versus[0].difference:+.4f}" if versus[0] and versus[0].difference > 0 else ""
+        gain = _gain(versus[0], results.metric(column))
         marks = "".join(m for m, c in zip(MARKS, versus, strict=True) if c and c.significant)
         return Entry(_mean(found, len(results.seeds), ".4f"), emphasis, gain, marks, notes)
 
@@ -78,7 +78,7 @@ def metrics_table(results: Results, metrics: Sequence[str] = ()) -> Table:
         )
         for row in range(len(results.rows))
     )
-    titled = [Head(METRIC_TITLES.get(c.metric, c.metric), c.student) for c in columns]
+    titled = [Head(results.metric(c).heading, c.student) for c in columns]
     return Table(
         title=_title(results),
         heads=(*heads, *titled, Head("rank", right=True)),
@@ -145,7 +145,7 @@ def differences_table(results: Results, metrics: Sequence[str] = ()) -> Table:
                 Entry(results.rows[row].name),
                 Entry(other),
                 Entry(column.student),
-                Entry(METRIC_TITLES.get(column.metric, column.metric)),
+                Entry(results.metric(column).heading),
                 *_difference(comparison, mark),
             )
             for (row, column), comparison in family.items()
@@ -160,6 +160,12 @@ def differences_table(results: Results, metrics: Sequence[str] = ()) -> Table:
         rules=frozenset({len(shown[0])} if all(shown) else ()),
         notes=(*_test_notes(results, *families), *_left_out(results, columns)),
     )
+
+
+def _gain(found: Comparison | None, metric: Metric) -> str:
+    """A difference from the student alone, if it is one for the better."""
+    better = found is not None and metric.merit(found.difference) > 0
+    return f"{found.difference:+.4f}" if found is not None and better else ""
 
 
 def _difference(found: Comparison, mark: str) -> list[Entry]:
@@ -259,7 +265,8 @@ def _left_out(results: Results, columns: Sequence[Column]) -> list[str]:
     lacking: dict[str, list[str]] = {}
     for column in columns:
         for row in means(results, column).keys() - comparable(results, column).keys():
-            lacking.setdefault(results.rows[row].name, []).append(_column_name(column, columns))
+            name = _column_name(results, column, columns)
+            lacking.setdefault(results.rows[row].name, []).append(name)
     if not lacking:
         return []
     # In the order of the table, whatever the order in which jobs ended.
@@ -271,11 +278,10 @@ def _left_out(results: Results, columns: Sequence[Column]) -> list[str]:
     ]
 
 
-def _column_name(column: Column, columns: Sequence[Column]) -> str:
+def _column_name(results: Results, column: Column, columns: Sequence[Column]) -> str:
     """Name of a column; with its metric where its student has several."""
     several = sum(other.student == column.student for other in columns) > 1
-    metric = METRIC_TITLES.get(column.metric, column.metric)
-    return f"{column.student} {metric}" if several else column.student
+    return f"{column.student} {results.metric(column).title}" if several else column.student
 
 
 def _test_notes(results: Results, alone: Comparisons, best: Comparisons) -> list[str]:

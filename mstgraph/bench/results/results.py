@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import write_json
+from mstgraph.tasks.task import Metric
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Results:
     Attributes:
         title: what was compared, on which data.
         synthetic: what must be said wherever numbers appear; empty for real data.
-        metrics: all names of metrics, in the order in which they are shown.
+        metrics: all that are measured, in the order in which they are shown.
         students: in the order of the columns.
         rows: in the order of the table.
         seeds: that were asked for.
@@ -97,7 +98,7 @@ class Results:
 
     title: str
     synthetic: str
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     students: tuple[StudentMetrics, ...]
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
@@ -119,6 +120,10 @@ class Results:
             if cell.metrics is not None
         }
         return {seed: value for seed, value in values.items() if math.isfinite(value)}
+
+    def metric(self, column: Column) -> Metric:
+        """Return what a column shows."""
+        return next(metric for metric in self.metrics if metric.name == column.metric)
 
     def columns(self, metrics: Sequence[str] = ()) -> tuple[Column, ...]:
         """Return the columns of a table, student by student.

@@ -1,6 +1,6 @@
 """What seeds say: mean and spread, ranks, and which differences between rows are real.
 
-Every metric of the package is better when it is higher.
+Each metric says whether it is better when it is higher or lower.
 
 The test is the **paired t-test** over seeds. A seed decides the split, so two methods under one
 seed saw the same samples, and their difference varies less than either value. Benches have three
@@ -86,7 +86,7 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """Return the rank of each value: 1 for the highest, the mean of their places for ties."""
+    """Return the rank of each merit: 1 for the highest, the mean of their places for ties."""
     from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
     found: list[float] = stats.rankdata([-value for value in values]).tolist()
@@ -112,13 +112,19 @@ def comparable(results: Results, column: Column) -> dict[int, float]:
     return {row: mean for row, mean in found.items() if seeds[row] == most}
 
 
+def merits(results: Results, column: Column) -> dict[int, float]:
+    """Return row → mean of the `comparable` rows, signed so that higher is better."""
+    metric = results.metric(column)
+    return {row: metric.merit(mean) for row, mean in comparable(results, column).items()}
+
+
 def average_ranks(results: Results, columns: Sequence[Column]) -> dict[int, float]:
     """Return row → rank of its mean, averaged over columns.
 
     Only rows that are `comparable` wherever any row has a value are ranked, and among themselves:
     otherwise a row would gain by failing where it is weak.
     """
-    by_column = [found for column in columns if (found := comparable(results, column))]
+    by_column = [found for column in columns if (found := merits(results, column))]
     complete = [row for row in _rows(results) if all(row in found for found in by_column)]
     if not by_column:
         return {}
@@ -133,15 +139,15 @@ def podium(results: Results, column: Column) -> tuple[set[int], set[int]]:
 
     Rows that tie are best together, and then none is second. A lone row is not called best.
     """
-    found = comparable(results, column)
+    found = merits(results, column)
     if len(found) < 2:
         return set(), set()
     highest = max(found.values())
-    best = {row for row, mean in found.items() if mean == highest}
-    rest = {row: mean for row, mean in found.items() if row not in best}
+    best = {row for row, merit in found.items() if merit == highest}
+    rest = {row: merit for row, merit in found.items() if row not in best}
     if len(best) > 1 or not rest:
         return best, set()
-    return best, {row for row, mean in rest.items() if mean == max(rest.values())}
+    return best, {row for row, merit in rest.items() if merit == max(rest.values())}
 
 
 def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison | None:

@@ -124,8 +124,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "file": (
         "bench.students = (('rgb', 'rbg.gin'),)",
-        "tiny.gin:7: there is no file 'rbg.gin' in the working directory, beside the gin file or "
-        "above it; did you mean 'rgb.gin'?",
+        "tiny.gin:7: there is no file 'rbg.gin': looked in the working directory, in and above ",
     ),
     "foreign": (
         "CI.epochs = 3",

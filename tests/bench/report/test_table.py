@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_samples import bench, drawn
+from bench_samples import bench, drawn, lower_is_better
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from rich.console import Console
@@ -25,6 +25,7 @@ from mstgraph.bench.report.table_contents import (
 )
 from mstgraph.bench.results.results import Results, Row, StudentMetrics
 from mstgraph.support.errors import UserError
+from mstgraph.tasks.confusion import KAPPA, OA
 
 TABLES: tuple[Callable[[Results], Table], ...] = (metrics_table, cost_table, differences_table)
 AWKWARD = r"C²KD_1 & 50% #1 $x$ {a} ~^\ <b> | *y* [z]"
@@ -201,7 +202,7 @@ def test_several_metrics_and_their_signs() -> None:
     results = drawn(students=1)
     cells = tuple(replace(c, metrics={**(c.metrics or {}), "kappa": 0.5}) for c in results.cells)
     student = StudentMetrics("student 0", "OA", ("OA", "kappa"))
-    results = replace(results, metrics=("OA", "kappa"), students=(student,), cells=cells)
+    results = replace(results, metrics=(OA, KAPPA), students=(student,), cells=cells)
     table = metrics_table(results, ["kappa", "OA"])
     assert [head.name for head in table.heads[3:]] == ["κ", "OA", "rank"]
     assert r"\multicolumn{2}{c}{student 0}" in latex(table)
@@ -209,6 +210,18 @@ def test_several_metrics_and_their_signs() -> None:
     assert r"$\kappa$ & OA" in latex(table)
     with pytest.raises(UserError, match="no metric 'AO'; did you mean 'OA'"):
         metrics_table(results, ["AO"])
+
+
+def test_a_gain_in_an_error_lowers_it() -> None:
+    """An arrow in the head, the lowest marked, and only what is lower than alone is a gain."""
+    results = lower_is_better(bench({"zer": [[0.3], [0.1], [0.5]]}))
+    table = metrics_table(results)
+    assert [head.name for head in table.heads] == ["Group", "Method", "T-Config", "error ↓", "rank"]
+    assert [row[3].gain for row in table.rows] == ["", "-0.2000", ""]
+    assert [row[3].emphasis for row in table.rows] == ["second", "best", ""]
+    assert "±x: gain over w/o KD" in text(table)
+    assert r"error $\downarrow$" in latex(table)
+    assert "±" not in text(metrics_table(bench({"zer": [[0.3], [0.4]]})))
 
 
 def test_emphasis_survives_a_pipe() -> None:

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from bench_samples import bench, drawn
+from bench_samples import bench, drawn, lower_is_better
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +82,15 @@ def test_a_row_that_failed_somewhere_has_no_average_rank() -> None:
     assert average_ranks(results, results.columns()) == {0: 2, 2: 1}
     nothing = bench({"a": [["x"], ["x"]]})
     assert average_ranks(nothing, nothing.columns()) == {}
+
+
+def test_the_metric_says_which_way_is_better() -> None:
+    """Of errors the lowest is best and ranks first; differences keep their sign."""
+    results = lower_is_better(bench({"zer": [[0.3], [0.1], [0.2], [0.4]]}))
+    assert podium(results, OA) == ({1}, {2})
+    assert average_ranks(results, [OA]) == {0: 3, 1: 1, 2: 2, 3: 4}
+    assert against_alone(results, [OA])[1, OA].difference == pytest.approx(-0.2)
+    assert {row for row, _ in against_best(results, [OA])} == {0, 2, 3}
 
 
 PARTIAL = {"zer": [[0.80, 0.40, 0.42], [0.90, 0.50, 0.53], [0.85, "x", "x"], [0.7, 0.3, 0.3]]}
