@@ -43,7 +43,8 @@ from mstgraph.cli import main
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.experiment import open_experiment
 from mstgraph.run.execute import Execution
-from mstgraph.run.run_folder import locked
+from mstgraph.run.run_folder import RunFolder, locked
+from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import read_json
 from mstgraph.support.interrupt import Interrupted
@@ -53,13 +54,13 @@ from mstgraph.support.interrupt import Interrupted
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the stages that are trained while the test runs, each time they are."""
     names: list[str] = []
-    train_group = Execution._train_group
+    begin = RunFolder.begin
 
-    def noting(self: Execution, group: Any) -> None:
-        names.extend(f"{node.name}-{node.hash}" for node in group)
-        train_group(self, group)
+    def noting(self: RunFolder, node: StageNode) -> Path:
+        names.append(f"{node.name}-{node.hash}")
+        return begin(self, node)
 
-    monkeypatch.setattr(Execution, "_train_group", noting)
+    monkeypatch.setattr(RunFolder, "begin", noting)
     return names
 
 
@@ -442,14 +443,14 @@ def test_the_first_ctrl_c_asks_and_the_second_forces(
 ) -> None:
     """With one job in this process, as with `run`: no stage catches another signal for itself."""
     handlers: list[Any] = []
-    train_group = Execution._train_group
+    begin = RunFolder.begin
 
-    def pressed(self: Execution, group: Any) -> None:
+    def pressed(self: RunFolder, node: StageNode) -> Path:
         os.kill(os.getpid(), signal.SIGINT)
         handlers.append(signal.getsignal(signal.SIGINT))
-        train_group(self, group)
+        return begin(self, node)
 
-    monkeypatch.setattr(Execution, "_train_group", pressed)
+    monkeypatch.setattr(RunFolder, "begin", pressed)
     # Whoever runs tests in the background may have told them to ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -468,14 +469,14 @@ def test_workers_divide_what_is_free(
 ) -> None:
     """Disk as well as memory; what is declared is what each may take."""
     budgets: list[tuple[int, int]] = []
-    train_group = Execution._train_group
+    setting = Execution.setting
 
-    def noting(self: Execution, group: Any) -> None:
+    def noting(self: Execution, group: Any) -> Any:
         engine = self.experiment.engine
         budgets.append((self.pool.remaining, engine.disk_budget(self.folder.path)))
-        train_group(self, group)
+        return setting(self, group)
 
-    monkeypatch.setattr(Execution, "_train_group", noting)
+    monkeypatch.setattr(Execution, "setting", noting)
     monkeypatch.setattr(Engine, "memory_budget", _or_declared("memory_gigabytes", 10**9))
     monkeypatch.setattr(Engine, "disk_budget", _or_declared("disk_gigabytes", 10**9))
     job, place = _first_job(world.declare(ALONE, bindings=declared).cells()[0])
