@@ -153,6 +153,29 @@ def test_a_stopped_run_comes_to_the_same_bits(kill: bool) -> None:
     assert drop[0] == drop[1]
 
 
+def test_stages_of_a_group_have_an_average_each() -> None:
+    """MaskNets, the gate and maps too; asked to stop in the middle of a group, then as one."""
+    bindings = ("CI.ema = 0.5", "STA.ema = 0.6", "DKD.ema = 0.7", "graph.alone = False")
+    small.run(small.rooms(*bindings), "whole")
+    small.run(small.rooms(*bindings[-1:]), "without")
+    stopped = small.quiet(small.rooms(*bindings), "run")
+    done = stopped.reporter.batch_done
+
+    def act(*arguments: Any) -> None:
+        done(*arguments)
+        node, epoch, batch, _ = arguments
+        if (node.kind, epoch, batch) == ("sta", 2, 2):
+            stopped.interrupt.requested = True
+
+    stopped.reporter.batch_done = act
+    with pytest.raises(Interrupted):
+        stopped.run()
+    small.run(small.rooms(*bindings), "run")
+    small.assert_weights("run", "whole")
+    with pytest.raises(AssertionError, match="differs"):
+        small.assert_weights("whole", "without")
+
+
 def test_without_an_average_nothing_is_kept_of_one() -> None:
     """A decay that forgets all at once comes to what there is without."""
     small.run(small.mfeat(*SHORT), "without")
