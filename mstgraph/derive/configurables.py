@@ -14,11 +14,15 @@ MODULES = (
     "mstgraph.data.augmentation",
     "mstgraph.declare.graph",
     "mstgraph.declare.settings",
-    "mstgraph.distil.gate",
-    "mstgraph.distil.masknet",
 )
-# Of a package every file is imported, so that a new network or method is one new file.
-PACKAGES = ("mstgraph.methods", "mstgraph.networks", "mstgraph.stages", "mstgraph.tasks")
+# Of a package every file is imported, so that a new network, method or gate is one new file.
+PACKAGES = (
+    "mstgraph.distil",
+    "mstgraph.methods",
+    "mstgraph.networks",
+    "mstgraph.stages",
+    "mstgraph.tasks",
+)
 
 
 def register() -> None:
