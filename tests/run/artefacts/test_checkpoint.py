@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mstgraph.run import checkpoint
-from mstgraph.run.checkpoint import (
+from mstgraph.run.artefacts.checkpoint import (
     COST_SHARE,
     Checkpoints,
     TrainingState,
