@@ -140,7 +140,7 @@ def show(
     from mstgraph.derive.document import plan_document
     from mstgraph.derive.experiment import open_experiment
     from mstgraph.report.show import dot, mermaid, print_plan
-    from mstgraph.run.run_folder import RunFolder, default_folder
+    from mstgraph.run.artefacts.run_folder import RunFolder, default_folder
 
     experiment = open_experiment(
         gin_files, _all_bindings(bindings, seed, precision, no_cache), notice=_notice
@@ -196,8 +196,8 @@ def run(
     from mstgraph.derive.experiment import open_experiment
     from mstgraph.report.progress import ConsoleReporter
     from mstgraph.report.summary import print_summary
+    from mstgraph.run.artefacts.run_folder import RunFolder, default_folder
     from mstgraph.run.execute import Execution, choose_device
-    from mstgraph.run.run_folder import RunFolder, default_folder
     from mstgraph.support.interrupt import Interrupted
 
     where = choose_device(device)

@@ -13,10 +13,10 @@ from rich.console import Console
 from mstgraph.data.feed import Pool
 from mstgraph.derive.experiment import Experiment, open_experiment
 from mstgraph.report.tables import table
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.batch import Networks
 from mstgraph.run.evaluation import evaluate
 from mstgraph.run.execute import load_modules
-from mstgraph.run.run_folder import RunFolder
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
 from mstgraph.tasks.task import Metric

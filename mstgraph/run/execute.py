@@ -19,14 +19,14 @@ from mstgraph.derive.document import plan_document
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.passes import group_stages
 from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.artefacts.checkpoint import Checkpoints
+from mstgraph.run.artefacts.metrics_log import MetricsLog
+from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.run.artefacts.student import student_description
+from mstgraph.run.artefacts.summary import summarise
 from mstgraph.run.batch import Networks
-from mstgraph.run.checkpoint import Checkpoints
 from mstgraph.run.evaluation import evaluate
 from mstgraph.run.keeper import Keeper
-from mstgraph.run.metrics_log import MetricsLog
-from mstgraph.run.run_folder import RunFolder
-from mstgraph.run.student import student_description
-from mstgraph.run.summary import summarise
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
 from mstgraph.support import memory

@@ -18,9 +18,14 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.feed import Feed
+from mstgraph.run.artefacts.checkpoint import (
+    Checkpoints,
+    TrainingState,
+    random_states,
+    restore_random_states,
+)
 from mstgraph.run.averaging import Average
 from mstgraph.run.batch import Batch, Networks, Shared
-from mstgraph.run.checkpoint import Checkpoints, TrainingState, random_states, restore_random_states
 from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.keeper import Keeper
 from mstgraph.stages.stage import StageNode, Term

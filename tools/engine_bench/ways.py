@@ -17,10 +17,10 @@ from mstgraph.derive.experiment import Experiment, open_experiment
 from mstgraph.derive.passes import group_stages
 from mstgraph.distil.gate import Gate
 from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.artefacts.checkpoint import Checkpoints
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.batch import Shared
-from mstgraph.run.checkpoint import Checkpoints
 from mstgraph.run.execute import Execution
-from mstgraph.run.run_folder import RunFolder
 from mstgraph.run.train import Setting, Training, begin_epoch, step
 from mstgraph.stages.stage import StageNode
 from tools.engine_bench.plain import PlainNetworks, unfold

@@ -18,8 +18,8 @@ from mstgraph.bench.plan.dag import Job, artefact_name, open_cell, places
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.experiment import Experiment
 from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.artefacts.run_folder import RunFolder, locked
 from mstgraph.run.execute import Execution, choose_device
-from mstgraph.run.run_folder import RunFolder, locked
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.locks import InUse
@@ -115,7 +115,7 @@ class _Scratch(RunFolder):
 
 
 def is_held(folder: Path) -> bool:
-    """Say whether another process has locked a folder (`mstgraph.run.run_folder.locked`)."""
+    """Say whether another process has locked a folder, see `RunFolder.locked`."""
     with ExitStack() as held:
         return folder.is_dir() and not _taken(folder, held)
 

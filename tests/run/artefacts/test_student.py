@@ -20,8 +20,8 @@ from tiny_graphs import forget
 from mstgraph.cli import main
 from mstgraph.derive.experiment import open_experiment
 from mstgraph.report.evaluate_run import evaluate_run
-from mstgraph.run.run_folder import RunFolder
-from mstgraph.run.student import load_student
+from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.run.artefacts.student import load_student
 from mstgraph.store import Store
 from mstgraph.support.errors import UserError
 from mstgraph.tasks.choice import task_for

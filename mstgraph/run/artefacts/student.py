@@ -1,6 +1,6 @@
 """The student ready to use: raw values of one modality in, logits out.
 
-from mstgraph.run.student import load_student
+from mstgraph.run.artefacts.student import load_student
 student = load_student("runs/nyudepth_rgb-seed0")
 logits = student(rgb)  # [batch, 3, height, width] uint8, as the store holds it
 """
