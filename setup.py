@@ -30,6 +30,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["mstgraph", "mstgraph.*"]),
+    package_data={"mstgraph": ["py.typed"]},
     install_requires=[
         "torch>=2.4,<=2.13.0",
         "gin-config>=0.5,<0.6",
