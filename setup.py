@@ -57,6 +57,7 @@ setup(
             "hypothesis>=6",
             "scikit-learn>=1.4",
             "torchmetrics>=1.3",
+            "nbformat>=5.1",
             "ruff",
             "mypy",
         ],
