@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mstgraph.declare.gin_state import GinState, fresh_state, full_selector
-from mstgraph.declare.user_code import UserCode
+from mstgraph.declare.user_imports import UserCode
 from mstgraph.support.errors import UserError, nearest
 
 GRAPH = "mstgraph.graph"

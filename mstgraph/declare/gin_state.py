@@ -14,7 +14,7 @@ from typing import Any
 import gin
 from gin.selector_map import SelectorMap
 
-from mstgraph.declare.user_code import UserCode
+from mstgraph.declare.user_imports import UserCode
 
 Calls = dict[tuple[str, str], dict[str, Any]]
 
