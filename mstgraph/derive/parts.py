@@ -84,7 +84,8 @@ class Parts:
 
     def build(self, part: Part, device: torch.device | str) -> nn.Module:
         """Build a part with initial weights that depend on the seed and its name alone."""
-        with torch.random.fork_rng(), torch.device(device):
+        entered = self.configuration.entered()
+        with entered, torch.random.fork_rng(), torch.device(device):
             torch.manual_seed(derive_seed(self.plan.graph.seed, "initial", part.name))
             return self._construct(part)
 
@@ -101,7 +102,7 @@ class Parts:
 
     def _on_meta(self, part: Part) -> tuple[int, Calls]:
         if part not in self._built:
-            with recorded_calls() as calls:
+            with self.configuration.entered(), recorded_calls() as calls:
                 count = count_parameters(self.build(part, "meta"))
             self._built[part] = count, calls
         return self._built[part]
@@ -200,7 +201,7 @@ class Parts:
 
     def _inspect(self, name: str) -> MemberShapes:
         part = Part("network", name)
-        with recorded_calls() as calls:
+        with self.configuration.entered(), recorded_calls() as calls:
             network = self.build(part, "meta")
             outputs, points = self._outputs(network, name)
         self._built[part] = count_parameters(network), calls

@@ -42,6 +42,13 @@ def evaluate_run(path: Path, split: str | None, part: str, device: torch.device)
     if not config.is_file():
         raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
     experiment = open_experiment([config], finished=True)
+    with experiment.entered():
+        return _evaluate(experiment, path, split, part, device)
+
+
+def _evaluate(
+    experiment: Experiment, path: Path, split: str | None, part: str, device: torch.device
+) -> dict[str, Any]:
     assert experiment.source.store is not None
     folder = RunFolder(path)
     _check_finished(experiment, folder)
