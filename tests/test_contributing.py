@@ -163,6 +163,7 @@ def test_a_stage(clone: Clone) -> None:
     alone = clone.plan("grades_touch_rehearse")
     assert not any(name.startswith("sta-") for name in alone)
     assert "rehearse-touch-sound.hidden1" in alone["dkd-touch"]["needs"]
+    assert "touch" not in alone["rehearse-touch-sound.hidden1"]["freezes"]
     row = clone.plan("grades_touch_both")
     assert row["rehearse-touch-sound.hidden1"]["needs"][-1] == "sta-touch-sound.hidden1"
     assert "rehearse-touch-sound.hidden1" in row["dkd-touch"]["needs"]
