@@ -304,13 +304,13 @@ def test_a_loss_of_responses_says_it_once(write_gin: WriteGin, tmp_path: Path) -
 
         @gin.configurable
         class Twice(ResponseLoss):
-            def __call__(self, teacher, student):
+            def compare(self, task, teacher, student):
                 return (teacher - student).square().mean(1)
 
             def edge(self, edge):
-                return self(edge.teacher.logits, edge.student.logits) * 2
+                return self.compare(edge.task, edge.teacher.logits, edge.student.logits) * 2
         """
-    with pytest.raises(UserError, match="Twice says its loss in __call__"):
+    with pytest.raises(UserError, match="Twice says its loss in compare"):
         open_experiment((write_gin(TWO), own(tmp_path, "Twice", code, "")))
 
 

@@ -193,7 +193,7 @@ class ResponseLoss(EdgeLoss):
     def __init_subclass__(cls) -> None:
         """Refuse an `edge` of its own, which a gate would never ask."""
         if "edge" in vars(cls):
-            raise TypeError(f"{cls.__name__} says its loss in __call__; with edge, be an EdgeLoss")
+            raise TypeError(f"{cls.__name__} says its loss in compare; with edge, be an EdgeLoss")
 
     @abstractmethod
     def compare(self, task: Task, teacher: Tensor, student: Tensor) -> Tensor:
