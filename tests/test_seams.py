@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from tiny_graphs import ROLES, SHORT, TWO, forget
+from tiny_graphs import ROLES, SHORT, TWO
 
 from mstgraph.cli import main
 from mstgraph.derive.experiment import Experiment, open_experiment
@@ -119,7 +119,6 @@ STAGES = {
 def own(folder: Path, name: str, code: str, block: str) -> Path:
     """Write a user's module and the gin block that names it; return the gin file."""
     module = f"own_{name.lower()}"
-    forget(module)
     (folder / f"{module}.py").write_text(HEAD + textwrap.dedent(code))
     path = folder / f"{module}.gin"
     path.write_text(f"import {module}\n{textwrap.dedent(block)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 import torch
 import training_worlds as small
 from rich.console import Console
-from tiny_graphs import ROLES, ROOT, SHORT, TWO, Make, changed, forget, hashes
+from tiny_graphs import ROLES, ROOT, SHORT, TWO, Make, changed, hashes
 
 from mstgraph.bench.report.table_contents import metrics_table
 from mstgraph.bench.results.statistics import podium
@@ -92,13 +92,12 @@ data.task = @Ordinal
 
 
 @pytest.fixture
-def ordinal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def ordinal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The task's file in a working directory, where gin files find it."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "ordinal.py"
     path.write_text(ORDINAL)
-    yield path
-    forget("ordinal")
+    return path
 
 
 def task_of(classes: int) -> Task:
@@ -219,7 +218,6 @@ def test_identity_knows_a_task_that_is_named(ordinal: Path, experiment: Make) ->
     heavier = experiment(TWO + BLOCK, "Ordinal.weight = 2.0")
     assert changed(named, heavier) == set(hashes(named))
     assert "Ordinal.weight = 2.0" in heavier.gin_text
-    forget("ordinal")
     ordinal.write_text(ORDINAL + "\n# edited\n")
     assert changed(named, experiment(TWO + BLOCK)) == set(hashes(named))
 

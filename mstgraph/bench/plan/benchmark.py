@@ -40,6 +40,7 @@ class Bench:
             is the heading of the rows after it.
         seeds: each cell is run once per seed.
         metrics: metrics in the table; none: the primary one of each student's task.
+        files: gin files of every cell, after the student's and before the row's.
         bindings: for every cell; those of a student and of a row win over them.
         baseline: method of the row that gains are counted from: the student without a teacher.
         figure: ``('gains', method)``, box plots of a method's rows by teachers; ``('sweep',
@@ -53,6 +54,7 @@ class Bench:
     rows: tuple[tuple[str, ...] | str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     metrics: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     bindings: tuple[str, ...] = ()
     baseline: str = "w/o KD"
     figure: tuple[str, ...] = ()
@@ -128,6 +130,7 @@ class Benchmark:
         settings: as declared, with what the command line changed.
         students: the columns.
         rows: the rows.
+        files: gin files of every cell, found.
         given: bindings of the command line for every cell.
         place: the gin file.
         gin_text: the operative configuration; as a gin file it gives the same benchmark.
@@ -138,6 +141,7 @@ class Benchmark:
     settings: Bench
     students: tuple[StudentFile, ...]
     rows: tuple[MethodFile, ...]
+    files: tuple[Path, ...]
     given: tuple[str, ...]
     place: str
     gin_text: str
@@ -165,7 +169,7 @@ class Benchmark:
             row=row,
             student=student,
             seed=seed,
-            files=tuple(str(file) for file in (column.file, method.file) if file is not None),
+            files=tuple(map(str, (column.file, *self.files, *filter(None, [method.file])))),
             # Each network alone is a row of its own, not a stage of every cell.
             bindings=(*own, *self.given, "graph.alone = False", f"graph.seed = {seed}"),
             places={b: where for b, where in places.items() if b not in self.given},
@@ -197,6 +201,8 @@ def declare(
     _check_values(settings, configuration)
     students = tuple(_student(entry, configuration) for entry in settings.students)
     rows = tuple(_rows(settings.rows, configuration))
+    place = configuration.where(Bench, "files")
+    files = tuple(find_file(name, place, configuration) for name in settings.files)
     _check_names(settings, students, rows, configuration)
     _check_figure(settings, rows, configuration)
     _refuse_bindings_of_its_own(settings, students, rows, given, configuration)
@@ -205,6 +211,7 @@ def declare(
         settings=settings,
         students=students,
         rows=rows,
+        files=files,
         given=given,
         place=str(file),
         gin_text=gin_text,
