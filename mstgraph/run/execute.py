@@ -132,7 +132,7 @@ class Execution:
         """Run some stages that go through the data together; what they need is finished.
 
         Args:
-            names: of stages that `mstgraph.derive.constants.group_stages` puts into one group.
+            names: of stages that `mstgraph.derive.passes.group_stages` puts into one group.
 
         Raises:
             Interrupted: on request; the same call continues.
