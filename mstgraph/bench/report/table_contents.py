@@ -23,7 +23,6 @@ from mstgraph.bench.results.statistics import (
 )
 from mstgraph.certainty.verdict import in_brackets
 from mstgraph.support.text import size_in_words
-from mstgraph.tasks.task import Metric
 
 ABSENT = "—"
 MARKS = "*†"  # differs from the student alone, from the best
@@ -68,9 +67,11 @@ def metrics_table(results: Results, metrics: Sequence[str] = ()) -> Table:
         first, second = podiums[column]
         emphasis: Emphasis = "best" if row in first else "second" if row in second else ""
         versus = alone.get((row, column)), best.get((row, column))
-        gain = _gain(versus[0], results.metric(column))
+        gain = _gain(versus[0])
+        better = versus[0] is not None and results.metric(column).merit(versus[0].difference) > 0
         marks = "".join(m for m, c in zip(MARKS, versus, strict=True) if c and c.significant)
-        return Entry(_mean(found, len(results.seeds), ".4f"), emphasis, gain, marks, notes)
+        text = _mean(found, len(results.seeds), ".4f")
+        return Entry(text, emphasis, gain, better, marks, notes)
 
     heads, names, rules = _names(results)
     rows = tuple(
@@ -179,10 +180,9 @@ def differences_table(results: Results, metrics: Sequence[str] = ()) -> Table:
     )
 
 
-def _gain(found: Comparison | None, metric: Metric) -> str:
-    """A difference from the student alone, if it is one for the better."""
-    better = found is not None and metric.merit(found.difference) > 0
-    return f"{found.difference:+.4f}" if found is not None and better else ""
+def _gain(found: Comparison | None) -> str:
+    """A difference from the student alone, for better or worse, "" for none."""
+    return f"{found.difference:+.4f}" if found is not None and found.difference else ""
 
 
 def _difference(found: Comparison, mark: str) -> list[Entry]:

@@ -66,13 +66,15 @@ def test_a_cell_is_mean_and_deviation_over_seeds() -> None:
 
 
 def test_gains_ranks_and_marks() -> None:
-    """What is better than the student alone says by how much; what is significant is marked."""
+    """What differs from the student alone says by how much; what is significant is marked."""
     table = metrics_table(drawn())
     best = table.rows[3][3]
     assert (best.emphasis, best.marks) == ("best", "*")
     assert re.fullmatch(r"\+0\.02\d\d", best.gain)
+    assert best.better
     worse = table.rows[2][3]
-    assert (worse.emphasis, worse.gain) == ("", "")
+    assert (worse.emphasis, worse.better) == ("", False)
+    assert re.fullmatch(r"-0\.00\d\d", worse.gain)
     assert "†" in worse.marks
     assert [entry.text for entry in table.rows[3][-2:]] == ["1.00", "60"]
     shown = text(table)
@@ -219,12 +221,13 @@ def test_several_metrics_and_their_signs() -> None:
 
 
 def test_a_gain_in_an_error_lowers_it() -> None:
-    """An arrow in the head, the lowest marked, and only what is lower than alone is a gain."""
+    """An arrow in the head, the lowest marked, and only what is lower than alone is better."""
     results = lower_is_better(bench({"zer": [[0.3], [0.1], [0.5]]}))
     table = metrics_table(results)
     heads = ["Group", "Method", "T-Config", "error ↓", "rank", "epochs"]
     assert [head.name for head in table.heads] == heads
-    assert [row[3].gain for row in table.rows] == ["", "-0.2000", ""]
+    assert [row[3].gain for row in table.rows] == ["", "-0.2000", "+0.2000"]
+    assert [row[3].better for row in table.rows] == [False, True, False]
     assert [row[3].emphasis for row in table.rows] == ["second", "best", ""]
     assert "±x: gain over the student alone, trained as long" in text(table)
     assert r"error $\downarrow$" in latex(table)
