@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 
-from mstgraph.certainty.verdict import in_brackets
 from mstgraph.report.tables import table
 from mstgraph.support.text import size_in_words
 from mstgraph.tasks.task import Metric
@@ -43,8 +42,9 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
             intervals = student["certainty"].get("intervals", {})
             result.add_row("  gain", *gains, "", "", end_section=not intervals)
             if intervals:
-                shown = [_interval(intervals[name]) for name in metrics]
-                result.add_row("  95 % interval", *shown, "", "", end_section=True)
+                low, high = ([_end(intervals[name], i) for name in metrics] for i in (0, 1))
+                result.add_row("  95 % interval from", *low, "", "")
+                result.add_row("  to", *high, "", "", end_section=True)
     console.print(result)
     for target, student in summary["students"].items():
         if "certainty" in student:
@@ -63,8 +63,8 @@ def _values(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
     return [f"{values[name]:.4f}" for name in names]
 
 
-def _interval(ends: Sequence[float] | None) -> str:
-    return "—" if ends is None else in_brackets((ends[0], ends[1]))
+def _end(interval: Sequence[float] | None, end: int) -> str:
+    return "—" if interval is None else f"{interval[end]:+.4f}"
 
 
 def _share(summary: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:
