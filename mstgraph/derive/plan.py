@@ -39,6 +39,36 @@ class Plan:
         dag.add_edges_from((need, n.name) for n in self.stages.values() for need in n.needs)
         return dag
 
+    def teaching(self, student: str) -> list[tuple[str, str]]:
+        """Return (stage, response) of a student's teachers, as they are when they teach.
+
+        Members first, then the specialised teachers that are made from them.
+        """
+        sources = self.stages[self.last[student]].sources
+        teachers = self.teachers.get(student, ())
+        members = dict.fromkeys(teacher.member for teacher in teachers)
+        masked = [teacher.name for teacher in teachers if teacher.point]
+        return [
+            *((sources[member], member) for member in members),
+            *((self.adapted[student][name], name) for name in masked),
+        ]
+
+    def behind(self, stage: str, part: str) -> tuple[str, ...]:
+        """Return the stages behind the weights that one leaves for a part, see `behind`."""
+        return behind(self.stages, stage, part)
+
     def delta(self, student: str, j: int) -> int:
         """Return δ(j), the index of the member that teacher j is made from (Eq. 7)."""
         return list(self.graph.members).index(self.teachers[student][j - 1].member)
+
+
+def behind(stages: Mapping[str, StageNode], stage: str, part: str) -> tuple[str, ...]:
+    """Return the stages that trained a part one after another, up to the one that left its weights.
+
+    Args:
+        stages: name → stage.
+        stage: the last of them.
+        part: a part that it trains.
+    """
+    before = stages[stage].sources.get(part)
+    return (*(behind(stages, before, part) if before else ()), stage)

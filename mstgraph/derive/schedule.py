@@ -13,7 +13,7 @@ import gin
 import networkx as nx
 
 from mstgraph.declare.graph import Graph
-from mstgraph.derive.plan import Plan
+from mstgraph.derive.plan import Plan, behind
 from mstgraph.distil.gate import layers_read
 from mstgraph.methods.loss import ROLES
 from mstgraph.stages.ci import CI
@@ -147,7 +147,7 @@ class _Builder:
         """Add the same network with the same number of epochs, without distillation."""
         final = self.stages[last].settings
         settings = Pretrain(
-            epochs=self._epochs(target, last),
+            epochs=sum(self.stages[n].settings.epochs for n in behind(self.stages, last, target)),
             learning_rate=final.learning_rate,
             schedule=final.schedule,
             optimizer=final.optimizer,
@@ -160,12 +160,6 @@ class _Builder:
         node = self._node(name, settings, target, members=(target,))
         self.stages[name] = replace(node, kind="alone", trains=(target,))
         return name
-
-    def _epochs(self, member: str, last: str) -> int:
-        """Epochs behind the weights that a stage leaves for a member, its first ones included."""
-        node = self.stages[last]
-        before = node.sources.get(member)
-        return node.settings.epochs + (self._epochs(member, before) if before else 0)
 
     def _last_row(self, student: str) -> Sequence[type[Stage]]:
         """Return the stages that a student ends with; a gate serves targets alone."""

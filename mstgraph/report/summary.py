@@ -19,25 +19,37 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     title = f"{data['title']}{label} · test split {data['split']} · seed {summary['seed']}"
     measured = [Metric(**metric) for metric in summary["metrics"]]
     metrics = [metric.name for metric in measured]
-    columns = ("", *(metric.heading for metric in measured), "routed")
+    columns = ("", *(metric.heading for metric in measured), "epochs", "routed")
     result = table(title, columns, right=columns[1:])
     for target, student in summary["students"].items():
         if "alone" in student:
-            result.add_row(f"{target} alone", *_values(student["alone"], metrics), "")
+            values = _values(student["alone"], metrics)
+            result.add_row(f"{target} alone", *values, str(student["epochs"]["alone"]), "")
         for teacher in (t for t in summary["teachers"] if t["student"] == target):
             name = (
                 f"teacher {teacher['j']}: {teacher['name']}"
                 if "j" in teacher
                 else (f"teacher {teacher['name']}")
             )
-            result.add_row(name, *_values(teacher["metrics"], metrics), _share(summary, teacher))
+            values, epochs = _values(teacher["metrics"], metrics), str(teacher["epochs"])
+            result.add_row(name, *values, epochs, _share(summary, teacher))
         if "distilled" in student:
             values = _values(student["distilled"], metrics)
-            result.add_row(f"[bold]{target} distilled[/]", *values, "")
+            epochs = str(student["epochs"]["distilled"])
+            result.add_row(f"[bold]{target} distilled[/]", *values, epochs, "")
         if "gain" in student:
             gains = [f"{student['gain'][name]:+.4f}" for name in metrics]
-            result.add_row("  gain", *gains, "", end_section=True)
+            intervals = student["certainty"].get("intervals", {})
+            result.add_row("  gain", *gains, "", "", end_section=not intervals)
+            if intervals:
+                low, high = ([_end(intervals[name], i) for name in metrics] for i in (0, 1))
+                result.add_row("  95 % interval from", *low, "", "")
+                result.add_row("  to", *high, "", "", end_section=True)
     console.print(result)
+    for target, student in summary["students"].items():
+        if "certainty" in student:
+            said = f"{target}: {student['certainty']['sentence']}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
     seconds = sum(stage["seconds"] for stage in summary["stages"])
     peak = max(stage["peak_memory"] for stage in summary["stages"])
     console.print(
@@ -49,6 +61,10 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
 
 def _values(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
     return [f"{values[name]:.4f}" for name in names]
+
+
+def _end(interval: Sequence[float] | None, end: int) -> str:
+    return "—" if interval is None else f"{interval[end]:+.4f}"
 
 
 def _share(summary: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:

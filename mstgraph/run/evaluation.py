@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,11 +26,14 @@ class Evaluation:
         loss: mean of the stage's selection loss over the samples.
         metrics: response → metric → value.
         statistics: name → mean over the samples (nested lists), such as routing shares.
+        contributions: response → what each sample adds (`mstgraph.tasks.task.Task.contributions`),
+            [samples, statistics], where that was asked for and the task offers it.
     """
 
     loss: float
     metrics: Mapping[str, Mapping[str, float]]
     statistics: Mapping[str, Any] = field(default_factory=dict)
+    contributions: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for a JSON file."""
@@ -39,9 +43,11 @@ class Evaluation:
 class _Account:
     """Adds up one stage's results, batch by batch."""
 
-    def __init__(self, node: StageNode, task: Task, device: torch.device):
+    def __init__(self, node: StageNode, task: Task, device: torch.device, by_sample: bool):
         self.node = node
         self.task = task
+        self.by_sample = by_sample
+        self.contributions: dict[str, list[np.ndarray]] = {}
         self.losses: list[Tensor] = []
         self.statistics: dict[str, list[Tensor]] = {}
         names = node.settings.reported(node)
@@ -56,9 +62,18 @@ class _Account:
         self.losses.append(losses)
         for name, accumulator in self.measured.items():
             response = batch.response(name)
-            accumulator.update(response if rows is None else response[rows], labels)
+            outputs = response if rows is None else response[rows]
+            accumulator.update(outputs, labels)
+            if self.by_sample:
+                self._keep(name, self.task.contributions(outputs, labels))
         for name, values in settings.statistics(self.node, batch).items():
             self.statistics.setdefault(name, []).append(values)
+
+    def _keep(self, name: str, contributions: Tensor | None) -> None:
+        if contributions is not None:
+            whole = not contributions.is_floating_point()
+            kept = contributions.to(torch.int32) if whole else contributions
+            self.contributions.setdefault(name, []).append(kept.cpu().numpy())
 
     def result(self) -> Evaluation:
         return Evaluation(
@@ -68,6 +83,7 @@ class _Account:
                 name: torch.cat(values).double().mean(0).tolist()
                 for name, values in self.statistics.items()
             },
+            contributions={n: np.concatenate(found) for n, found in self.contributions.items()},
         )
 
 
@@ -79,6 +95,7 @@ def evaluate(
     task: Task,
     batch_size: int,
     kept: Mapping[Forward | str, Kept],
+    by_sample: bool = False,
 ) -> list[Evaluation]:
     """Evaluate the responses that stages report on a split, every network in eval mode.
 
@@ -89,13 +106,14 @@ def evaluate(
         task: the task, for metrics.
         batch_size: samples per batch.
         kept: what is kept of this split.
+        by_sample: whether what each sample contributes is wanted, too.
 
     Returns:
         The result of each stage, in order.
     """
     for module in networks.modules.values():
         module.eval()
-    accounts = [_Account(node, task, feed.device) for node in nodes]
+    accounts = [_Account(node, task, feed.device, by_sample) for node in nodes]
     for inputs, labels, positions in feed.epoch(batch_size):
         shared = Shared(inputs, labels, positions, kept)
         for account in accounts:

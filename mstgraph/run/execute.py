@@ -286,6 +286,7 @@ class Execution:
             setting.task,
             setting.batch_size,
             kept={},
+            by_sample=True,
         )
         peak = memory.peak(self.device)
         for training, test in zip(trainings, results, strict=True):
@@ -300,7 +301,7 @@ class Execution:
                 "peak_memory": peak,
                 "device": str(self.device),
             }
-            self.folder.finish(node, setting.networks.modules, artefact)
+            self.folder.finish(node, setting.networks.modules, artefact, test.contributions)
             training.checkpoints.remove()
 
     def _conclude(self) -> dict[str, Any]:
@@ -315,7 +316,7 @@ class Execution:
             write_json(self.folder.path / f"student-{target}.json", description)
         self._write_plan()
         artefacts = {name: self.folder.artefact(name) for name in plan.stages}
-        summary = summarise(self.experiment, artefacts, self.device)
+        summary = summarise(self.experiment, artefacts, self.folder.samples, self.device)
         write_json(self.folder.path / "summary.json", summary)
         return summary
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mstgraph.data.labelled import UNKNOWN
-from mstgraph.tasks.confusion import ConfusionMatrix
+from mstgraph.tasks.confusion import ConfusionMatrix, class_counts, rates
 from mstgraph.tasks.divergence import kl_divergence
 from mstgraph.tasks.task import Task
 
@@ -41,3 +41,16 @@ class ClassTask(Task):
         """Return an empty confusion matrix."""
         names = tuple(metric.name for metric in self.metrics)
         return ConfusionMatrix(self.num_outputs, names, self.labels.ignored, device)
+
+    def contributions(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return how often each class is hit, labelled and predicted in each sample."""
+        return class_counts(outputs.argmax(1), labels, self.counted(labels), self.num_outputs)
+
+    def metrics_of(self, totals: Tensor) -> dict[str, Tensor]:
+        """Return the metrics from sums of such counts, see `rates`."""
+        values = rates(totals, self.labels.ignored)
+        return {metric.name: values[metric.name] for metric in self.metrics}
+
+    def right(self, contributions: Tensor) -> Tensor | None:
+        """Return whose class is hit, for whole samples."""
+        return None if self.dense else contributions[:, : self.num_outputs].sum(1) > 0

@@ -67,41 +67,74 @@ class ConfusionMatrix:
         return {name: values[name] for name in self.names}
 
 
+def class_counts(predicted: Tensor, labels: Tensor, counted: Tensor | None, size: int) -> Tensor:
+    """Count for each sample how often each class is hit, labelled and predicted.
+
+    Args:
+        predicted: classes, [batch, *extent] int64.
+        labels: [batch, *extent] int64.
+        counted: which labels count, bool of their shape; None for all.
+        size: number of classes.
+
+    Returns:
+        [batch, 3 × size] int64.
+    """
+    # One more cell takes what does not count.
+    counts = torch.zeros(len(labels), 3 * size + 1, dtype=torch.int64, device=labels.device)
+    counted = torch.ones_like(labels, dtype=torch.bool) if counted is None else counted
+    hit = counted & (predicted == labels)
+    for block, (classes, where) in enumerate(
+        [(labels, hit), (labels, counted), (predicted, counted)]
+    ):
+        cells = (classes + block * size).masked_fill(~where, 3 * size).reshape(len(labels), -1)
+        counts.scatter_add_(1, cells, torch.ones_like(cells))
+    return counts[:, :-1]
+
+
 def metrics_of(counts: Tensor, ignored: int | None = None) -> dict[str, float]:
-    """Compute the paper's metrics from a confusion matrix.
+    """Compute the paper's metrics from a confusion matrix, see `rates`.
 
     Args:
         counts: [size, size] int64, rows labels, columns predictions.
         ignored: the label that does not count, or None.
-
-    Returns:
-        Name → value in [0, 1] (κ in [-1, 1]); nan where no sample is labelled. OA is the share of
-        correct ones, AA the mean recall over classes that occur, mIoU the mean over classes that
-        occur or are predicted, F1 the mean weighted by support, kappa Cohen's.
     """
-    counts = counts.double()
-    ignored = ignored if ignored in range(len(counts)) else None
-    if ignored is not None:
+    if ignored in range(len(counts)):
         counts = counts.clone()
         counts[ignored] = 0
-    hits, support, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
-    total = counts.sum()
-    present, union = support > 0, support + predicted - hits
-    agreement, chance = hits.sum() / total, (support * predicted).sum() / total**2
+    totals = torch.cat([counts.diagonal(), counts.sum(1), counts.sum(0)])
+    return {name: float(value) for name, value in rates(totals, ignored).items()}
+
+
+def rates(totals: Tensor, ignored: int | None = None) -> dict[str, Tensor]:
+    """Compute the paper's metrics from how often each class is hit, labelled and predicted.
+
+    Args:
+        totals: [..., 3 × size], sums of `class_counts`.
+        ignored: the label that does not count, or None.
+
+    Returns:
+        Name → [...] float64 in [0, 1] (κ in [-1, 1]); nan where no sample is labelled. OA is the
+        share of correct ones, AA the mean recall over classes that occur, mIoU the mean over
+        classes that occur or are predicted, F1 the mean weighted by support, kappa Cohen's.
+    """
+    hits, support, predicted = totals.double().unflatten(-1, (3, -1)).unbind(-2)
+    total = support.sum(-1)
+    union = support + predicted - hits
+    counted = union > 0
+    if ignored in range(counted.shape[-1]):
+        counted[..., ignored] = False  # predicting "unlabelled" is an error, not a class
+    agreement, chance = hits.sum(-1) / total, (support * predicted).sum(-1) / total**2
     f1 = 2 * hits / (support + predicted).clamp(min=1)
-    values = {
+    return {
         "OA": agreement,
-        "AA": (hits[present] / support[present]).mean(),
-        "mIoU": _mean_over(hits, union, union > 0, ignored),
-        "F1": (f1 * support).sum() / total,
+        "AA": _mean_over(hits, support, support > 0),
+        "mIoU": _mean_over(hits, union, counted),
+        "F1": (f1 * support).sum(-1) / total,
         # Every prediction and label in one class: agreement is all there can be.
-        "kappa": (agreement - chance) / (1 - chance) if chance < 1 else agreement * 0 + 1,
+        "kappa": torch.where(chance < 1, (agreement - chance) / (1 - chance), agreement * 0 + 1),
     }
-    return {name: float(value) for name, value in values.items()}
 
 
-def _mean_over(hits: Tensor, union: Tensor, counted: Tensor, ignored: int | None) -> Tensor:
-    if ignored is not None:
-        counted = counted.clone()
-        counted[ignored] = False  # predicting "unlabelled" is an error, not a class
-    return (hits[counted] / union[counted]).mean()
+def _mean_over(hits: Tensor, of: Tensor, counted: Tensor) -> Tensor:
+    shares = torch.where(counted, hits / of, torch.zeros_like(hits))
+    return shares.sum(-1) / counted.sum(-1)

@@ -108,6 +108,36 @@ class Task(ABC):
     def accumulator(self, device: torch.device | str = "cpu") -> Accumulator:
         """Return what adds up the metrics of a split."""
 
+    def contributions(self, outputs: Tensor, labels: Tensor) -> Tensor | None:
+        """Return what each sample adds to totals that the metrics can be computed from.
+
+        Counts or sums, so that metrics of any choice of samples are to be had without the outputs.
+        None where a task offers none: a run then does not say how sure its numbers are.
+
+        Args:
+            outputs: [batch, num_outputs, *extent] float.
+            labels: [batch, *extent] int64.
+
+        Returns:
+            [batch, statistics], zero for a sample of which no label counts.
+        """
+        return None
+
+    def metrics_of(self, totals: Tensor) -> dict[str, Tensor]:
+        """Return name → values of the metrics, [...], from sums of `contributions`.
+
+        Args:
+            totals: [..., statistics] float.
+        """
+        raise NotImplementedError(f"{type(self).__name__} offers contributions but no metrics_of")
+
+    def right(self, contributions: Tensor) -> Tensor | None:
+        """Return which samples are answered rightly, [samples] bool, from their contributions.
+
+        None where an answer is more than right or wrong, as a map is.
+        """
+        return None
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes that labels are indices of."""

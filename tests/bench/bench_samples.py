@@ -33,11 +33,11 @@ def bench(
             or None for one that did not run.
         rows: of the table.
         synthetic: label.
-        baseline: index of the row of the student alone.
+        baseline: index of the row of the student alone; its values are the other rows' controls.
     """
     seeds = max(len(line) for table in values.values() for line in table)
     cells = tuple(
-        _cell(row, student, seed, value)
+        _cell(row, student, seed, value, _control(table, row, seed, baseline))
         for student, table in values.items()
         for row, line in enumerate(table)
         for seed, value in enumerate(line)
@@ -62,11 +62,32 @@ def lower_is_better(results: Results, title: str = "error") -> Results:
     return replace(results, metrics=(Metric("OA", title, higher_is_better=False),))
 
 
-def _cell(row: int, student: str, seed: int, value: float | str) -> CellResult:
+def _control(
+    table: Sequence[Sequence[float | str | None]], row: int, seed: int, baseline: int | None
+) -> float | None:
+    """What the student alone came to under a seed, for the rows that are another method's."""
+    if baseline is None or row == baseline or seed >= len(table[baseline]):
+        return None
+    value = table[baseline][seed]
+    return value if isinstance(value, float) else None
+
+
+def _cell(
+    row: int, student: str, seed: int, value: float | str, control: float | None
+) -> CellResult:
     seconds, memory = 10.0 * (row + 1) + seed, 10**9 * (row + 1) + seed
     if isinstance(value, str):
         return CellResult(row, student, seed, None, seconds, memory, value)
-    return CellResult(row, student, seed, {"OA": value}, seconds, memory)
+    return CellResult(
+        row,
+        student,
+        seed,
+        {"OA": value},
+        seconds,
+        memory,
+        epochs=60,
+        control=None if control is None else {"OA": control},
+    )
 
 
 def drawn(students: int = 2, seeds: int = 5, **others: str) -> Results:

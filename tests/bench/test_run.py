@@ -68,15 +68,17 @@ def test_a_stage_that_several_cells_need_is_trained_once(world: World, trained: 
     """CI and four STA serve both gates; the time that this saves is in the results."""
     results = run(world.declare(ALONE, MST, TOP2))
     kinds = sorted(name.split("-")[0] for name in trained)
-    assert kinds == ["ci", "dkd", "dkd", "pretrain", "sta", "sta", "sta", "sta"]
+    assert kinds == ["alone", "ci", "dkd", "dkd", "pretrain", "sta", "sta", "sta", "sta"]
     left = artefacts("out")
     assert sorted(left) == sorted(trained)
-    seconds = {name: artefact["seconds"] for name, artefact in left.items()}
+    # What a method takes is told without its control.
+    methods = {name: artefact for name, artefact in left.items() if artefact["kind"] != "alone"}
+    seconds = {name: artefact["seconds"] for name, artefact in methods.items()}
     shared = sum(s for name, s in seconds.items() if name.startswith(("ci-", "sta-")))
     assert results.shared_seconds == pytest.approx(sum(seconds.values()))
     assert results.separate_seconds == pytest.approx(sum(seconds.values()) + shared)
     stages = json.loads(Path("out/cells.json").read_text())[1]["stages"]
-    of_mst = [left[name] for name in stages.values()]
+    of_mst = [methods[name] for name in stages.values() if name in methods]
     assert len(of_mst) == 6
     assert cell(results, 1).seconds == pytest.approx(sum(one["seconds"] for one in of_mst))
     assert cell(results, 1).peak_memory == max(one["peak_memory"] for one in of_mst)
@@ -110,6 +112,34 @@ def test_a_cell_is_what_its_run_alone_would_be(world: World) -> None:
     assert len(results.cells) == 3
 
 
+def test_a_method_is_measured_against_the_student_alone_trained_as_long(world: World) -> None:
+    """Each cell has the epochs behind its student, and what the control came to, which has as many.
+
+    The row of the student alone stands for itself.
+    """
+    results = run(world.declare(ALONE, MST, KD, seeds=(0, 1)))
+    left = artefacts("out")
+    assert [cell(results, row).epochs for row in range(3)] == [2, 4, 2]
+    records = [r for r in json.loads(Path("out/cells.json").read_text()) if r["seed"] == 0]
+    for row, record in enumerate(records):
+        if row == 0:
+            assert record["control"] == ""
+            assert cell(results, 0).control is None
+            continue
+        control = left[record["control"]]
+        assert control["epochs"] == cell(results, row).epochs
+        assert cell(results, row).control == control["test"]["metrics"]["rgb"]
+    assert results.students[0].test_share == pytest.approx(1 / 3)
+    column = results.columns()[0]
+    for row in (1, 2):
+        low, high = results.interval(row, column)
+        values, controls = results.values(row, column), results.controls(row, column)
+        gain = sum(values[seed] - controls[seed] for seed in values) / len(values)
+        assert low <= gain <= high
+    assert results.interval(0, column) is None
+    assert "95 % interval" in Path("out/table.md").read_text()
+
+
 def test_the_same_command_again_trains_nothing(world: World, trained: list[str]) -> None:
     """And a changed one what changed."""
     first = run(world.declare(ALONE, MST))
@@ -117,7 +147,8 @@ def test_the_same_command_again_trains_nothing(world: World, trained: list[str])
     assert run(world.declare(ALONE, MST)) == first
     assert trained == []
     run(world.declare(ALONE, MST, TOP2, bindings=["DKD.learning_rate = 1e-2"]))
-    assert {name.split("-")[0] for name in trained} == {"dkd"}
+    # The student alone is trained as the last stage of a method trains it.
+    assert {name.split("-")[0] for name in trained} == {"alone", "dkd"}
 
 
 def test_benchmarks_share_a_folder_of_artefacts(world: World, trained: list[str]) -> None:
@@ -195,7 +226,7 @@ def test_a_cell_that_cannot_be_opened_is_told_before_anything_is_trained(world: 
     )
     assert said[-2:] == [
         f"2 cells of rgb cannot run: {sentence}",
-        "4 cells need 14 stages; shared between them, 14 are to be trained",
+        "4 cells need 16 stages; shared between them, 16 are to be trained",
     ]
     assert cell(results, 1, seed=1).error == sentence
     assert len(results.cells) == 6

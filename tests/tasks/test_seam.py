@@ -83,6 +83,14 @@ class Ordinal(Task):
 
     def accumulator(self, device="cpu"):
         return Errors(device)
+
+    def contributions(self, outputs, labels):
+        away = ((outputs > 0).sum(1) - labels).abs()
+        return torch.stack([away, away == 0, away >= 0], dim=1)
+
+    def metrics_of(self, totals):
+        distance, right, count = totals.unbind(-1)
+        return {"MAE": distance / count, "OA": right / count}
 '''
 
 BLOCK = """
@@ -159,6 +167,12 @@ def test_a_whole_run_of_a_new_task(experiment: Make, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=160)
     print_summary(summary, console)
     assert "mean error ↓" in console.file.getvalue()
+    # Intervals come from what single samples contribute; nothing else of the task is needed.
+    certainty = student["certainty"]
+    low, high = certainty["intervals"]["MAE"]
+    assert low <= student["gain"]["MAE"] <= high
+    assert (certainty["metric"], certainty["p"], certainty["told"]) == ("MAE", None, None)
+    assert f"rgb: {certainty['sentence']}" in console.file.getvalue()
     found = evaluate_run(tmp_path / "run", None, "test", torch.device("cpu"))["metrics"]
     assert found["dkd-rgb"]["rgb"] == student["distilled"]
     assert load_student(tmp_path / "run")(torch.randn(3, 8)).shape == (3, 2)

@@ -42,7 +42,9 @@ class Bench:
         metrics: metrics in the table; none: the primary one of each student's task.
         files: gin files of every cell, after the student's and before the row's.
         bindings: for every cell; those of a student and of a row win over them.
-        baseline: method of the row that gains are counted from: the student without a teacher.
+        baseline: method of the row of the student without a teacher. With one, every other cell
+            also trains its student alone for as many epochs as the method gives it: gains are over
+            that. Empty for neither.
         figure: ``('gains', method)``, box plots of a method's rows by teachers; ``('sweep',
             setting)``, a line over the rows whose names say ``setting = number``; or nothing.
         resources: Ray's resources of a task by the kind of its stage, ``{'*': {'num_cpus': 1},
@@ -170,8 +172,14 @@ class Benchmark:
             student=student,
             seed=seed,
             files=tuple(map(str, (column.file, *self.files, *filter(None, [method.file])))),
-            # Each network alone is a row of its own, not a stage of every cell.
-            bindings=(*own, *self.given, "graph.alone = False", f"graph.seed = {seed}"),
+            # A method's gain is over the same network trained as long, whatever the row of the
+            # student alone has; rows that train as long share that control.
+            bindings=(
+                *own,
+                *self.given,
+                f"graph.alone = {bool(self.settings.baseline)}",
+                f"graph.seed = {seed}",
+            ),
             places={b: where for b, where in places.items() if b not in self.given},
         )
 

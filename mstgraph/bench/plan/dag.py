@@ -15,7 +15,7 @@ from mstgraph.derive.experiment import Experiment, Prepare, open_experiment
 from mstgraph.derive.passes import group_stages
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
-from mstgraph.tasks.task import Metric
+from mstgraph.tasks.task import Metric, Task
 
 
 def artefact_name(node: StageNode) -> str:
@@ -39,10 +39,12 @@ class OpenCell:
         needs: artefact → artefacts whose weights it starts from.
         kinds: artefact → kind of its stage.
         result: artefact that holds the student's metrics.
+        behind: artefacts whose epochs have made the student, ``result`` among them.
+        control: artefact of the same network trained as long alone, or "".
         target: the student's name in the graph.
         synthetic: what must be said of the data; empty for real data.
-        primary: the task's primary metric.
-        metrics: all its metrics.
+        task: what is predicted and measured.
+        test_share: samples of the test split for each of the training split; 0 if unknown.
     """
 
     cell: Cell
@@ -51,10 +53,22 @@ class OpenCell:
     needs: Mapping[str, tuple[str, ...]]
     kinds: Mapping[str, str]
     result: str
+    behind: tuple[str, ...]
+    control: str
     target: str
     synthetic: str
-    primary: Metric
-    metrics: tuple[Metric, ...]
+    task: Task
+    test_share: float
+
+    @property
+    def primary(self) -> Metric:
+        """The task's primary metric."""
+        return self.task.primary
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All its metrics."""
+        return self.task.metrics
 
 
 @dataclass(frozen=True)
@@ -121,7 +135,8 @@ def describe_cell(cell: Cell, experiment: Experiment) -> OpenCell:
         UserError: it has several targets, of which a table would show one.
     """
     _refuse_several_targets(cell, experiment)
-    plan, task, source = experiment.plan, experiment.task, experiment.source
+    plan, source = experiment.plan, experiment.source
+    samples = source.samples(experiment.split)
     nodes = list(plan.stages.values())
     names = {node.name: artefact_name(node) for node in nodes}
     target = plan.graph.targets[0]
@@ -132,10 +147,12 @@ def describe_cell(cell: Cell, experiment: Experiment) -> OpenCell:
         needs={names[node.name]: tuple(names[need] for need in node.needs) for node in nodes},
         kinds={names[node.name]: node.kind for node in nodes},
         result=names[plan.last[target]],
+        behind=tuple(names[stage] for stage in plan.behind(plan.last[target], target)),
+        control=names[plan.alone[target]] if target in plan.alone else "",
         target=target,
         synthetic=source.synthetic,
-        primary=task.primary,
-        metrics=task.metrics,
+        task=experiment.task,
+        test_share=samples["test"] / samples["train"] if samples else 0.0,
     )
 
 

@@ -33,6 +33,7 @@ ABOVE, BELOW = 0.25, 0.55  # for its name and for its axis
 HEADING, LINE, BETWEEN = 0.85, 0.26, 0.3
 PANELS_ACROSS = 4
 _MARKERS = "osD^vPX*"
+AS_LONG = "alone, trained as long"
 _ALONE, _THICK, _THIN = "alone", "thick", "thin"
 _WIDTHS = {_THICK: 2.0, _THIN: 0.9}
 
@@ -42,11 +43,12 @@ Item = tuple[str, str]  # colour of a box or kind of a line, and what it means
 def draw_gains(results: Results, method: str) -> Figure:
     """Draw box plots of the gain over the student alone by teacher configuration (paper, Fig. 5).
 
-    A gain is the difference of two runs with the same seed. Boxes span the quartiles, whiskers
-    reach the furthest seed within 1.5 times as much, and every seed is a dot.
+    A gain is the difference of two runs with the same seed that trained the student as long. Boxes
+    span the quartiles, whiskers reach the furthest seed within 1.5 times as much, and every seed is
+    a dot.
 
     Args:
-        results: of a bench that has the student alone among its rows.
+        results: of a bench whose cells have trained the student alone, too.
         method: whose rows are shown, for each student one box per configuration.
 
     Raises:
@@ -66,7 +68,7 @@ def draw_gains(results: Results, method: str) -> Figure:
         )
     hues = colours(len(rows))
     items = [(hue, results.rows[row].teachers or "—") for hue, row in zip(hues, rows, strict=True)]
-    legend = [*items, (_ALONE, results.rows[results.baseline].name)]
+    legend = [*items, (_ALONE, AS_LONG)]
     names = [_name(results, column, columns) for column in columns]
     room = max(0.4 + 0.45 * len(rows), *(TICK.width(name) + 0.25 for name in names))
     size = max(3.0, len(columns) * room), 2.7
@@ -87,9 +89,7 @@ def draw_gains(results: Results, method: str) -> Figure:
 
 
 def _gains(results: Results, row: int, column: Column) -> list[float]:
-    assert results.baseline is not None
-    alone = results.values(results.baseline, column)
-    values = results.values(row, column)
+    alone, values = results.controls(row, column), results.values(row, column)
     return [value - alone[seed] for seed, value in values.items() if seed in alone]
 
 
@@ -130,7 +130,8 @@ def draw_sweep(results: Results, positions: Mapping[int, float], setting: str = 
 
     The thick line joins means over seeds and the thin ones each seed: splits differ more than
     values of the setting do, so that a trend shows in every thin line or is none. The dashed line
-    is the student alone. Panels have scales of their own, as students are of different data sets.
+    is the student alone, trained as long. Panels have scales of their own, as students are of
+    different data sets.
 
     Args:
         results: of the bench.
@@ -149,8 +150,8 @@ def draw_sweep(results: Results, positions: Mapping[int, float], setting: str = 
                 f"bench '{results.title}' both have {setting} = {positions[one]:g}; expected one "
                 "row for each value"
             )
-    alone = results.baseline
-    legend = [] if alone is None else [(_ALONE, results.rows[alone].name)]
+    controls = [results.controls(row, c) for c in columns for row in rows]
+    legend = [(_ALONE, AS_LONG)] if any(controls) else []
     legend = [(_THICK, "mean"), (_THIN, "each seed"), *legend]
     size = max(2.1, *(BADGE.width(column.student) for column in columns)), 2.1
     title = f"{_metric(results, columns)} against {setting}"
@@ -158,7 +159,7 @@ def draw_sweep(results: Results, positions: Mapping[int, float], setting: str = 
     for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
         points = [(positions[row], results.values(row, column)) for row in rows]
         _trend(axes, points, colours(len(columns))[i], _MARKERS[i % len(_MARKERS)])
-        lonely = None if alone is None else spread([*results.values(alone, column).values()])
+        lonely = spread([*results.controls(rows[0], column).values()])
         if lonely is not None:
             axes.axhline(lonely.mean, color=MUTED, linewidth=1.1, dashes=(4, 2.5), zorder=1.5)
         ends = positions[rows[0]], positions[rows[-1]]

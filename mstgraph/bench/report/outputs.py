@@ -13,6 +13,7 @@ from rich.console import Console
 from mstgraph.bench.execute.schedule import Schedule
 from mstgraph.bench.plan.benchmark import Benchmark, Cell
 from mstgraph.bench.plan.dag import OpenCell
+from mstgraph.bench.report.intervals import gain_intervals
 from mstgraph.bench.report.table import Table, latex, long_csv, markdown, print_table
 from mstgraph.bench.report.table_contents import (
     cost_table,
@@ -20,6 +21,7 @@ from mstgraph.bench.report.table_contents import (
     metrics_table,
     sharing_line,
 )
+from mstgraph.bench.results.ranking import ranking
 from mstgraph.bench.results.results import (
     CellResult,
     Results,
@@ -64,6 +66,8 @@ def gather(
         CellResult(cell.row, names[cell.student], cell.seed, None, 0.0, 0, sentence)
         for cell, sentence in refused
     ]
+    done = [cell for cell in cells if schedule.state(cell) == "done"]
+    controls = {cell.control for cell in cells} - {cell.result for cell in cells}
     methods = [row.method for row in benchmark.rows]
     baseline = benchmark.settings.baseline
     return Results(
@@ -75,8 +79,9 @@ def gather(
         seeds=benchmark.settings.seeds,
         cells=tuple(sorted(ended, key=lambda c: (names.index(c.student), c.row, c.seed))),
         baseline=methods.index(baseline) if baseline else None,
-        shared_seconds=math.fsum(artefact["seconds"] for artefact in there.values()),
+        shared_seconds=math.fsum(a["seconds"] for n, a in there.items() if n not in controls),
         separate_seconds=math.fsum(cell.seconds for cell in ended),
+        intervals=gain_intervals(done, names, artefacts),
     )
 
 
@@ -87,24 +92,33 @@ def _ended(schedule: Schedule, cell: OpenCell) -> bool:
 def _student(index: int, name: str, cells: Sequence[OpenCell]) -> StudentMetrics:
     """A student of which no cell could be opened has the metrics that the others have."""
     own = next((cell for cell in cells if cell.cell.student == index), cells[0])
-    return StudentMetrics(name, own.primary.name, tuple(metric.name for metric in own.metrics))
+    metrics = tuple(metric.name for metric in own.metrics)
+    return StudentMetrics(name, own.primary.name, metrics, own.test_share)
 
 
 def _cell(
     cell: OpenCell, names: Sequence[str], schedule: Schedule, artefacts: dict[str, Any]
 ) -> CellResult:
-    own = [artefacts[name] for name in cell.artefacts.values() if name in artefacts]
+    # What a method takes is told without its control.
+    names_of_own = [name for name in cell.artefacts.values() if name != cell.control]
+    own = [artefacts[name] for name in names_of_own if name in artefacts]
     done = schedule.state(cell) == "done"
-    metrics = artefacts[cell.result]["test"]["metrics"][cell.target] if done else None
     return CellResult(
         row=cell.cell.row,
         student=names[cell.cell.student],
         seed=cell.cell.seed,
-        metrics=metrics and {n: math.nan if v is None else v for n, v in metrics.items()},
+        metrics=_metrics(artefacts[cell.result], cell.target) if done else None,
         seconds=math.fsum(artefact["seconds"] for artefact in own),
         peak_memory=max((artefact["peak_memory"] for artefact in own), default=0),
         error=None if done else schedule.error(cell),
+        epochs=sum(artefacts[name]["epochs"] for name in cell.behind) if done else 0,
+        control=_metrics(artefacts[cell.control], cell.target) if done and cell.control else None,
     )
+
+
+def _metrics(artefact: dict[str, Any], target: str) -> dict[str, float]:
+    values = artefact["test"]["metrics"][target]
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def write_outputs(
@@ -133,6 +147,7 @@ def write_outputs(
             "state": schedule.state(cell),
             "stages": dict(cell.artefacts),
             "result": cell.result,
+            "control": cell.control,
         }
         for cell in cells
     ]
@@ -167,19 +182,26 @@ def print_results(results: Results, benchmark: Benchmark, console: Console) -> N
 
 
 def write_figures(results: Results, benchmark: Benchmark, folder: Path) -> list[Path]:
-    """Draw the figure that a benchmark declares, if any, and return its files.
+    """Draw the ranks where they can be tested, and the figure that is declared; return the files.
 
     Raises:
         UserError: matplotlib is not there, or the results have not what the figure shows.
     """
-    if not benchmark.settings.figure:
+    ranked = ranking(results, results.columns(benchmark.settings.metrics))
+    if ranked is None and not benchmark.settings.figure:
         return []
     from mstgraph.bench.report.figures import draw_gains, draw_sweep, swept_rows
+    from mstgraph.bench.report.rank_figure import draw_ranks
     from mstgraph.viz.canvas import write_picture
 
+    written = []
+    if ranked is not None:
+        written += write_picture(draw_ranks(results, ranked), folder / "ranks")
+    if not benchmark.settings.figure:
+        return written
     kind, subject = benchmark.settings.figure
     if kind == "gains":
         figure = draw_gains(results, subject)
     else:
         figure = draw_sweep(results, swept_rows(results, subject), subject)
-    return write_picture(figure, folder / kind)
+    return [*written, *write_picture(figure, folder / kind)]

@@ -36,7 +36,8 @@ class Entry:
     Attributes:
         text: the value.
         emphasis: whether it is the best or second best of its column.
-        gain: what it gains over the student alone, or "".
+        gain: what it gains or loses over the student alone, with its sign, or "".
+        better: whether that is for the better.
         marks: "*", "†", what the notes explain.
         footnotes: numbers, from 1.
     """
@@ -44,6 +45,7 @@ class Entry:
     text: str
     emphasis: Emphasis = ""
     gain: str = ""
+    better: bool = False
     marks: str = ""
     footnotes: tuple[int, ...] = ()
 
@@ -80,7 +82,7 @@ class Table:
     def legend(self, ranked: str, gain: str) -> list[str]:
         """Return all sentences below the table, given how a format shows ranks and gains."""
         gains = [entry.gain for row in self.rows for entry in row if entry.gain]
-        if any(value.startswith("-") for value in gains):  # where lower is better
+        if any(value.startswith("-") for value in gains):
             gain = gain.replace("+", "±")
         return [
             *([f"{ranked}, by means that are not rounded."] if self.ranked else []),
@@ -147,7 +149,7 @@ def _entry_text(entry: Entry, ranked: bool) -> Text:
     text = Text(f"{_SIGNS[entry.emphasis]} " if ranked else "")
     text.append(entry.text, style=_STYLES[entry.emphasis])
     if entry.gain:
-        text.append(f" {entry.gain}", style="bright_blue")
+        text.append(f" {entry.gain}", style="bright_blue" if entry.better else "dim")
     text.append(entry.marks)
     text.append("".join(f" [{number}]" for number in entry.footnotes), style="dim")
     return text
@@ -256,7 +258,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 def _latex_entry(entry: Entry) -> str:
     text = _latex_text(entry.text)
-    if entry.gain:
+    if entry.better:
         text = rf"\textcolor{{blue}}{{{text}}}"
     commands = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", "": text}
     numbers = ",".join(map(str, entry.footnotes))

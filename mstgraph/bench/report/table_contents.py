@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mstgraph.bench.report.table import Emphasis, Entry, Head, Table
+from mstgraph.bench.results.ranking import Ranking, ranking
 from mstgraph.bench.results.results import CellResult, Column, Results
 from mstgraph.bench.results.statistics import (
     FEWEST,
@@ -20,11 +21,12 @@ from mstgraph.bench.results.statistics import (
     podium,
     spread,
 )
+from mstgraph.certainty.verdict import in_brackets
 from mstgraph.support.text import size_in_words
-from mstgraph.tasks.task import Metric
 
 ABSENT = "—"
 MARKS = "*†"  # differs from the student alone, from the best
+CONTROL = "the student alone, trained as long"
 
 
 class _Footnotes:
@@ -65,9 +67,11 @@ def metrics_table(results: Results, metrics: Sequence[str] = ()) -> Table:
         first, second = podiums[column]
         emphasis: Emphasis = "best" if row in first else "second" if row in second else ""
         versus = alone.get((row, column)), best.get((row, column))
-        gain = _gain(versus[0], results.metric(column))
+        gain = _gain(versus[0])
+        better = versus[0] is not None and results.metric(column).merit(versus[0].difference) > 0
         marks = "".join(m for m, c in zip(MARKS, versus, strict=True) if c and c.significant)
-        return Entry(_mean(found, len(results.seeds), ".4f"), emphasis, gain, marks, notes)
+        text = _mean(found, len(results.seeds), ".4f")
+        return Entry(text, emphasis, gain, better, marks, notes)
 
     heads, names, rules = _names(results)
     rows = tuple(
@@ -75,19 +79,25 @@ def metrics_table(results: Results, metrics: Sequence[str] = ()) -> Table:
             *names[row],
             *(entry(row, column) for column in columns),
             Entry(f"{average[row]:.2f}" if row in average else ABSENT),
+            Entry(_epochs(results, row)),
         )
         for row in range(len(results.rows))
     )
     titled = [Head(results.metric(c).heading, c.student) for c in columns]
     return Table(
         title=_title(results),
-        heads=(*heads, *titled, Head("rank", right=True)),
+        heads=(*heads, *titled, Head("rank", right=True), Head("epochs", right=True)),
         lead=len(heads),
         rows=rows,
         rules=rules,
-        notes=(*_notes(results, alone, best), *_left_out(results, columns)),
+        notes=(
+            *_notes(results, alone, best),
+            *_rank_note(ranking(results, columns)),
+            *_epochs_note(results),
+            *_left_out(results, columns),
+        ),
         footnotes=tuple(footnotes.numbers),
-        alone=_alone(results),
+        alone=CONTROL,
     )
 
 
@@ -131,14 +141,15 @@ def cost_table(results: Results) -> Table:
 
 
 def differences_table(results: Results, metrics: Sequence[str] = ()) -> Table:
-    """Return every comparison behind the marks of `metrics_table`, with its n and p; long.
+    """Return every comparison behind the marks of `metrics_table`, with n, p and interval; long.
 
     Arguments and errors are those of `metrics_table`.
     """
     columns = results.columns(metrics)
     families = against_alone(results, columns), against_best(results, columns)
-    others = (_alone(results), "the best")
-    names = ("row", "against", "student", "metric", "difference", "n", "p", "p (Holm)")
+    others = ("alone", "the best")
+    numbers = ("difference", "n", "p", "p (Holm)", "95 % interval", "epochs")
+    names = ("row", "against", "student", "metric", *numbers)
     shown = [
         [
             (
@@ -147,6 +158,8 @@ def differences_table(results: Results, metrics: Sequence[str] = ()) -> Table:
                 Entry(column.student),
                 Entry(results.metric(column).heading),
                 *_difference(comparison, mark),
+                Entry(_interval(results, row, column) if other == "alone" else ABSENT),
+                Entry(_epochs(results, row, column.student)),
             )
             for (row, column), comparison in family.items()
         ]
@@ -158,14 +171,18 @@ def differences_table(results: Results, metrics: Sequence[str] = ()) -> Table:
         lead=4,
         rows=tuple(row for rows in shown for row in rows),
         rules=frozenset({len(shown[0])} if all(shown) else ()),
-        notes=(*_test_notes(results, *families), *_left_out(results, columns)),
+        notes=(
+            *_test_notes(*families),
+            *_interval_note(results),
+            *_epochs_note(results),
+            *_left_out(results, columns),
+        ),
     )
 
 
-def _gain(found: Comparison | None, metric: Metric) -> str:
-    """A difference from the student alone, if it is one for the better."""
-    better = found is not None and metric.merit(found.difference) > 0
-    return f"{found.difference:+.4f}" if found is not None and better else ""
+def _gain(found: Comparison | None) -> str:
+    """A difference from the student alone, for better or worse, "" for none."""
+    return f"{found.difference:+.4f}" if found is not None and found.difference else ""
 
 
 def _difference(found: Comparison, mark: str) -> list[Entry]:
@@ -189,8 +206,19 @@ def _title(results: Results, of: str = "") -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _alone(results: Results) -> str:
-    return "" if results.baseline is None else results.rows[results.baseline].name
+def _interval(results: Results, row: int, column: Column) -> str:
+    found = results.interval(row, column)
+    return ABSENT if found is None else in_brackets(found)
+
+
+def _epochs(results: Results, row: int, student: str = "") -> str:
+    """Epochs behind a row's student, one number or from the fewest to the most."""
+    students = [student] if student else [one.name for one in results.students]
+    cells = [cell for name in students for cell in _finished(results, row, name)]
+    found = sorted({cell.epochs for cell in cells if cell.epochs})
+    if not found:
+        return ABSENT
+    return str(found[0]) if len(found) == 1 else f"{found[0]}–{found[-1]}"
 
 
 def _mean(found: Spread, asked: int, form: str) -> str:
@@ -256,7 +284,7 @@ def _notes(results: Results, alone: Comparisons, best: Comparisons) -> list[str]
     return [
         f"Mean ± standard deviation over {len(results.seeds)} seeds ({seeds}); n: how many "
         "finished, where fewer.",
-        *_test_notes(results, alone, best),
+        *_test_notes(alone, best),
     ]
 
 
@@ -284,9 +312,9 @@ def _column_name(results: Results, column: Column, columns: Sequence[Column]) ->
     return f"{column.student} {results.metric(column).title}" if several else column.student
 
 
-def _test_notes(results: Results, alone: Comparisons, best: Comparisons) -> list[str]:
+def _test_notes(alone: Comparisons, best: Comparisons) -> list[str]:
     return [
-        *_test_note(MARKS[0], _alone(results), alone),
+        *_test_note(MARKS[0], CONTROL, alone),
         *_test_note(MARKS[1], "the best of the column", best),
     ]
 
@@ -298,12 +326,41 @@ def _test_note(mark: str, other: str, family: Comparisons) -> list[str]:
     tested = [comparison for comparison in family.values() if comparison.p is not None]
     if not tested:
         return [
-            f"No difference from {other} could be tested: the paired t-test needs "
+            f"Nothing could be tested against {other}: the paired t-test needs "
             f"{FEWEST} seeds that both rows finished and differences that vary."
         ]
     count = f"{len(tested)} comparisons" if len(tested) > 1 else "1 comparison"
     none = "" if any(comparison.significant for comparison in tested) else "; none does"
     return [
-        f"{mark} differs from {other}: paired t-test over seeds, p < {SIGNIFICANT} after "
-        f"Holm's correction for {count}{none}."
+        f"{mark} differs from {other}: paired t-test over seeds whose splits share samples (Nadeau "
+        f"and Bengio), p < {SIGNIFICANT} after Holm's correction for {count}{none}."
     ]
+
+
+def _rank_note(found: Ranking | None) -> list[str]:
+    if found is None:
+        return []
+    p = _p(found.p) if found.p < 5e-5 else f"= {_p(found.p)}"
+    return [
+        f"Ranks: averaged over {found.blocks} columns and seeds; Friedman's p {p}; two differ at "
+        f"the 5 % level from {found.difference:.2f} on (Nemenyi)."
+    ]
+
+
+def _interval_note(results: Results) -> list[str]:
+    if not results.intervals:
+        return []
+    return [
+        "95 % interval: of the mean gain, by a bootstrap of seeds and, within each, of its test "
+        "samples, on which a row and its control are measured together; with few seeds it is "
+        "rather too narrow."
+    ]
+
+
+def _epochs_note(results: Results) -> list[str]:
+    """What the numbers of epochs are, where any cell has some."""
+    if not any(cell.epochs for cell in results.cells):
+        return []
+    alone = any(cell.control for cell in results.cells)
+    control = "; the student alone that it is compared with has as many" if alone else ""
+    return [f"Epochs: what a row's student had in all its stages{control}."]

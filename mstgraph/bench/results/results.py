@@ -21,11 +21,13 @@ class StudentMetrics:
         name: of the student, with its data set where there are several.
         primary: the metric that a table shows if no other is wanted.
         metrics: all that are measured, ``primary`` among them.
+        test_share: test samples for each training sample, by which splits share samples.
     """
 
     name: str
     primary: str
     metrics: tuple[str, ...]
+    test_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class CellResult:
         seconds: of all stages that this cell needs, as if it ran alone.
         peak_memory: bytes.
         error: why it failed, in one sentence, or None.
+        epochs: behind the student in all, from its first stage on.
+        control: metric → value of the same network trained as long alone; None without one.
     """
 
     row: int
@@ -69,6 +73,27 @@ class CellResult:
     seconds: float
     peak_memory: int
     error: str | None = None
+    epochs: int = 0
+    control: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class GainInterval:
+    """How sure the mean gain of a row over its control is.
+
+    Attributes:
+        row: index of the method among the rows.
+        student: name.
+        metric: name.
+        low: lower end of the 95 % interval, over seeds and samples.
+        high: upper end.
+    """
+
+    row: int
+    student: str
+    metric: str
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -94,6 +119,7 @@ class Results:
         baseline: index of the row of the student alone, or None.
         shared_seconds: what the bench took, artefacts shared between cells.
         separate_seconds: what it would have taken with every cell on its own.
+        intervals: of the gains, where test samples are known one by one.
     """
 
     title: str
@@ -106,6 +132,7 @@ class Results:
     baseline: int | None
     shared_seconds: float
     separate_seconds: float
+    intervals: tuple[GainInterval, ...] = ()
 
     def cells_of(self, row: int, student: str) -> dict[int, CellResult]:
         """Return seed → cell, in the order of the seeds, for the cells that ran."""
@@ -114,12 +141,23 @@ class Results:
 
     def values(self, row: int, column: Column) -> dict[int, float]:
         """Return seed → value, in the order of the seeds, where there is a finite one."""
-        values = {
-            seed: cell.metrics[column.metric]
-            for seed, cell in self.cells_of(row, column.student).items()
-            if cell.metrics is not None
-        }
-        return {seed: value for seed, value in values.items() if math.isfinite(value)}
+        cells = self.cells_of(row, column.student)
+        return _finite({seed: cell.metrics for seed, cell in cells.items()}, column.metric)
+
+    def controls(self, row: int, column: Column) -> dict[int, float]:
+        """Return seed → value of the student alone, trained as long as by the row's method."""
+        cells = self.cells_of(row, column.student)
+        return _finite({seed: cell.control for seed, cell in cells.items()}, column.metric)
+
+    def interval(self, row: int, column: Column) -> tuple[float, float] | None:
+        """Return the 95 % interval of a row's gain over its control, if there is one."""
+        place = (row, column.student, column.metric)
+        found = (i for i in self.intervals if (i.row, i.student, i.metric) == place)
+        return next(((i.low, i.high) for i in found), None)
+
+    def test_share(self, column: Column) -> float:
+        """Return the test samples of a column's student for each training sample."""
+        return next(s.test_share for s in self.students if s.name == column.student)
 
     def metric(self, column: Column) -> Metric:
         """Return what a column shows."""
@@ -148,6 +186,11 @@ class Results:
         )
 
 
+def _finite(metrics: Mapping[int, Mapping[str, float] | None], name: str) -> dict[int, float]:
+    values = {seed: found[name] for seed, found in metrics.items() if found is not None}
+    return {seed: value for seed, value in values.items() if math.isfinite(value)}
+
+
 def swept_values(names: Sequence[str], setting: str) -> dict[int, float]:
     """Return the index of each row's name that says ``setting = number`` → the number."""
     said = re.compile(rf"\b{re.escape(setting)}\s*=\s*(-?\d+(?:\.\d+)?)")
@@ -161,9 +204,4 @@ def save_results(results: Results, path: Path) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    record = asdict(results)
-    for cell in record["cells"]:
-        metrics = cell["metrics"]
-        if metrics is not None:
-            cell["metrics"] = {n: v if math.isfinite(v) else None for n, v in metrics.items()}
-    write_json(path, record)
+    write_json(path, asdict(results))

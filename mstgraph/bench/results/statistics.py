@@ -2,18 +2,19 @@
 
 Each metric says whether it is better when it is higher or lower.
 
-The test is the **paired t-test** over seeds. A seed decides the split, so two methods under one
-seed saw the same samples, and their difference varies less than either value. Benches have three
-to five seeds: the Wilcoxon signed-rank test can then reach no p-value below 2/2ⁿ (1/4 for 3 seeds,
-1/16 for 5), so it never comes out significant with less than six, however large the difference.
-The t-test can, at the price of assuming that differences are about normal.
+A row is compared with its **control**: the student alone, trained for as many epochs as the row's
+method gives it. The test is the **paired t-test** over seeds. A seed decides the split, so two
+networks under one seed saw the same samples, and their difference varies less than either value.
+Benches have three to five seeds: the Wilcoxon signed-rank test can then reach no p-value below 2/2ⁿ
+(1/4 for 3 seeds, 1/16 for 5), so it never comes out significant with less than six, however large
+the difference. The t-test can, at the price of assuming that differences are about normal.
 
-Many rows are compared, so p-values are corrected by Holm's method (Holm 1979, "A simple
-sequentially rejective multiple test procedure") over all comparisons of one kind in one table.
-
-Two things make p smaller than it should be. Random splits of one data set share most of their
-training samples, so seeds are not independent (Nadeau and Bengio 2003, "Inference for the
-generalization error"). And the best row was found with the same seeds that it is tested with.
+Random splits of one data set share most of their samples, so differences vary less from seed to
+seed than from one data set to another; the test's variance is corrected for that (Nadeau and Bengio
+2003, see `mstgraph.certainty.hypotheses`). Many rows are compared, so p-values are corrected by
+Holm's method (Holm 1979, "A simple sequentially rejective multiple test procedure") over all
+comparisons of one kind in one table. One thing still makes p smaller than it should be: the best
+row was found with the same seeds that it is tested with.
 
 Splits differ more than methods do, so means over different seeds say nothing of two rows. Who is
 best, second or of which rank is decided among the rows that finished the same seeds (`comparable`).
@@ -23,10 +24,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mstgraph.bench.results.results import Column, Results
+from mstgraph.certainty.hypotheses import corrected_t_test
 
 SIGNIFICANT = 0.05
 FEWEST = 2  # seeds that a test needs
@@ -119,19 +121,26 @@ def merits(results: Results, column: Column) -> dict[int, float]:
 
 
 def average_ranks(results: Results, columns: Sequence[Column]) -> dict[int, float]:
-    """Return row → rank of its mean, averaged over columns.
+    """Return row → its rank, averaged over columns and seeds.
 
     Only rows that are `comparable` wherever any row has a value are ranked, and among themselves:
     otherwise a row would gain by failing where it is weak.
     """
-    by_column = [found for column in columns if (found := merits(results, column))]
-    complete = [row for row in _rows(results) if all(row in found for found in by_column)]
-    if not by_column:
-        return {}
-    table = [ranks([found[row] for row in complete]) for found in by_column]
-    return {
-        row: math.fsum(line[i] for line in table) / len(table) for i, row in enumerate(complete)
-    }
+    rows, blocks = ranked_blocks(results, columns)
+    return {row: math.fsum(line[i] for line in blocks) / len(blocks) for i, row in enumerate(rows)}
+
+
+def ranked_blocks(
+    results: Results, columns: Sequence[Column]
+) -> tuple[list[int], list[list[float]]]:
+    """Return the rows that can be ranked, and their ranks for each column and seed."""
+    by_column = {column: found for column in columns if (found := comparable(results, column))}
+    rows = [row for row in _rows(results) if all(row in found for found in by_column.values())]
+    blocks = []
+    for column in by_column if rows else ():
+        metric, values = results.metric(column), [results.values(row, column) for row in rows]
+        blocks += [ranks([metric.merit(own[seed]) for own in values]) for seed in values[0]]
+    return (rows, blocks) if blocks else ([], [])
 
 
 def podium(results: Results, column: Column) -> tuple[set[int], set[int]]:
@@ -150,15 +159,18 @@ def podium(results: Results, column: Column) -> tuple[set[int], set[int]]:
     return best, {row for row, merit in rest.items() if merit == max(rest.values())}
 
 
-def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison | None:
+def compare(
+    one: Mapping[int, float], other: Mapping[int, float], test_share: float = 0.0
+) -> Comparison | None:
     """Compare two rows over the seeds that both have.
 
     Args:
         one: seed → value.
         other: seed → value.
+        test_share: test samples for each training sample, by which splits share samples.
 
     Returns:
-        The comparison, not corrected; None if they share no seed.
+        The comparison, not corrected for others; None if they share no seed.
     """
     seeds = [seed for seed in one if seed in other]
     if not seeds:
@@ -168,14 +180,9 @@ def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison 
     found = spread(differences)
     assert found is not None
     same = found.std is None or found.std <= _ROUNDING * size
-    p = None if same or len(seeds) < FEWEST else _p_value(differences)
+    untested = same or len(seeds) < FEWEST
+    p = None if untested else corrected_t_test(differences, test_share)
     return Comparison(len(seeds), found.mean, p)
-
-
-def _p_value(differences: Sequence[float]) -> float:
-    from scipy import stats  # type: ignore[import-untyped, unused-ignore]
-
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -189,13 +196,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def against_alone(results: Results, columns: Sequence[Column]) -> Comparisons:
-    """Compare every row with the student alone; one family for Holm's method.
+    """Compare every row with the student alone, trained as long; one family for Holm's method.
 
     Returns:
-        (row, column) → comparison, empty if the bench has no row of the student alone.
+        (row, column) → comparison, without rows that have no such control.
     """
-    alone = results.baseline
-    return _against(results, {} if alone is None else {c: {alone} for c in columns})
+    return _family(
+        {
+            (row, column): compare(
+                results.values(row, column),
+                results.controls(row, column),
+                results.test_share(column),
+            )
+            for column in columns
+            for row in _rows(results)
+        }
+    )
 
 
 def against_best(results: Results, columns: Sequence[Column]) -> Comparisons:
@@ -206,22 +222,23 @@ def against_best(results: Results, columns: Sequence[Column]) -> Comparisons:
         that tie stands for them.
     """
     best = {column: podium(results, column)[0] for column in columns}
-    return _against(results, best, lambda column: comparable(results, column))
+    return _family(
+        {
+            (row, column): compare(
+                results.values(row, column),
+                results.values(min(found), column),
+                results.test_share(column),
+            )
+            for column, found in best.items()
+            for row in comparable(results, column)
+            if found and row not in found
+        }
+    )
 
 
-def _against(
-    results: Results,
-    others: Mapping[Column, set[int]],
-    rows: Callable[[Column], Iterable[int]] | None = None,
-) -> Comparisons:
-    """Compare rows, all if none are named, with the first of the others but not with themselves."""
-    found = {}
-    for column, other in others.items():
-        compared = rows(column) if rows else _rows(results)
-        for row in (row for row in compared if other and row not in other):
-            values = results.values(row, column), results.values(min(other), column)
-            if comparison := compare(*values):
-                found[row, column] = comparison
+def _family(compared: Mapping[tuple[int, Column], Comparison | None]) -> Comparisons:
+    """Correct the p-values of comparisons that are made together."""
+    found = {place: c for place, c in compared.items() if c is not None}
     tested = [(place, c.p) for place, c in found.items() if c.p is not None]
     corrected = holm([p for _, p in tested])
     for (place, _), value in zip(tested, corrected, strict=True):

@@ -1,8 +1,9 @@
 """What a run leaves on disk, and what of it can be used again.
 
 ``config.gin``, ``plan.json``, ``summary.json``, ``student-NAME.safetensors``, and one folder per
-stage with weights, ``metrics.jsonl``, TensorBoard events and, last of all, ``artefact.json``:
-a stage without one is not finished, whatever else lies there.
+stage with weights, ``metrics.jsonl``, TensorBoard events, ``samples.npz`` (what each test sample
+contributes to the metrics) and, last of all, ``artefact.json``: a stage without one is not
+finished, whatever else lies there.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
+from mstgraph.certainty.samples import SAMPLES, load_samples, save_samples
 from mstgraph.derive.identity import changes
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.files import explained, read_json, write_json
@@ -93,12 +96,28 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def samples(self, name: str) -> dict[str, np.ndarray]:
+        """Return response → what each test sample contributes; {} of a stage that left nothing."""
+        return load_samples(self.stage(name) / SAMPLES)
+
     def finish(
-        self, node: StageNode, modules: Mapping[str, nn.Module], result: Mapping[str, Any]
+        self,
+        node: StageNode,
+        modules: Mapping[str, nn.Module],
+        result: Mapping[str, Any],
+        contributions: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Write the weights of the trained parts, and then the artefact that makes it count."""
+        """Write the weights of the trained parts, and last the artefact that makes it count.
+
+        Args:
+            node: the stage.
+            modules: name of a part → its network.
+            result: what the artefact says.
+            contributions: response → what each test sample contributes, where that is known.
+        """
         for name in node.trains:
             save_weights(self.stage(node.name) / f"{name}.safetensors", modules[name])
+        save_samples(self.stage(node.name) / SAMPLES, contributions or {})
         artefact = {"hash": node.hash, "kind": node.kind, **result, "identity": node.identity}
         write_json(self.stage(node.name) / ARTEFACT, artefact)
 

@@ -32,9 +32,11 @@ def test_cells_are_rows_by_students_by_seeds(world: World) -> None:
         "MLP.hidden = (5, 5)",
         "DKD.k = 2",
         "CI.epochs = 4",
-        "graph.alone = False",
+        "graph.alone = True",
         "graph.seed = 3",
     )
+    bare = world.declare(*rows, text="bench.baseline = ''\n").cells()
+    assert "graph.alone = False" in bare[1].bindings
 
 
 def test_bindings_of_the_command_line_go_where_they_belong(world: World) -> None:

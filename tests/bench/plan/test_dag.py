@@ -37,7 +37,7 @@ _plain: list[OpenCell] = []  # opening cells takes time, and what they need is p
 def cells(world: World) -> list[OpenCell]:
     """Four methods for two students that share a CI, under two seeds."""
     if not _plain:
-        two = f"bench.students = (('rgb', 'rgb.gin'), {DEPTH!r})\n"
+        two = f"bench.students = (('rgb', 'rgb.gin'), {DEPTH!r})\nbench.baseline = ''\n"
         _plain.extend(opened(world.declare(ALONE, MST, TOP2, KD, seeds=(0, 1), text=two)))
     return _plain
 
@@ -202,3 +202,14 @@ def test_jobs_are_plain_data(cells: list[OpenCell]) -> None:
 def test_durations(seconds: float, text: str) -> None:
     """Minutes and seconds, hours where there are any."""
     assert duration(seconds) == text
+
+
+def test_rows_that_train_as_long_share_the_student_alone(world: World) -> None:
+    """MST trains its student in CI and DKD, KD in one stage: two controls for three rows."""
+    alone, mst, top2, kd = opened(world.declare(ALONE, MST, TOP2, KD))
+    assert alone.control == ""
+    assert mst.control == top2.control != kd.control
+    assert [name.rsplit("-", 1)[0] for name in mst.behind] == ["ci", "dkd-rgb"]
+    assert mst.behind[-1] == mst.result
+    assert [cell.kinds[cell.control] for cell in (mst, kd)] == ["alone", "alone"]
+    assert mst.test_share == pytest.approx(1 / 3)

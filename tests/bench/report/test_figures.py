@@ -17,6 +17,8 @@ from matplotlib.patches import PathPatch
 from matplotlib.text import Text
 
 from mstgraph.bench.report.figures import draw_gains, draw_sweep, swept_rows
+from mstgraph.bench.report.rank_figure import draw_ranks
+from mstgraph.bench.results.ranking import Ranking, ranking
 from mstgraph.bench.results.results import Column, Results, Row
 from mstgraph.support.errors import UserError
 from mstgraph.viz.canvas import write_picture
@@ -45,7 +47,15 @@ def sweep_figure(students: int = 2, **others: Any) -> Any:
     return draw_sweep(results, swept_rows(results))
 
 
-FIGURES = [gains_figure, sweep_figure]
+def ranks_figure(students: int = 2, **others: Any) -> Any:
+    """The critical-difference diagram of drawn results."""
+    results = replace(drawn(students), **others)
+    found = ranking(results, results.columns())
+    assert found is not None
+    return draw_ranks(results, found)
+
+
+FIGURES = [gains_figure, sweep_figure, ranks_figure]
 
 
 def words(figure: Any) -> list[str]:
@@ -113,7 +123,9 @@ def test_a_dot_is_the_gain_of_one_seed() -> None:
     assert len(boxes) == 6
     heights = [sorted({y for _, y in box.get_path().vertices[:4]}) for box in boxes]
     np.testing.assert_allclose(heights, [np.percentile(g, [25, 75]) for g in expected])
-    assert {"CM", "MM", "MM+CM", "w/o KD", "gain in OA"} <= set(words(gains_figure(2)))
+    assert {"CM", "MM", "MM+CM", "alone, trained as long", "gain in OA"} <= set(
+        words(gains_figure(2))
+    )
 
 
 def test_gains_where_nothing_finished_are_said_to_be_none() -> None:
@@ -177,3 +189,22 @@ def test_a_setting_is_found_in_names() -> None:
     rows = (Row("k = 1", ""), Row("MST", "k=0.5"), Row("MST", "topk = 3"), Row("k", "4"))
     results = replace(drawn(1), rows=rows)
     assert swept_rows(results) == {0: 1.0, 1: 0.5}
+
+
+@pytest.mark.parametrize("rows", [3, 4, 17, 30])
+def test_every_row_has_its_name_and_rank_in_the_diagram(rows: int) -> None:
+    """However many there are, nothing overlaps and nothing leaves the page."""
+    names = tuple(Row(f"Method {i}", "MM+CM") for i in range(rows))
+    ranked = Ranking({i: 1 + i * 0.9 for i in range(rows)}, 15, 0.01, 2.5)
+    figure = draw_ranks(replace(drawn(1), rows=names), ranked)
+    found = words(figure)
+    assert {f"Method {i} MM+CM  {1 + i * 0.9:.2f}" for i in range(rows)} <= set(found)
+    assert any(said.startswith("critical difference 2.50") for said in found)
+    renderer = figure.canvas.get_renderer()
+    figure.draw(renderer)
+    placed = [(text.get_text(), text.get_window_extent(renderer)) for text in _drawn(figure)]
+    for text, extent in placed:
+        assert figure.bbox.x0 <= extent.x0 <= extent.x1 <= figure.bbox.x1, text
+        assert figure.bbox.y0 <= extent.y0 <= extent.y1 <= figure.bbox.y1, text
+    for (one, first), (other, second) in itertools.combinations(placed, 2):
+        assert not first.overlaps(second), (one, other)

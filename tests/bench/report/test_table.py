@@ -66,19 +66,26 @@ def test_a_cell_is_mean_and_deviation_over_seeds() -> None:
 
 
 def test_gains_ranks_and_marks() -> None:
-    """What is better than the student alone says by how much; what is significant is marked."""
+    """What differs from the student alone says by how much; what is significant is marked."""
     table = metrics_table(drawn())
     best = table.rows[3][3]
     assert (best.emphasis, best.marks) == ("best", "*")
     assert re.fullmatch(r"\+0\.02\d\d", best.gain)
+    assert best.better
     worse = table.rows[2][3]
-    assert (worse.emphasis, worse.gain) == ("", "")
+    assert (worse.emphasis, worse.better) == ("", False)
+    assert re.fullmatch(r"-0\.00\d\d", worse.gain)
     assert "†" in worse.marks
-    assert table.rows[3][-1].text == "1.00"
+    assert [entry.text for entry in table.rows[3][-2:]] == ["1.00", "60"]
     shown = text(table)
     assert "◆ best, ◇ second best, by means that are not rounded." in shown
-    assert "* differs from w/o KD: paired t-test over seeds, p < 0.05 after Holm's" in shown
-    assert "correction for 6 comparisons." in shown
+    assert (
+        "* differs from the student alone, trained as long: paired t-test over seeds whose splits "
+        "share samples (Nadeau and Bengio), p < 0.05 after Holm's correction for 6 comparisons."
+    ) in " ".join(shown.split())
+    assert "Ranks: averaged over 10 columns and seeds; Friedman's p <0.0001; two differ" in shown
+    epochs = "Epochs: what a row's student had in all its stages; the student alone that it is "
+    assert f"{epochs}compared with has as many." in shown
 
 
 def test_marks_are_by_values_that_are_not_rounded() -> None:
@@ -112,8 +119,8 @@ def test_too_few_seeds_for_a_test_are_said() -> None:
     """Two seeds were asked for, but no row finished both."""
     results = bench({"zer": [[0.8, 0.7], [0.9, "out of memory"]]})
     note = (
-        "No difference from w/o KD could be tested: the paired t-test needs 2 seeds that both "
-        "rows finished and differences that vary."
+        "Nothing could be tested against the student alone, trained as long: the paired t-test "
+        "needs 2 seeds that both rows finished and differences that vary."
     )
     assert note in text(metrics_table(results))
 
@@ -200,11 +207,12 @@ def test_synthetic_data_is_named(
 def test_several_metrics_and_their_signs() -> None:
     """Columns are students × metrics, κ under its sign; one unknown is named."""
     results = drawn(students=1)
-    cells = tuple(replace(c, metrics={**(c.metrics or {}), "kappa": 0.5}) for c in results.cells)
+    both = {"OA": 0.6, "kappa": 0.5}
+    cells = tuple(replace(c, metrics=both, control=both) for c in results.cells)
     student = StudentMetrics("student 0", "OA", ("OA", "kappa"))
     results = replace(results, metrics=(OA, KAPPA), students=(student,), cells=cells)
     table = metrics_table(results, ["kappa", "OA"])
-    assert [head.name for head in table.heads[3:]] == ["κ", "OA", "rank"]
+    assert [head.name for head in table.heads[3:]] == ["κ", "OA", "rank", "epochs"]
     assert r"\multicolumn{2}{c}{student 0}" in latex(table)
     assert r"\cmidrule(lr){4-5}" in latex(table)
     assert r"$\kappa$ & OA" in latex(table)
@@ -213,13 +221,15 @@ def test_several_metrics_and_their_signs() -> None:
 
 
 def test_a_gain_in_an_error_lowers_it() -> None:
-    """An arrow in the head, the lowest marked, and only what is lower than alone is a gain."""
+    """An arrow in the head, the lowest marked, and only what is lower than alone is better."""
     results = lower_is_better(bench({"zer": [[0.3], [0.1], [0.5]]}))
     table = metrics_table(results)
-    assert [head.name for head in table.heads] == ["Group", "Method", "T-Config", "error ↓", "rank"]
-    assert [row[3].gain for row in table.rows] == ["", "-0.2000", ""]
+    heads = ["Group", "Method", "T-Config", "error ↓", "rank", "epochs"]
+    assert [head.name for head in table.heads] == heads
+    assert [row[3].gain for row in table.rows] == ["", "-0.2000", "+0.2000"]
+    assert [row[3].better for row in table.rows] == [False, True, False]
     assert [row[3].emphasis for row in table.rows] == ["second", "best", ""]
-    assert "±x: gain over w/o KD" in text(table)
+    assert "±x: gain over the student alone, trained as long" in text(table)
     assert r"error $\downarrow$" in latex(table)
     assert "±" not in text(metrics_table(bench({"zer": [[0.3], [0.4]]})))
 
@@ -244,7 +254,7 @@ def test_a_wide_table_is_printed_in_pieces(width: int) -> None:
     shown = text(table, width)
     assert max(map(cell_len, shown.splitlines())) <= width
     for row in table.rows:
-        for entry in row[3:-1]:
+        for entry in row[3:-2]:
             assert entry.text in shown
     assert "(continued)" in shown
     assert "(continued)" not in text(table, 400)
@@ -265,14 +275,14 @@ def test_groups_are_named_once_and_divided() -> None:
     assert table.rules == {1, 3}
     assert latex(table).count(r"\midrule") == 3
     plain = metrics_table(bench({"zer": [[0.5], [0.6]]}, rows=[Row("a", ""), Row("b", "MM")]))
-    assert [head.name for head in plain.heads] == ["Method", "T-Config", "OA", "rank"]
+    assert [head.name for head in plain.heads] == ["Method", "T-Config", "OA", "rank", "epochs"]
 
 
 def test_markdown_is_read_as_it_is_meant() -> None:
     """A parser finds every cell, the best bold and the second best underlined."""
     table = metrics_table(drawn())
     rows = html_rows(table)
-    assert [len(row) for row in rows] == [6] * 5
+    assert [len(row) for row in rows] == [7] * 5
     assert rows[0][3] == "student 0 OA"
     assert rows[4][3] == f"<strong>{table.rows[3][3].text}</strong> {table.rows[3][3].gain}*"
     second = next(i for i, row in enumerate(table.rows) if row[3].emphasis == "second")
@@ -283,7 +293,7 @@ def test_markdown_escapes_names() -> None:
     """Pipes, stars and brackets in names do not become marks."""
     results = bench({AWKWARD: [["a | b"], [0.5]]}, rows=[Row(AWKWARD, "M|M"), Row("b", "")])
     rows = html_rows(metrics_table(results))
-    assert [len(row) for row in rows] == [4] * 3
+    assert [len(row) for row in rows] == [5] * 3
     expected = AWKWARD.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert rows[1][0] == expected
     assert rows[0][2] == f"{expected} OA"
@@ -300,7 +310,7 @@ def test_latex_has_the_paper_s_marks() -> None:
     for command in ("toprule", "midrule", "bottomrule", "caption", "end{table}"):
         assert f"\\{command}" in written
     body = [one for one in written.splitlines() if one.endswith(r"\\")]
-    assert {one.count("&") for one in body} == {5}
+    assert {one.count("&") for one in body} == {6}
     assert len(body) == 2 + 4
 
 
@@ -364,10 +374,10 @@ def test_differences_have_their_numbers() -> None:
     assert len(table.rows) == 6 + 6
     assert table.rules == {6}
     marked = {(r[0].text, r[1].text, r[2].text) for r in table.rows if r[4].marks}
-    assert ("MST-Distill MM+CM", "w/o KD", "student 0") in marked
+    assert ("MST-Distill MM+CM", "alone", "student 0") in marked
     for row in table.rows:
         assert row[5].text == "5"
-        p, corrected = (0.0 if e.text == "<0.0001" else float(e.text) for e in row[6:])
+        p, corrected = (0.0 if e.text == "<0.0001" else float(e.text) for e in row[6:8])
         assert p <= corrected
         assert bool(row[4].marks) == (corrected < 0.05)
 

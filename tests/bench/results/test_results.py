@@ -19,7 +19,9 @@ def test_the_file_has_every_field_under_its_own_name(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     save_results(bench({"zer": [["out of memory", 0.1 + 0.2], [None, 1 / 3]]}), path)
     record = json.loads(path.read_text())
-    assert record["students"] == [{"name": "zer", "primary": "OA", "metrics": ["OA"]}]
+    assert record["students"] == [
+        {"name": "zer", "primary": "OA", "metrics": ["OA"], "test_share": 0.0}
+    ]
     assert record["rows"][1] == {"method": "KD", "teachers": "MM", "group": "Response-Based"}
     assert (record["seeds"], record["baseline"], record["synthetic"]) == ([0, 1], 0, "")
     failed, *finished = record["cells"]
@@ -33,7 +35,10 @@ def test_the_file_has_every_field_under_its_own_name(tmp_path: Path) -> None:
         "seconds": 21.0,
         "peak_memory": 2 * 10**9 + 1,
         "error": None,
+        "epochs": 60,
+        "control": {"OA": 0.1 + 0.2},
     }
+    assert finished[0]["control"] is None
     assert (record["shared_seconds"], record["separate_seconds"]) == (100.0, 250.0)
 
 

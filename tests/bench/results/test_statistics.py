@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -237,3 +238,38 @@ def test_without_a_row_of_the_student_alone_there_is_no_such_comparison() -> Non
     failed = bench({"zer": [["x", "x"], ["x", "x"]]})
     assert against_alone(failed, [OA]) == {}
     assert against_best(failed, [OA]) == {}
+
+
+def test_a_row_is_compared_with_its_own_control() -> None:
+    """Not with the row of the student alone, which may have been trained for fewer epochs."""
+    results = bench({"zer": [[0.5, 0.4], [0.8, 0.9]]})
+    longer = {0: 0.7, 1: 0.6}
+    cells = tuple(
+        replace(cell, control={"OA": longer[cell.seed]} if cell.row else None)
+        for cell in results.cells
+    )
+    results = replace(results, cells=cells)
+    found = against_alone(results, [OA])
+    assert set(found) == {(1, OA)}
+    assert found[1, OA].difference == pytest.approx(0.2)
+
+
+def test_p_knows_that_splits_share_samples() -> None:
+    """With a test split of a third of the training split, as with 60/20/20, p is larger."""
+    results = drawn(1)
+    (student,) = results.students
+    shared = replace(results, students=(replace(student, test_share=1 / 3),))
+    columns = results.columns()
+    plain, corrected = against_alone(results, columns), against_alone(shared, columns)
+    for place, comparison in plain.items():
+        assert corrected[place].p > comparison.p
+        assert corrected[place].difference == comparison.difference
+    assert {c.p for c in against_best(shared, columns).values()} != {
+        c.p for c in against_best(results, columns).values()
+    }
+
+
+def test_ranks_are_averaged_over_seeds_too() -> None:
+    """By hand: the second row is first under one seed and second under the other."""
+    results = bench({"zer": [[0.5, 0.9], [0.6, 0.8], [0.1, 0.1]]})
+    assert average_ranks(results, [OA]) == {0: 1.5, 1: 1.5, 2: 3}

@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import training_worlds as small
 from rich.console import Console
 
 from mstgraph.report.summary import print_summary
+from mstgraph.run.artefacts.run_folder import RunFolder
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -31,6 +33,14 @@ def test_a_summary_holds_what_the_stages_came_to() -> None:
     assert student["gain"] == {
         name: value - student["alone"][name] for name, value in student["distilled"].items()
     }
+    # CI and DKD train the student, CI alone its teachers, STA a MaskNet on top of them.
+    epochs = {stage["name"]: stage["epochs"] for stage in summary["stages"]}
+    both = epochs["ci"] + epochs["dkd-zer"]
+    assert student["epochs"] == {"distilled": both, "alone": epochs["alone-zer"]}
+    assert epochs["alone-zer"] == both
+    assert {t["epochs"] for t in summary["teachers"] if "j" not in t} == {epochs["ci"]}
+    masked_epochs = epochs["ci"] + epochs["sta-zer-fou.hidden1"]
+    assert {t["epochs"] for t in summary["teachers"] if "j" in t} == {masked_epochs}
     artefact = json.loads(Path("run/stages/dkd-zer/artefact.json").read_text())
     assert student["distilled"] == artefact["test"]["metrics"]["zer"]
     names = [teacher["name"] for teacher in summary["teachers"]]
@@ -58,7 +68,48 @@ def test_a_summary_of_synthetic_data_says_so_and_has_no_routing_without_a_gate()
     summary = small.run(small.rooms(*plain), "run")
     assert summary["data"]["synthetic"] == "synthetic rooms"
     assert summary["routing"] == {}
-    assert set(summary["students"]["rgb"]) == {"stage", "distilled"}
+    assert set(summary["students"]["rgb"]) == {"stage", "distilled", "epochs"}
     text = table(summary)
     assert "synthetic rooms" in text
     assert "gain" not in text
+
+
+def test_a_summary_says_how_sure_the_gain_is() -> None:
+    """Interval, test, sentence, and what teachers know that the student alone does not."""
+    experiment = small.mfeat()
+    summary = small.run(experiment, "run")
+    student = summary["students"]["zer"]
+    found, folder = student["certainty"], RunFolder(Path("run"))
+    assert found["samples"] == 400
+    for name, (low, high) in found["intervals"].items():
+        assert low <= student["gain"][name] <= high
+    alone, fused = (
+        experiment.task.right(torch.from_numpy(folder.samples(stage)[name])).numpy()
+        for stage, name in (("alone-zer", "zer"), ("ci", "fused"))
+    )
+    assert alone.mean() == pytest.approx(student["alone"]["OA"])
+    teacher = next(t for t in summary["teachers"] if t["name"] == "fused")
+    assert teacher["right_where_alone_errs"] == pytest.approx((fused > alone).mean())
+    assert 0 <= teacher["agrees_with_alone"] <= 1
+    low, high = found["intervals"]["OA"]
+    verdict = "gains" if low > 0 else "loses" if high < 0 else "within noise"
+    assert found["verdict"] == verdict
+    text = table(summary)
+    assert f"zer: {found['sentence']}" in text
+    for words in ("epochs", "95 % interval", found["verdict"]):
+        assert words in text
+
+
+def test_without_samples_on_disk_a_summary_has_no_interval() -> None:
+    """As of stages that an earlier version trained: a sentence says so, the gain stands."""
+    experiment = small.mfeat("STA.epochs = 1")
+    small.run(experiment, "run")
+    Path("run/stages/alone-zer/samples.npz").unlink()
+    summary = small.run(experiment, "run")
+    assert "gain" in summary["students"]["zer"]
+    assert summary["students"]["zer"]["certainty"] == {
+        "verdict": None,
+        "sentence": "nobody knows how sure the gain is: stage alone-zer left nothing of single "
+        "test samples",
+    }
+    assert "95 % interval" not in table(summary)

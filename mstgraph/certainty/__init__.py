@@ -1,0 +1,1 @@
+"""How sure a number is that a finite set of samples, or a few seeds, gave."""
