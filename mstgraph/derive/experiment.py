@@ -7,6 +7,7 @@ is read.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -111,7 +112,7 @@ class Experiment:
 
     def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
         """Return modality → shape of a sample, for a member's modalities."""
-        return {name: self.source.modalities[name].shape for name in self.inputs_of[member]}
+        return self.parts.input_shapes(member)
 
 
 Prepare = Callable[[Data, Path], Store]
@@ -389,10 +390,14 @@ def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
                     f"{place}: the stage gives {optimizer.__name__}.{given}; expected "
                     f"{name}.learning_rate in its place"
                 )
-        parameter = torch.zeros(1, requires_grad=True)
+        # Torch's own check their settings first; to take parameters they would import a compiler.
+        own = (getattr(inspect.unwrap(optimizer), "__module__", None) or "").startswith("torch.")
+        parameters = [] if own else [torch.zeros(1, requires_grad=True)]
         try:
-            optimizer([parameter], lr=node.settings.learning_rate)
+            optimizer(parameters, lr=node.settings.learning_rate)
         except Exception as error:  # whatever an optimiser of the user's raises
+            if own and str(error).startswith("optimizer got an empty parameter list"):
+                return
             place = configuration.where(name, "optimizer", node.scope)
             raise UserError(
                 f"{place}: the optimiser of stage {node.name} cannot be built: "
