@@ -13,6 +13,7 @@ import click
 
 from mstgraph import __version__
 from mstgraph.support.errors import RunError, UserError
+from mstgraph.viz.command import draw
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -409,7 +410,7 @@ def bench(
     The folder holds results.json, table.txt, .md, .tex and .csv, cells.json (which stages are a
     cell's) and artefacts/ (weights and records of every stage).
     """  # noqa: D301 (click wants the backspace itself)
-    from mstgraph.bench.plan.declare import declare, parse_seeds
+    from mstgraph.bench.plan.benchmark import declare, parse_seeds
     from mstgraph.bench.report.outputs import print_results, write_figures
     from mstgraph.bench.run import Options, run_bench
     from mstgraph.run.execute import choose_device
@@ -418,23 +419,26 @@ def bench(
     if not address:
         device = str(choose_device(device))
     given = _all_bindings(bindings, None, precision, no_cache)
-    declaration = declare(gin_file, given, parse_seeds(seeds) if seeds else None)
-    folder = out or Path("runs") / f"bench-{declaration.name}"
+    benchmark = declare(gin_file, given, parse_seeds(seeds) if seeds else None)
+    folder = out or Path("runs") / f"bench-{benchmark.name}"
     options = Options(
         folder, artefacts or folder / "artefacts", jobs, threads, address or "", device
     )
     console = _console()
     try:
-        results = run_bench(declaration, options, console, _prepare_store, _notice)
+        results = run_bench(benchmark, options, console, _prepare_store, _notice)
     except Interrupted as stopped:
         _notice(f"stopped after {stopped}; the same command continues")
         sys.exit(INTERRUPTED)
-    print_results(results, declaration, console)
+    print_results(results, benchmark, console)
     try:
-        write_figures(results, declaration, folder)
+        write_figures(results, benchmark, folder)
     except UserError as error:  # the table stands all the same
         _notice(str(error))
     console.print(f"everything is in {folder}", highlight=False)
     failed = sum(cell.metrics is None for cell in results.cells)
     if failed:
         raise RunError(f"{failed} of {len(results.cells)} cells failed; the table says why")
+
+
+main.add_command(debug(draw))

@@ -41,7 +41,7 @@ def refused(*arguments: str | Path) -> str:
 
 
 MISTAKES = {
-    "no such file": (["nothing.gin"], "gin file 'nothing.gin' does not exist"),
+    "no such file": (["nothing.gin"], "there is no file 'nothing.gin': looked in the "),
     "syntax": (["-p", "CI.epochs"], "command line '-p CI.epochs': gin cannot read this: "),
     "unknown parameter": (["-p", "CI.epoch = 1"], "command line '-p CI.epoch = 1': 'CI' has no "),
     "unknown name": (["-p", "CII.epochs = 1"], "command line '-p CII.epochs = 1': unknown name "),

@@ -24,7 +24,21 @@ from mstgraph.support.errors import UserError
 Method = Callable[..., Experiment]
 WriteGin = Callable[..., Path]
 
-DENSE = ("c2kd", "dml", "fitnets", "kd", "mgdfr", "mst", "none")
+DENSE = (
+    "c2kd",
+    "camkd",
+    "decoupled",
+    "dist",
+    "dml",
+    "ensemble",
+    "fdcmkd",
+    "fitnets",
+    "kd",
+    "lskd",
+    "mgdfr",
+    "mst",
+    "none",
+)
 ONE_LABEL = {"crd": "CRD", "mlld": "MLLD", "ofa": "OFA", "rkd": "RKD"}
 
 MAPS_RECIPE = """

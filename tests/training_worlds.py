@@ -30,6 +30,8 @@ from mstgraph.run.kept import InMemory
 from mstgraph.run.run_folder import RunFolder
 from mstgraph.stages.node import Forward, Part, Teacher
 from mstgraph.stages.stage import Stage, StageNode
+from mstgraph.store.recipe import Labels
+from mstgraph.tasks.choice import task_for
 from mstgraph.tasks.task import Task
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +82,14 @@ def numeric_gradient(function: Callable[[], float], values: np.ndarray) -> np.nd
 
 
 # --- one batch ---------------------------------------------------------------------------------
+
+
+def class_task(
+    classes: int = CLASSES, extent: tuple[int, ...] = (), ignored: int | None = None
+) -> Task:
+    """Return classification, or segmentation of maps of an extent; classes are numbered."""
+    kind: Any = "segmentation" if extent else "classification"
+    return task_for(Labels(kind, tuple(map(str, range(classes))), ignored, extent))
 
 
 class Plain(nn.Module):
@@ -224,7 +234,7 @@ def world(
     if dense:
         labels[:, :2, 1] = IGNORED
         labels[3, :, 0] = IGNORED
-    task = Task(CLASSES, tuple("abcde"), extent, IGNORED if dense else None)
+    task = class_task(CLASSES, extent, IGNORED if dense else None)
     losses = losses or [KL()] * len(teachers)
     chosen = {"ci": (), "pretrain": (), "alone": ()}.get(kind, teachers)
     chosen = chosen[:1] if kind == "sta" else chosen

@@ -138,7 +138,7 @@ def table(outcomes: Iterable[Outcome], methods: Iterable[str]) -> Table:
             _counts(outcome.masknets),
             _counts(outcome.adapters),
             f"{outcome.seconds:.0f}",
-            f"{outcome.memory / 2**20:.0f}",
+            f"{outcome.memory / 1e6:.0f}",
             "" if outcome.accuracy is None else f"{outcome.accuracy:.4f}",
             outcome.error or "ok",
         )

@@ -1,85 +1,14 @@
-"""Draw the distillation paths of a graph as one picture, as SVG and as PNG.
+"""Draw the distillation paths of a graph or of a finished run; the same as `mstgraph draw`.
 
-    python tools/draw_paths.py gin/nyudepth_rgb.gin [-p BINDING]… [--out FILE_STEM]
-    python tools/draw_paths.py runs/nyudepth_rgb [--out FILE_STEM]
-
-Modalities → members → specialised teachers → gate → student, with losses and stages on the edges.
-Of a finished run, the widths of the edges to the gate show how it routes the samples.
+python tools/draw_paths.py gin/nyudepth_rgb.gin [-p BINDING]… [--out FILE_STEM]
+python tools/draw_paths.py runs/nyudepth_rgb-seed0 [--out FILE_STEM]
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import click
-
-from mstgraph.support.errors import UserError
-from mstgraph.support.files import read_json
-
-Routing = Mapping[str, Sequence[Mapping[str, Any]]]
-
-
-@click.command()
-@click.argument("source", nargs=-1, required=True)
-@click.option(
-    "-p", "bindings", multiple=True, metavar="BINDING", help="Binding that wins: 'CI.epochs = 2'."
-)
-@click.option("--out", help="Where to write, without .svg and .png.  [default: NAME-paths]")
-def main(source: tuple[str, ...], bindings: tuple[str, ...], out: str | None) -> None:
-    """Draw the distillation paths of SOURCE as one picture, as SVG and as PNG.
-
-    SOURCE is a gin file, or several, or the folder of a finished run; then the widths of the
-    edges to the gate show how it routes the samples.
-    """
-    try:
-        for path in draw(source, bindings, out):
-            click.echo(path)
-    except UserError as error:
-        click.echo(f"draw_paths: {error}", err=True)
-        sys.exit(2)
-
-
-def draw(source: Sequence[str], bindings: Sequence[str], out: str | None) -> list[Path]:
-    """Draw, and return the files written.
-
-    Raises:
-        UserError: the source is neither gin files nor one run's folder, or nothing can be written.
-    """
-    from mstgraph.viz.canvas import write_picture
-    from mstgraph.viz.paths.paths import draw_paths
-
-    folders = [place for place in source if Path(place).is_dir()]
-    if folders and (len(source) > 1 or bindings):
-        raise UserError(
-            f"'{folders[0]}' is a folder; a run is drawn alone and as it was: give no other "
-            "source and no -p with it"
-        )
-    document, routing = _of_run(Path(folders[0])) if folders else (_of_gin(source, bindings), {})
-    return write_picture(draw_paths(document, routing), Path(out or f"{document['name']}-paths"))
-
-
-def _of_gin(files: Sequence[str], bindings: Sequence[str]) -> Mapping[str, Any]:
-    """Return the plan of gin files, of which nothing has been run yet."""
-    from mstgraph.derive.document import plan_document
-    from mstgraph.derive.experiment import open_experiment
-
-    experiment = open_experiment(files, bindings, notice=lambda text: click.echo(text, err=True))
-    return plan_document(experiment, lambda node: (False, ""))
-
-
-def _of_run(folder: Path) -> tuple[Mapping[str, Any], Routing]:
-    """Return the plan that a run followed and the routing that it ended with."""
-    for name in ("plan.json", "summary.json"):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"'{folder}' has no {name}; expected the folder of a finished run, or a gin file"
-            )
-    routing = read_json(folder / "summary.json").get("routing", {})
-    return read_json(folder / "plan.json"), routing
-
+from mstgraph.cli import main
 
 if __name__ == "__main__":
-    main()
+    main(["draw", *sys.argv[1:]])

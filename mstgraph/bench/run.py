@@ -12,11 +12,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from mstgraph.bench import results as found
 from mstgraph.bench.execute.live import Board
+from mstgraph.bench.execute.outcome import Outcome
 from mstgraph.bench.execute.schedule import Schedule
-from mstgraph.bench.execute.work import Outcome, Workplace, is_held
+from mstgraph.bench.execute.work import Workplace, is_held
 from mstgraph.bench.execute.workers import InProcess, Processes, RayCluster, Workers
+from mstgraph.bench.plan.benchmark import Benchmark, Cell
 from mstgraph.bench.plan.dag import (
     Job,
     OpenCell,
@@ -28,8 +29,8 @@ from mstgraph.bench.plan.dag import (
     place_of,
     unfinished,
 )
-from mstgraph.bench.plan.declare import Cell, Declaration
 from mstgraph.bench.report.outputs import gather, read_artefact, write_outputs
+from mstgraph.bench.results.results import Results
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive.experiment import Prepare
 from mstgraph.run.run_folder import locked
@@ -63,16 +64,16 @@ class Options:
 
 
 def run_bench(
-    declaration: Declaration,
+    benchmark: Benchmark,
     options: Options,
     console: Console,
     prepare: Prepare | None = None,
     notice: Callable[[str], None] = lambda _: None,
-) -> found.Results:
+) -> Results:
     """Run every cell of a benchmark that is not finished yet, and leave its results.
 
     Args:
-        declaration: the benchmark.
+        benchmark: the benchmark.
         options: how.
         console: where the table goes.
         prepare: builds a missing store.
@@ -93,16 +94,16 @@ def run_bench(
             stack.enter_context(locked(options.artefacts))
         stack.enter_context(interrupt)
         place = _workplace(options)
-        cells, refused = open_cells(declaration, console, interrupt, prepare, notice)
-        _check_metrics(declaration, cells)
-        _remember(declaration, options)
+        cells, refused = open_cells(benchmark, console, interrupt, prepare, notice)
+        _check_metrics(benchmark, cells)
+        _remember(benchmark, options)
         jobs = jobs_of(cells)
         schedule = _schedule(jobs, place)
-        _announce(cells, refused, jobs, schedule, declaration, notice)
+        _announce(cells, refused, jobs, schedule, benchmark, notice)
         _announce_held(schedule, place, notice)
         board = Board(
             console,
-            declaration,
+            benchmark,
             cells,
             refused,
             schedule,
@@ -113,14 +114,14 @@ def run_bench(
             with board:
                 work_off(
                     schedule,
-                    _workers(options, place, declaration, interrupt),
+                    _workers(options, place, benchmark, interrupt),
                     place,
                     interrupt,
                     board,
                 )
         finally:
-            results = gather(declaration, cells, refused, schedule, place.artefacts)
-            write_outputs(results, declaration, cells, schedule, options.folder)
+            results = gather(benchmark, cells, refused, schedule, place.artefacts)
+            write_outputs(results, benchmark, cells, schedule, options.folder)
         if interrupt.requested or not schedule.over:
             done = sum(cell.metrics is not None for cell in results.cells)
             raise Interrupted(f"{done} of {len(cells) + len(refused)} cells")
@@ -143,7 +144,7 @@ def _workplace(options: Options) -> Workplace:
 
 
 def open_cells(
-    declaration: Declaration,
+    benchmark: Benchmark,
     console: Console,
     interrupt: Interrupt,
     prepare: Prepare | None,
@@ -158,7 +159,7 @@ def open_cells(
     unread: list[tuple[Cell, set[str]]] = []
     opened: list[OpenCell] = []
     refused: Refused = []
-    cells = declaration.cells()
+    cells = benchmark.cells()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         for cell in progress.track(cells, description="planning"):
             if interrupt.requested:
@@ -169,7 +170,7 @@ def open_cells(
                 stray = unread_on_command_line(experiment.configuration)
                 unread.append((cell, {at_its_place(sentence, cell) for sentence in stray}))
             except UserError as error:
-                if any(f"command line '-p {given}'" in str(error) for given in declaration.given):
+                if any(f"command line '-p {given}'" in str(error) for given in benchmark.given):
                     raise
                 refused.append((cell, str(error)))
             except Exception as error:  # a network's or a method's own; other cells go on
@@ -177,12 +178,12 @@ def open_cells(
                 refused.append((cell, f"{type(error).__name__}: {first}"))
     if not opened:
         raise UserError(refused[0][1])
-    for sentence in (*told, *_slips(unread, declaration)):
+    for sentence in (*told, *_slips(unread, benchmark)):
         notice(sentence)
     return opened, refused
 
 
-def _slips(unread: Sequence[tuple[Cell, set[str]]], declaration: Declaration) -> list[str]:
+def _slips(unread: Sequence[tuple[Cell, set[str]]], benchmark: Benchmark) -> list[str]:
     """Say which bindings no cell reads of all that have them.
 
     Not every method reads every setting, and bench.bindings are there for all of them: those of
@@ -193,7 +194,7 @@ def _slips(unread: Sequence[tuple[Cell, set[str]]], declaration: Declaration) ->
         place for cell, _ in unread for place in {place_of(b, cell) for b in cell.bindings}
     )
     lacking = Counter(sentence for _, sentences in unread for sentence in sentences)
-    shared = {place_of(b, cell) for cell, _ in unread for b in declaration.settings.bindings}
+    shared = {place_of(b, cell) for cell, _ in unread for b in benchmark.settings.bindings}
     places = {sentence: sentence.partition(nothing)[0] for sentence in lacking}
     return [
         sentence.replace(nothing, ": no cell reads ")
@@ -202,20 +203,20 @@ def _slips(unread: Sequence[tuple[Cell, set[str]]], declaration: Declaration) ->
     ]
 
 
-def _check_metrics(declaration: Declaration, cells: Sequence[OpenCell]) -> None:
+def _check_metrics(benchmark: Benchmark, cells: Sequence[OpenCell]) -> None:
     """What cells measure is known once they are open; a table that fails would come last of all."""
-    measured = {metric for cell in cells for metric in cell.metrics}
-    for metric in declaration.settings.metrics:
+    measured = {metric.name for cell in cells for metric in cell.metrics}
+    for metric in benchmark.settings.metrics:
         if metric not in measured:
             raise UserError(
-                f"{declaration.metrics_place}: bench.metrics has '{metric}', which no student's "
+                f"{benchmark.metrics_place}: bench.metrics has '{metric}', which no student's "
                 f"task measures{nearest(metric, measured)}"
             )
 
 
-def _remember(declaration: Declaration, options: Options) -> None:
+def _remember(benchmark: Benchmark, options: Options) -> None:
     """Write what is run; artefacts of another number of threads or device are not taken over."""
-    write_text(options.folder / "bench.gin", declaration.gin_text)
+    write_text(options.folder / "bench.gin", benchmark.gin_text)
     file, settings = (
         options.artefacts / "workers.json",
         {
@@ -247,7 +248,7 @@ def _announce(
     refused: Refused,
     jobs: Sequence[Job],
     schedule: Schedule,
-    declaration: Declaration,
+    benchmark: Benchmark,
     notice: Callable[[str], None],
 ) -> None:
     """Say what will be done, and what cannot be, before it takes its time."""
@@ -255,7 +256,7 @@ def _announce(
     for cell, sentence in refused:
         by_reason.setdefault(sentence, []).append(cell)
     for sentence, lost in by_reason.items():
-        students = dict.fromkeys(declaration.students[cell.student].name for cell in lost)
+        students = dict.fromkeys(benchmark.students[cell.student].name for cell in lost)
         count = f"{len(lost)} cells" if len(lost) > 1 else "1 cell"
         notice(f"{count} of {', '.join(students)} cannot run: {sentence}")
     separate = sum(len(cell.artefacts) for cell in cells)
@@ -279,10 +280,10 @@ def _announce_held(schedule: Schedule, place: Workplace, notice: Callable[[str],
 
 
 def _workers(
-    options: Options, place: Workplace, declaration: Declaration, interrupt: Interrupt
+    options: Options, place: Workplace, benchmark: Benchmark, interrupt: Interrupt
 ) -> Workers:
     if options.ray:
-        return RayCluster(place, options.ray, declaration.settings.resources, options.jobs)
+        return RayCluster(place, options.ray, benchmark.settings.resources, options.jobs)
     if options.jobs > 1:
         return Processes(place, options.jobs)
     return InProcess(place, lambda: interrupt.requested)
@@ -325,4 +326,4 @@ def _note(outcome: Outcome, schedule: Schedule, place: Workplace, interrupt: Int
 def _first_metric(cell: OpenCell, place: Workplace) -> float:
     artefact = read_artefact(place.artefacts, cell.result)
     assert artefact is not None
-    return float(artefact["test"]["metrics"][cell.target][cell.primary])
+    return float(artefact["test"]["metrics"][cell.target][cell.primary.name])

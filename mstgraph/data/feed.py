@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.augmentation import Augmentation, Inputs
+from mstgraph.data.labelled import UNKNOWN, keep_labels
 from mstgraph.data.order import WINDOW, epoch_order
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
-from mstgraph.store import Store
+from mstgraph.store.reader import Store
 from mstgraph.support.seeds import derive_seed
 
 LABELS = "label"
@@ -82,6 +83,8 @@ class Pool:
         budget: bytes that may stay on the device.
         trained_on: split whose training part the statistics come from, if it is another one.
         shuffle_block: block size of the training order, see `mstgraph.data.order.epoch_order`.
+        labelled: how many training samples keep their label, see `mstgraph.data.labelled`.
+        seed: which of them.
     """
 
     def __init__(
@@ -93,6 +96,8 @@ class Pool:
         budget: int,
         trained_on: str | None = None,
         shuffle_block: int | None = None,
+        labelled: float | int | None = None,
+        seed: int = 0,
     ):
         self.store = store
         self.split = split
@@ -101,8 +106,11 @@ class Pool:
         self.normalisation = normalisation
         self.remaining = budget
         self.shuffle_block = shuffle_block
+        self.labelled = labelled
+        self.seed = derive_seed(seed, "labelled")
         self._resident: dict[tuple[str, str], Tensor] = {}
         self._normalisers: dict[str, Normaliser] = {}
+        self._hidden: Tensor | None = None
 
     def feed(
         self, part: str, modalities: Sequence[str], augmentation: Augmentation | None = None
@@ -117,6 +125,24 @@ class Pool:
                 self.store, modality, self.trained_on, self.normalisation, self.device
             )
         return self._normalisers[modality]
+
+    def hidden(self, part: str) -> Tensor | None:
+        """Return which samples of a part have their label hidden, [n] bool, or None: none has."""
+        if self.labelled is None or part != "train":
+            return None
+        if self._hidden is None:
+            self._hidden = ~torch.from_numpy(
+                keep_labels(self._classes(part), self.labelled, self.seed)
+            ).to(self.device)
+        return self._hidden
+
+    def _classes(self, part: str) -> np.ndarray:
+        """Return the class of each sample; images with a label per pixel are all alike."""
+        ids = self.store.split(self.split, part)
+        if self.store.labels_spec.shape:
+            return np.zeros(len(ids), np.int64)
+        labels = self.store.read_labels(ids)
+        return np.where(labels < len(self.store.labels_spec.classes), labels, UNKNOWN)
 
     def resident(self, part: str, column: str) -> Tensor | None:
         """Return all of a modality (or the labels) of a part, or None if it does not fit."""
@@ -179,6 +205,8 @@ class Feed:
         self.modalities = tuple(modalities)
         self.augmentation = augmentation
         self._columns = {name: pool.resident(part, name) for name in (*modalities, LABELS)}
+        self._hidden = pool.hidden(part)
+        self._unknown = pool.store.labels_spec.unknown
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -186,6 +214,10 @@ class Feed:
     def order(self, seed: int, epoch: int) -> Tensor:
         """Return the order of a training epoch, [n] int64: `mstgraph.data.order.epoch_order`."""
         return epoch_order(len(self), seed, epoch, self.pool.shuffle_block)
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches of one pass."""
+        return len(batch_positions(torch.arange(len(self.ids)), batch_size))
 
     def epoch(
         self, batch_size: int, order: Tensor | None = None, start: int = 0, seed: int = 0
@@ -225,7 +257,17 @@ class Feed:
                 generator = torch.Generator().manual_seed(derive_seed(seed, number))
                 inputs, labels = self.augmentation(inputs, labels, generator)
             normalised = {n: self.pool.normaliser(n)(values) for n, values in inputs.items()}
-            yield normalised, labels, positions.to(self.device)
+            places = positions.to(self.device)
+            yield normalised, self._known(labels, places), places
+
+    def _known(self, labels: Tensor, places: Tensor) -> Tensor:
+        """Return the labels with `UNKNOWN` for those that nobody knows or that are hidden."""
+        if self._unknown not in (None, UNKNOWN):
+            labels = labels.masked_fill(labels == self._unknown, UNKNOWN)
+        if self._hidden is None:
+            return labels
+        rows = self._hidden[places].view(-1, *[1] * (labels.dim() - 1))
+        return labels.masked_fill(rows, UNKNOWN)
 
     def _streamed(self, batches: Sequence[Tensor], first: int) -> Iterator[dict[str, Tensor]]:
         """Yield batches as stored, on the device, each valid until the next is asked for."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mstgraph.store import Store
+from mstgraph.store.reader import Store
 
 PREFETCHED = 3  # batches that are ready; more would only take memory
 AHEAD_BYTES = 256 * 1024 * 1024  # pages asked for before they are read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -12,16 +13,11 @@ from mstgraph.declare.configuration import GRAPH, Configuration
 from mstgraph.declare.gin_state import bindings, read_so_far, registered, short_selector
 from mstgraph.support.errors import UserError, nearest
 
-GRAPH_PARAMETERS = (
-    "target",
-    "gate",
-    "alone",
-    "seed",
-    "teachers",
-    "points",
-    "adaptation",
-    "fresh",
-)
+
+def _settings() -> tuple[str, ...]:
+    """Return the names that a gin file binds to ``graph`` and that are no members."""
+    parameters = inspect.signature(registered(GRAPH)).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
 
 
 def macros_in(value: Any) -> Iterator[str]:
@@ -76,7 +72,7 @@ def refuse_scopes_that_nobody_enters(
     config: Mapping[tuple[str, str], Mapping[str, Any]], configuration: Configuration
 ) -> None:
     """Refuse a binding whose scope is no member: gin would ignore it without a word."""
-    members = [name for name in config.get(("", GRAPH), {}) if name not in GRAPH_PARAMETERS]
+    members = [name for name in config.get(("", GRAPH), {}) if name not in _settings()]
     for (scope, selector), parameters in config.items():
         if selector in ("gin.macro", "gin.constant"):
             continue
@@ -103,7 +99,7 @@ def refuse_unused_scoped_bindings(configuration: Configuration, members: Collect
         members: the graph's members.
     """
     config = bindings()
-    declared = set(config.get(("", GRAPH), {})) - set(GRAPH_PARAMETERS)
+    declared = set(config.get(("", GRAPH), {})) - set(_settings())
     dropped = declared - set(members)
     used = {(tuple(scope.split("/")), selector) for scope, selector in read_so_far()}
     for (scope, selector, parameter), place in configuration.locations.items():

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mstgraph.declare.gin_state import full_selector
-from mstgraph.support.errors import UserError, nearest
+from mstgraph.support import lookup
+from mstgraph.support.errors import UserError
 
 GRAPH = "mstgraph.graph"
 COMMAND_LINE = "command line"
@@ -70,38 +71,23 @@ class Configuration:
 
 
 def find_file(name: str, place: str, configuration: Configuration) -> Path:
-    """Return a file that a gin file names: from the working directory or from above that file.
+    """Return a file that a gin file names (`mstgraph.support.lookup`).
+
+    It is looked for beside and above the gin file that names it, and then the one that was given.
 
     Args:
         name: what the gin file says.
-        place: where it says so, for the message.
-        configuration: knows the gin file.
+        place: where it says so: "file:line", or the command line.
+        configuration: knows the given gin file.
 
     Raises:
         UserError: it is nowhere to be found.
     """
-    folder = configuration.files[0].resolve().parent if configuration.files else None
-    for candidate in candidates(name, folder):
-        if candidate.is_file():
-            return candidate
-    beside = [
-        str(Path(name).with_name(found.name))
-        for candidate in candidates(name, folder)
-        for found in candidate.parent.glob(f"*{candidate.suffix}")
-    ]
-    raise UserError(
-        f"{place}: there is no file '{name}' in the working directory, beside the gin file or "
-        f"above it{nearest(name, beside)}"
-    )
+    naming = Path(place.rpartition(":")[0])
+    beside = [file.parent for file in (naming, *configuration.files[:1]) if file.is_file()]
+    return lookup.find_file(name, beside, place)
 
 
 def find_folder(name: str, configuration: Configuration) -> Path | None:
-    """Return a folder that a gin file names, found as `find_file` does; None if it is nowhere."""
-    folder = configuration.files[0].resolve().parent if configuration.files else None
-    return next((path for path in candidates(name, folder) if path.is_dir()), None)
-
-
-def candidates(name: str, folder: Path | None) -> list[Path]:
-    """Return where a name may lie: in the working directory, in a folder, or above it."""
-    above = [] if folder is None else [parent / name for parent in (folder, *folder.parents)]
-    return [Path(name), *above]
+    """Return a folder that the given gin file names; None if it is nowhere."""
+    return lookup.find_folder(name, [file.parent for file in configuration.files[:1]])

@@ -22,10 +22,11 @@ from mstgraph.declare.config_checks import (
     refuse_scopes_that_nobody_enters,
     refuse_values_of_another_type,
 )
-from mstgraph.declare.configuration import COMMAND_LINE, Configuration, candidates
+from mstgraph.declare.configuration import COMMAND_LINE, Configuration
 from mstgraph.declare.gin_state import configurable, configurables, full_selector
 from mstgraph.declare.user_code import importing_from, refuse_other_code, user_modules
 from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.lookup import find_file
 
 _current = Configuration()
 
@@ -36,8 +37,8 @@ def load(
     """Parse gin files and then bindings into gin's state, and finalise it.
 
     Args:
-        files: gin files, later ones win; includes are looked up from the working directory, from
-            the file's own folder and from the folders above it.
+        files: gin files, later ones win; they and what they include are looked up as
+            `mstgraph.support.lookup` says.
         bindings: single bindings as on the command line, ``"CI.epochs = 2"``.
         register: imports whatever gin files may name; nothing may register after gin is finalised.
 
@@ -51,7 +52,7 @@ def load(
     global _current
     gin.clear_config()
     register()
-    paths = tuple(Path(name) for name in files)
+    paths = tuple(find_file(name) for name in files)
     _current = Configuration(files=paths, bindings=tuple(bindings))
     for path in paths:
         _parse_file(path, place="", stack=())
@@ -68,9 +69,6 @@ def _parse_file(path: Path, place: str, stack: tuple[Path, ...]) -> None:
     if resolved in stack:
         chain = " → ".join(_short(step) for step in (*stack[stack.index(resolved) :], resolved))
         raise UserError(f"{place}a gin file includes itself: {chain}; remove one of the includes")
-    if not path.is_file():
-        siblings = [str(sibling) for sibling in path.parent.glob("*.gin")]
-        raise UserError(f"{place}gin file '{path}' does not exist{nearest(str(path), siblings)}")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -81,7 +79,8 @@ def _parse_file(path: Path, place: str, stack: tuple[Path, ...]) -> None:
 def _parse_statements(text: str, name: str, folder: Path | None, stack: tuple[Path, ...]) -> None:
     for statement, place in _statements(text, name):
         if isinstance(statement, config_parser.IncludeStatement):
-            _parse_file(_find_include(statement.filename, folder, place), f"{place}: ", stack)
+            included = find_file(statement.filename, [folder] if folder else [], place)
+            _parse_file(included, f"{place}: ", stack)
         elif isinstance(statement, config_parser.ImportStatement):
             _import(statement, place, folder or Path.cwd())
         elif isinstance(statement, config_parser.BlockDeclaration):
@@ -136,19 +135,6 @@ def _unknown_reference(error: Exception, place: str) -> UserError:
 def _ambiguous(error: KeyError) -> str:
     words = str(error).splitlines()[0].strip('".')
     return f"{words}; write the module in front of the name"
-
-
-def _find_include(name: str, folder: Path | None, place: str) -> Path:
-    places = candidates(name, folder)
-    for candidate in places:
-        if candidate.is_file():
-            return candidate
-    siblings = [
-        str(Path(name).parent / found.name)
-        for candidate in places
-        for found in candidate.parent.glob("*.gin")
-    ]
-    raise UserError(f"{place}: included gin file '{name}' does not exist{nearest(name, siblings)}")
 
 
 def _import(statement: Any, place: str, folder: Path) -> None:

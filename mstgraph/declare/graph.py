@@ -10,6 +10,8 @@ A gin file binds members to ``graph``; the scope's name is the member's name::
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -18,15 +20,32 @@ import gin
 import networkx as nx
 
 from mstgraph.declare.configuration import Configuration
+from mstgraph.distil.gate import layers_read
 from mstgraph.distil.masknet import MaskNet
 from mstgraph.methods.kl import KL
-from mstgraph.methods.loss import HINTS, EdgeLoss
+from mstgraph.methods.loss import HINTS, REPRESENTATION, ROLES, EdgeLoss
+from mstgraph.stages.stage import Stage
 from mstgraph.support.errors import UserError, nearest
 
 ALL = "all"
 
 Teachers = Literal["all", "multimodal", "cross-modal", "none"]
 Points = Literal["masks", "penultimate", "hints", "representation", "none"]
+Stages = type[Stage] | tuple[type[Stage], ...]
+PLACES = {
+    "initialisation": (
+        ("members", "member"),
+        "a stage that gives members their first weights, such as '@CI' or '@Pretrain'",
+    ),
+    "adaptation": (
+        ("mask",),
+        "a stage that trains what is inserted at a mask point, such as '@STA'",
+    ),
+    "distillation": (
+        ("student",),
+        "a stage that trains a student under its teachers, such as '@DKD' or '@Distill'",
+    ),
+}
 
 
 @gin.configurable(module="mstgraph")
@@ -63,17 +82,16 @@ class Member:
     scope: str = field(default_factory=gin.config.current_scope_str)
 
     def layers(self, role: str) -> tuple[str, ...]:
-        """Return the layers that play a role."""
+        """Return the layers that play a role, one of `mstgraph.methods.loss.ROLES`."""
         if role == HINTS:
             return self.hints
         layer = self.penultimate
-        if role == "representation" and self.representation:
+        if role == REPRESENTATION and self.representation:
             layer = self.representation
         return (layer,) if layer else ()
 
 
 @gin.configurable("graph", module="mstgraph")
-@dataclass(frozen=True, init=False)
 class Declaration:
     """What a gin file binds to ``graph``, unchecked.
 
@@ -90,21 +108,15 @@ class Declaration:
         points: where teachers are specialised: at their ``'masks'``, at the layers that play the
             role ``'penultimate'``, ``'hints'`` or ``'representation'``, or, with ``'none'``,
             nowhere.
-        adaptation: gin reference to the stage that trains what is inserted at a mask point; None
-            takes STA.
         fresh: whether the last stage trains the student from scratch even if it has weights.
+        initialisation: gin reference to the stage that gives members their first weights, or a
+            tuple of stages one after the other; () takes CI. A member without mutual edges goes
+            through those that train one member by itself, or through Pretrain.
+        adaptation: the same for what is inserted at a mask point; () takes STA.
+        distillation: the same for a student under its teachers; () takes DKD for a target under a
+            gate, else Distill.
         members: every other binding, name → `Member`, or None for a member that is left out.
     """
-
-    target: str | tuple[str, ...]
-    gate: Callable[..., Any] | None
-    alone: bool
-    seed: int
-    teachers: Teachers
-    points: Points
-    adaptation: Callable[..., Any] | None
-    fresh: bool
-    members: Mapping[str, Member | None]
 
     def __init__(
         self,
@@ -114,13 +126,27 @@ class Declaration:
         seed: int = 0,
         teachers: Teachers = "all",
         points: Points = "masks",
-        adaptation: Callable[..., Any] | None = None,
         fresh: bool = False,
+        initialisation: Stages = (),
+        adaptation: Stages = (),
+        distillation: Stages = (),
         **members: Member | None,
     ):
-        for name, value in list(locals().items()):
-            if name in self.__dataclass_fields__:
-                object.__setattr__(self, name, value)
+        self.target = target
+        self.gate = gate
+        self.alone = alone
+        self.seed = seed
+        self.teachers = teachers
+        self.points = points
+        self.fresh = fresh
+        self.initialisation = _row(initialisation)
+        self.adaptation = _row(adaptation)
+        self.distillation = _row(distillation)
+        self.members: Mapping[str, Member | None] = members
+
+
+def _row(stages: Stages) -> tuple[type[Stage], ...]:
+    return tuple(stages) if isinstance(stages, (tuple, list)) else (stages,)
 
 
 @dataclass(frozen=True)
@@ -131,23 +157,20 @@ class Graph:
         members: name → member, in the paper's order: index i is the position (fused members
             first, most inputs first, then unimodal ones in the order of the store's modalities).
         targets: names of the students to deploy, in that order.
-        gate: the gate's class, or None.
-        alone: whether each target is trained once more without distillation.
-        seed: seed of everything random.
         edges: nodes are members; edges have ``kind`` "teaches" (directed) or "mutual" (stored in
             both directions).
-        adaptation: class of the stage that trains what is inserted at a mask point; None: STA.
-        fresh: whether the last stage trains the student from scratch even if it has weights.
+        settings: what else the gin file binds to ``graph``.
     """
 
     members: Mapping[str, Member]
     targets: tuple[str, ...]
-    gate: Callable[..., Any] | None
-    alone: bool
-    seed: int
     edges: nx.MultiDiGraph
-    adaptation: Callable[..., Any] | None = None
-    fresh: bool = False
+    settings: Declaration
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random."""
+        return self.settings.seed
 
     def teachers_of(self, student: str) -> tuple[str, ...]:
         """Return the members that teach a student, in the order of members."""
@@ -179,7 +202,7 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
         UserError: the graph makes no sense; names file and line, member and the nearest name.
     """
     declaration = Declaration()
-    _check_adaptation(declaration, configuration)
+    _check_stages(declaration, configuration)
     members = _members(declaration, configuration)
     members = _with_inputs(members, configuration, modalities)
     order = _order(members, list(modalities))
@@ -189,16 +212,7 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
     edges = _edges(declaration, members, targets, staying, configuration)
     members = {name: members[name] for name in staying}
     members = _with_points(declaration.points, members, edges, configuration)
-    graph = Graph(
-        members=members,
-        targets=targets,
-        gate=declaration.gate,
-        alone=declaration.alone,
-        seed=declaration.seed,
-        edges=edges,
-        adaptation=declaration.adaptation,
-        fresh=declaration.fresh,
-    )
+    graph = Graph(members, targets, edges, declaration)
     if declaration.teachers != "none":
         _check_taught(graph, configuration)
     _check_cycles(graph, configuration)
@@ -206,13 +220,19 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
     return graph
 
 
-def _check_adaptation(declaration: Declaration, configuration: Configuration) -> None:
-    if declaration.adaptation and getattr(declaration.adaptation, "kind", "") != "sta":
-        name = getattr(declaration.adaptation, "__name__", declaration.adaptation)
-        raise UserError(
-            f"{configuration.where('graph', 'adaptation')}: graph.adaptation is '@{name}', "
-            "expected a stage that trains what is inserted at a mask point, such as '@STA'"
-        )
+def _check_stages(declaration: Declaration, configuration: Configuration) -> None:
+    """Each stage stands where it can, once."""
+    for setting, (places, expected) in PLACES.items():
+        stages = getattr(declaration, setting)
+        place = f"{configuration.where('graph', setting)}: graph.{setting}"
+        for stage in stages:
+            name = getattr(stage, "__name__", stage)
+            if getattr(stage, "place", "") not in places:
+                raise UserError(f"{place} is '@{name}', expected {expected}")
+            if [other.kind for other in stages].count(stage.kind) > 1:
+                raise UserError(f"{place} has two stages of the kind '{stage.kind}', expected one")
+            if stage.gated and declaration.gate is None:
+                raise UserError(f"{place} is '@{name}', which needs graph.gate, such as '@Gate'")
 
 
 def _members(declaration: Declaration, configuration: Configuration) -> dict[str, Member]:
@@ -220,7 +240,10 @@ def _members(declaration: Declaration, configuration: Configuration) -> dict[str
     for name, member in members.items():
         place = configuration.where("graph", name)
         if not isinstance(member, Member):
-            raise UserError(f"{place}: graph.{name} must be '@{name}/Member()' or None")
+            settings = list(inspect.signature(Declaration).parameters)[:-1]
+            close = difflib.get_close_matches(name, settings, n=1)
+            setting = f"; did you mean the setting 'graph.{close[0]}'?" if close else ""
+            raise UserError(f"{place}: graph.{name} must be '@{name}/Member()' or None{setting}")
         if member.scope != name:
             raise UserError(
                 f"{place}: graph.{name} is bound to the scope '{member.scope}'; the scope's name "
@@ -384,18 +407,35 @@ def _without_role(name: str, role: str) -> str:
 
 
 def _check_roles(graph: Graph, configuration: Configuration) -> None:
-    """Both ends of an edge name the layers that its loss reads."""
+    """Both ends of an edge, and a student under a gate, name the layers that are read of them."""
     for student in graph.students():
         for teacher in graph.teachers_of(student):
             loss = graph.members[teacher].loss
-            for name in (teacher, student):
-                for role in loss.roles(of_student=name == student):
-                    if not graph.members[name].layers(role):
-                        place = configuration.where("Member", role, name)
-                        raise UserError(
-                            f"{place}: {_without_role(name, role)}, which the loss "
-                            f"{type(loss).__name__} of member '{teacher}' reads"
-                        )
+            reader = f"the loss {type(loss).__name__} of member '{teacher}'"
+            place = configuration.where("Member", "loss", teacher)
+            _check_layers(graph, teacher, loss.roles(False), reader, place, configuration)
+            _check_layers(graph, student, loss.roles(True), reader, place, configuration)
+        gate = graph.settings.gate
+        if gate is not None and student in graph.targets:
+            place = configuration.where("graph", "gate")
+            reader = f"the gate {gate.__name__}"
+            _check_layers(graph, student, layers_read(gate), reader, place, configuration)
+
+
+def _check_layers(
+    graph: Graph,
+    name: str,
+    roles: Sequence[str],
+    reader: str,
+    place: str,
+    configuration: Configuration,
+) -> None:
+    for role in roles:
+        if role not in ROLES:
+            raise UserError(f"{place}: {reader} reads the role '{role}'{nearest(role, ROLES)}")
+        if not graph.members[name].layers(role):
+            where = configuration.where("Member", role, name)
+            raise UserError(f"{where}: {_without_role(name, role)}, which {reader} reads")
 
 
 def _add_teaches(

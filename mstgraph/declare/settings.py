@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,9 @@ import gin
 import torch
 
 from mstgraph.data.augmentation import Augmentation
+from mstgraph.store.recipe import Labels
 from mstgraph.support import memory
+from mstgraph.tasks.task import Task
 
 MEMORY_SHARE = 0.25  # of the memory that is free when the run starts
 DISK_SHARE = 0.25  # of the disk that is free
@@ -30,6 +32,11 @@ class Data:
         options: options of the recipe, ``{'size': (96, 128)}``.
         split: name of the split (``'0'`` to ``'4'``, or an official one); None takes the numbered
             group ``seed % 5``, as the paper's five runs do.
+        labelled: share (0.1) or number (120) of training samples that keep their label, the same
+            share of each class, chosen by the run's seed; the others take part in distillation
+            alone. Validation and test keep theirs. None leaves all.
+        task: what is predicted, a gin reference called with the store's labels (``@Ordinal``);
+            None takes the task that the labels ask for.
         batch_size: samples per optimiser step, where a stage does not say otherwise.
         normalisation: ``'standard'`` (mean 0, standard deviation 1 per channel), ``'minmax'``
             (0 to 1 per channel) or ``'none'``; statistics come from the training split alone.
@@ -46,6 +53,8 @@ class Data:
     raw: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     split: str | int | None = None
+    labelled: float | int | None = None
+    task: Callable[[Labels], Task] | None = None
     batch_size: int = 64
     normalisation: Literal["standard", "minmax", "none"] = "standard"
     augmentation: Augmentation | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import hashlib
 import importlib.util
 import sys
 import sysconfig
@@ -21,6 +20,7 @@ from types import ModuleType
 from weakref import WeakKeyDictionary
 
 from mstgraph.support.errors import UserError
+from mstgraph.support.files import file_digest
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = tuple(
@@ -61,11 +61,6 @@ def user_modules(name: str) -> dict[str, Path]:
             found[module] = file
             waiting += _imported(module, file)
     return dict(sorted(found.items()))
-
-
-def file_digest(file: Path) -> str:
-    """Return the digest of a file's content, 16 hexadecimal digits."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def relative_path(name: str, file: Path) -> Path:

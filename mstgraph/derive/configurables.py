@@ -18,7 +18,7 @@ MODULES = (
     "mstgraph.distil.masknet",
 )
 # Of a package every file is imported, so that a new network or method is one new file.
-PACKAGES = ("mstgraph.methods", "mstgraph.networks", "mstgraph.stages")
+PACKAGES = ("mstgraph.methods", "mstgraph.networks", "mstgraph.stages", "mstgraph.tasks")
 
 
 def register() -> None:

@@ -42,10 +42,10 @@ def plan_document(
             "samples": source.samples(experiment.split),
         },
         "task": {
-            "kind": source.labels.task,
+            "kind": experiment.task.kind,
             "outputs": experiment.task.num_outputs,
-            "metrics": list(experiment.task.metrics),
-            "primary": experiment.task.primary,
+            "metrics": [metric.name for metric in experiment.task.metrics],
+            "primary": experiment.task.primary.name,
         },
         "targets": list(plan.graph.targets),
         "modalities": [
@@ -137,7 +137,8 @@ def _edges(experiment: Experiment) -> list[dict[str, Any]]:
             "source": one,
             "target": other,
             "kind": "mutual",
-            "loss": type(node.settings.alignment).__name__,  # type: ignore[attr-defined]
+            # A stage of one's own may train members together and align them by itself.
+            "loss": type(getattr(node.settings, "alignment", node.settings)).__name__,
             "stage": node.name,
         }
         for node in plan.stages.values()
@@ -161,7 +162,7 @@ def _teacher(experiment: Experiment, student: str, teacher: Teacher) -> dict[str
         described |= {
             "feature": list(experiment.parts.feature(part)),
             "masknet_parameters": experiment.parts.parameters(part),
-            "stage": f"sta-{student}-{teacher.name}",
+            "stage": experiment.plan.adapted[student][teacher.name],
         }
     return described
 
@@ -170,6 +171,7 @@ def _stage(experiment: Experiment, node: StageNode, state: State) -> dict[str, A
     return {
         "name": node.name,
         "kind": node.kind,
+        "place": node.settings.place,
         "epochs": node.settings.epochs,
         "batch_size": node.settings.batch_size or experiment.data.batch_size,
         "learning_rate": node.settings.learning_rate,

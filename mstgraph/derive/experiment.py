@@ -6,7 +6,6 @@ is read.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +24,15 @@ from mstgraph.derive.identity import identify
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.derive.schedule import derive
+from mstgraph.derive.task import choose_task
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
 from mstgraph.stages.stage import StageNode
-from mstgraph.store import Store, load_recipe, missing_raw
-from mstgraph.store.load import recipe_class
+from mstgraph.store.load import load_recipe, missing_raw, recipe_class
+from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.store.splits import numbered_split
 from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.files import file_digest
 from mstgraph.tasks.task import Task
 
 Notice = Callable[[str], None]
@@ -146,7 +147,7 @@ def open_experiment(
     else:
         files, configuration, data = _load_with_data(files, bindings, notice)
     source = _source(data, configuration, prepare, finished)
-    task = Task.of(source.labels)
+    task = choose_task(data, source.labels, configuration)
     graph = declare(configuration, source.modalities)
     _check_data(data, graph.seed, configuration, source)
     plan = derive(graph)
@@ -282,7 +283,7 @@ def _check_recipe(data: Data, store: Store, configuration: Configuration) -> Non
     except UserError:
         return
     prepared = store.metadata["recipe"]
-    if hashlib.sha256(recipe.read_bytes()).hexdigest() == prepared["sha256"]:
+    if file_digest(recipe) == prepared["sha256"]:
         return
     same = recipe.name == prepared["file"]
     by = f"'{recipe}' before it was edited" if same else f"'{prepared['file']}', not by '{recipe}'"
@@ -304,6 +305,14 @@ def _check_data(data: Data, seed: int, configuration: Configuration, source: Sou
             f"{configuration.where('data', 'shuffle_block')}: data.shuffle_block is "
             f"{data.shuffle_block}, expected at least 1, or None to shuffle all samples"
         )
+    labelled = data.labelled
+    if labelled is not None and not (
+        0 < labelled <= 1 if isinstance(labelled, float) else labelled >= 1
+    ):
+        raise UserError(
+            f"{configuration.where('data', 'labelled')}: data.labelled is {labelled}, expected a "
+            "share such as 0.1, a number of samples such as 120, or None"
+        )
     splits = source.store.metadata["splits"] if source.store else {}
     wanted = data.split_name(seed)
     if splits and wanted not in splits:
@@ -324,6 +333,11 @@ def _check_losses(plan: Plan, task: Task, configuration: Configuration) -> None:
                 raise UserError(
                     f"{what} compares samples that have one label each, but here every pixel has "
                     "one; expected a loss for dense prediction, such as KL, FitNets or C2KD"
+                )
+            if loss.classes_only and not task.exclusive_classes:
+                raise UserError(
+                    f"{what} compares exclusive classes, but the task '{task.kind}' has none; "
+                    "expected a loss for any task, such as KL, FitNets or RKD"
                 )
             if node.gate and not isinstance(loss, ResponseLoss):
                 raise UserError(

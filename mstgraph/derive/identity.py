@@ -14,15 +14,17 @@ import gin
 
 from mstgraph.declare.gin_state import registered
 from mstgraph.declare.settings import Data, Engine
-from mstgraph.declare.user_code import file_digest, user_modules
+from mstgraph.declare.user_code import user_modules
 from mstgraph.derive.describe import callables, describe
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.stages.node import Part
 from mstgraph.stages.stage import StageNode
+from mstgraph.support.files import file_digest
 
 # Raised whenever the meaning of an artefact changes with the same configuration.
 FORMAT_VERSION = 1
+DIGITS = 16  # of a hash
 LONGEST_PATH = 4096  # longer text makes the system call fail
 
 
@@ -72,17 +74,22 @@ def _identity(
         "cache_dtype": engine.cache_dtype,
         "seed": plan.graph.seed,
     }
-    # Both are empty, and left out, where nothing but mstgraph's own networks is used.
+    # What follows is left out where it is empty: where all labels count for the store's own task,
+    # and where nothing but mstgraph's own networks is used.
     calls = {name: _calls(parts, part) for name, part in node.parts.items()}
-    code = _code(node, parts, running)
-    beyond = {"calls": {name: called for name, called in calls.items() if called}, "code": code}
+    beyond = {
+        "calls": {name: called for name, called in calls.items() if called},
+        "code": _code(node, parts, running),
+        "task": describe(data.task),
+        "labelled": data.labelled,
+    }
     return {**identity, **{key: value for key, value in beyond.items() if value}}
 
 
 def _running(node: StageNode, data: Data) -> list[Callable[..., Any]]:
-    """Return the classes and functions behind a stage: itself, losses, optimiser, augmentation."""
-    values = [node.settings, data.augmentation, *(teacher.loss for teacher in node.teachers)]
-    return callables(values)
+    """Return the classes and functions behind a stage: itself, its losses, what data names."""
+    losses = [teacher.loss for teacher in node.teachers]
+    return callables([node.settings, data.augmentation, data.task, *losses])
 
 
 def _code(node: StageNode, parts: Parts, running: Sequence[Callable[..., Any]]) -> dict[str, str]:
@@ -95,7 +102,7 @@ def _code(node: StageNode, parts: Parts, running: Sequence[Callable[..., Any]]) 
     for name in {_module(found) for found in (*running, *constructors, *within)}:
         modules |= user_modules(name)
     return {
-        name: file_digest(file)
+        name: file_digest(file)[:DIGITS]
         for name, file in modules.items()
         if str(file.resolve()) not in known
     }
@@ -145,21 +152,13 @@ def _by_content(value: Any) -> Any:
     if isinstance(value, list):
         return [_by_content(item) for item in value]
     is_file = isinstance(value, str) and len(value) < LONGEST_PATH and Path(value).is_file()
-    return f"file {_file_digest(value)[:16]}" if is_file else value
-
-
-def _file_digest(path: str) -> str:
-    total = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while block := stream.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
+    return f"file {file_digest(Path(value))[:DIGITS]}" if is_file else value
 
 
 def _source_digest(constructor: Callable[..., Any]) -> str:
     """Digest of the source file, so that an edited network is never taken for the old one."""
     source = _source_file(constructor)
-    return file_digest(Path(source)) if source else ""
+    return file_digest(Path(source))[:DIGITS] if source else ""
 
 
 def _source_file(constructor: Callable[..., Any]) -> str:
@@ -170,7 +169,7 @@ def _source_file(constructor: Callable[..., Any]) -> str:
 def digest(identity: Mapping[str, Any]) -> str:
     """Return the hash of plain data, 16 hexadecimal digits."""
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

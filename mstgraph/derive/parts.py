@@ -21,7 +21,7 @@ from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.gin_state import Calls, recorded_calls
 from mstgraph.derive.plan import Plan
 from mstgraph.distil.cuts import Crossing, probe_cut
-from mstgraph.distil.gate import Gate
+from mstgraph.distil.gate import Gate, layers_read
 from mstgraph.distil.insertion import output_shapes
 from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
@@ -147,7 +147,7 @@ class Parts:
             return part.member, self.plan.graph.members[part.member].mask
         if part.kind == "adapter":
             return part.member, self._loss(part).adapter
-        return part.student, self.plan.graph.gate or Gate
+        return part.student, self.plan.graph.settings.gate or Gate
 
     def _construct(self, part: Part) -> nn.Module:
         scope, constructor = self.constructor(part)
@@ -168,24 +168,28 @@ class Parts:
         if part.kind == "adapter":
             return (self._edge_shapes(part),)
         count = len(self.plan.teachers[part.student])
-        return self.task.num_outputs, count, self.task.dense
+        roles = layers_read(self.plan.graph.settings.gate)
+        features = (self._role_shapes(part.student, roles),) if roles else ()
+        return self.task.num_outputs, count, self.task.dense, *features
 
     def _loss(self, part: Part) -> EdgeLoss:
         return self.plan.graph.members[part.member].loss
 
     def _edge_shapes(self, part: Part) -> EdgeShapes:
         loss = self._loss(part)
-
-        def shapes(name: str, roles: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], ...]]:
-            member, points = self.plan.graph.members[name], self.members[name].points
-            return {role: tuple(points[at] for at in member.layers(role)) for role in roles}
-
         return EdgeShapes(
-            teacher=shapes(part.member, loss.roles(of_student=False)),
-            student=shapes(part.student, loss.roles(of_student=True)),
+            teacher=self._role_shapes(part.member, loss.roles(of_student=False)),
+            student=self._role_shapes(part.student, loss.roles(of_student=True)),
             task=self.task,
             samples=self.samples,
         )
+
+    def _role_shapes(
+        self, name: str, roles: tuple[str, ...]
+    ) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """Return role → shapes of what a member's layers return, without the batch."""
+        member, points = self.plan.graph.members[name], self.members[name].points
+        return {role: tuple(points[at] for at in member.layers(role)) for role in roles}
 
     @contextmanager
     def _in_words(self, part: Part, scope: str) -> Iterator[None]:
@@ -268,7 +272,7 @@ class Parts:
                     f"{self.configuration.where('Member', 'network', name)}: the network "
                     f"{shapes.network} of member '{name}' answers with "
                     f"{shape_in_words(shapes.output)}, expected "
-                    f"{shape_in_words(expected)} (classes, and size of the labels)"
+                    f"{shape_in_words(expected)} (outputs of the task, and size of the labels)"
                 )
 
 

@@ -21,12 +21,16 @@ class Plan:
         teachers: student → its teachers j = 1…N, in order.
         stages: name → stage, each after all that it needs.
         last: student → name of the stage that leaves its final weights.
+        alone: target → name of the stage that trains it without distillation.
+        adapted: student → name of a specialised teacher → name of the stage that leaves its mask.
     """
 
     graph: Graph
     teachers: Mapping[str, tuple[Teacher, ...]]
     stages: Mapping[str, StageNode]
     last: Mapping[str, str]
+    alone: Mapping[str, str]
+    adapted: Mapping[str, Mapping[str, str]]
 
     def dag(self) -> nx.DiGraph:
         """Return the DAG of stages; an edge goes from a stage to one that needs it."""

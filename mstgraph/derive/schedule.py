@@ -6,7 +6,7 @@ build system; independent stages stay independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import gin
@@ -14,6 +14,7 @@ import networkx as nx
 
 from mstgraph.declare.graph import Graph
 from mstgraph.derive.plan import Plan
+from mstgraph.distil.gate import layers_read
 from mstgraph.methods.loss import ROLES
 from mstgraph.stages.ci import CI
 from mstgraph.stages.distill import Distill
@@ -44,28 +45,31 @@ def specialised_teachers(graph: Graph, student: str) -> tuple[Teacher, ...]:
 def derive(graph: Graph) -> Plan:
     """Derive the plan of a graph; a pure function of it and of gin's settings of the stages.
 
-    1. Members joined by mutual edges train together (CI, one per connected component); one that
-       needs weights before its last stage and has no mutual edge is pre-trained alone.
-    2. Each specialised teacher with a mask point needs its member and the student: STA.
-    3. A student whose teachers' losses want it has a hint stage before its last one.
-    4. A student's last stage needs all its teachers: DKD under a gate, else distill.
-    5. A student starts its last stage from the weights it has, else from scratch.
+    1. Members joined by mutual edges train together (``graph.initialisation``, by default CI, one
+       per connected component); one that needs weights before its last stage and has no mutual
+       edge is pre-trained alone.
+    2. Each specialised teacher with a mask point needs its member and the student
+       (``graph.adaptation``, by default STA).
+    3. A student whose teachers' losses want it has a hint stage before its last ones.
+    4. A student's last stages need all its teachers (``graph.distillation``, by default DKD under
+       a gate, else Distill).
+    5. A student starts these from the weights it has, else from scratch.
     """
     teachers = {student: specialised_teachers(graph, student) for student in graph.students()}
     builder = _Builder(graph, teachers)
     for component in graph.mutual_components():
-        builder.add_ci(component)
+        builder.add_component(component)
     for name in _needing_pretraining(graph, teachers, builder.initial):
-        builder.add_pretrain(name)
+        builder.add_single(name)
     for student in _assistants_first(graph):
         builder.add_student(student)
     last = {name: builder.initial[name] for name in graph.targets if name in builder.initial}
     last |= builder.last
-    if graph.alone:
-        for target in graph.targets:
-            if graph.edges.degree(target):
-                builder.add_alone(target, last[target])
-    plan = Plan(graph, teachers, builder.stages, last)
+    alone = {}
+    if graph.settings.alone:
+        taught = [target for target in graph.targets if graph.edges.degree(target)]
+        alone = {target: builder.add_alone(target, last[target]) for target in taught}
+    plan = Plan(graph, teachers, builder.stages, last, alone, builder.adapted)
     ordered = nx.lexicographical_topological_sort(plan.dag(), key=list(plan.stages).index)
     return replace(plan, stages={name: plan.stages[name] for name in ordered})
 
@@ -101,66 +105,61 @@ class _Builder:
     def __init__(self, graph: Graph, teachers: Mapping[str, tuple[Teacher, ...]]):
         self.graph = graph
         self.teachers = teachers
+        self.mutual = {name for component in graph.mutual_components() for name in component}
         self.stages: dict[str, StageNode] = {}
         self.initial: dict[str, str] = {}  # member → stage that leaves its first weights
-        self.hinted: dict[str, str] = {}  # student → its hint stage
+        self.under_way: dict[str, str] = {}  # student → the newest of its own stages
         self.last: dict[str, str] = {}  # student → its last stage
+        self.adapted: dict[str, dict[str, str]] = {}  # student → teacher → its last adaptation
+        self.held: dict[tuple[str, str], str] = {}  # (student, part) → stage that trained it last
 
-    def add_ci(self, component: tuple[str, ...]) -> None:
-        edges = self.graph.edges
-        mutual = tuple(
-            (one, other)
-            for i, one in enumerate(component)
-            for other in component[i + 1 :]
-            if edges.has_edge(one, other, key="mutual")
-        )
-        # The name of the target's component does not change when another one comes or goes.
-        name = "ci" if self.graph.targets[0] in component else f"ci-{component[0]}"
-        # Whom nobody teaches afterwards, as in mutual learning, has only this stage.
-        final = [t for t in self.graph.targets if t in component and t not in self.teachers]
-        node = self._node(name, "ci", _settings(CI, ""), members=component)
-        student = final[0] if len(final) == 1 else ""
-        self._add(replace(node, mutual=mutual, trains=component, student=student))
-        self.initial |= dict.fromkeys(component, name)
+    def add_component(self, component: tuple[str, ...]) -> None:
+        """Add the stages that give members joined by mutual edges their first weights."""
+        row = self.graph.settings.initialisation or (CI,)
+        for stage in row:
+            if stage.place == "member":
+                for member in component:
+                    self._add_member(stage, member)
+            else:
+                self._add_members(stage, component, final=stage is row[-1])
 
-    def add_pretrain(self, member: str) -> None:
-        name = f"pretrain-{member}"
-        settings = _settings(Pretrain, member)
-        node = self._node(name, "pretrain", settings, scope=member, members=(member,))
-        self._add(replace(node, trains=(member,)))
-        self.initial[member] = name
+    def add_single(self, member: str) -> None:
+        """Add the stages that give a member without mutual edges its first weights."""
+        row = [s for s in self.graph.settings.initialisation if s.place == "member"]
+        for stage in row or (Pretrain,):
+            self._add_member(stage, member)
 
     def add_student(self, student: str) -> None:
         """Add all that comes before a student's last stage and is its own, and that stage."""
         teachers = self.teachers[student]
+        self.adapted[student] = {}
         for teacher in teachers:
             if teacher.point:
-                self._add_sta(student, teacher)
-        hinting = [teacher for teacher in teachers if teacher.loss.hinted]
-        if hinting:
-            name = f"hint-{student}"
-            self._add_with_adapters(name, "hint", _settings(Hint, student), student, hinting)
-            self.hinted[student] = name
-        gated = self.graph.gate is not None and student in self.graph.targets
-        kind, stage = ("dkd", DKD) if gated else ("distill", Distill)
-        settings = _settings(stage, student)
-        self._add_with_adapters(f"{kind}-{student}", kind, settings, student, teachers, gated)
-        self.last[student] = f"{kind}-{student}"
+                for stage in self.graph.settings.adaptation or (STA,):
+                    self._add_adaptation(stage, student, teacher)
+        if hinting := [teacher for teacher in teachers if teacher.loss.hinted]:
+            self._add_taught(Hint, student, hinting)
+        for stage in self._last_row(student):
+            self._add_taught(stage, student, teachers)
+        self.last[student] = self.under_way[student]
 
-    def add_alone(self, target: str, last: str) -> None:
-        """The same network with the same number of epochs, without distillation."""
+    def add_alone(self, target: str, last: str) -> str:
+        """Add the same network with the same number of epochs, without distillation."""
         final = self.stages[last].settings
         settings = Pretrain(
             epochs=self._epochs(target, last),
             learning_rate=final.learning_rate,
-            learning_rate_decay=final.learning_rate_decay,
+            schedule=final.schedule,
             optimizer=final.optimizer,
             batch_size=final.batch_size,
             select=final.select,
+            patience=final.patience,
+            ema=final.ema,
         )
         name = f"alone-{target}"
-        node = self._node(name, "alone", settings, scope=target, members=(target,))
-        self._add(replace(node, trains=(target,)))
+        node = self._node(name, settings, target, members=(target,))
+        self.stages[name] = replace(node, kind="alone", trains=(target,))
+        return name
 
     def _epochs(self, member: str, last: str) -> int:
         """Epochs behind the weights that a stage leaves for a member, its first ones included."""
@@ -168,28 +167,55 @@ class _Builder:
         before = node.sources.get(member)
         return node.settings.epochs + (self._epochs(member, before) if before else 0)
 
-    def _add_sta(self, student: str, teacher: Teacher) -> None:
-        settings = _settings(self.graph.adaptation or STA, teacher.member)
-        name = f"sta-{student}-{teacher.name}"
-        node = self._node(name, "sta", settings, teacher.member, (), student, [teacher])
-        self._add(replace(node, trains=(_masknet(student, teacher).name,)))
+    def _last_row(self, student: str) -> Sequence[type[Stage]]:
+        """Return the stages that a student ends with; a gate serves targets alone."""
+        settings = self.graph.settings
+        gated = settings.gate is not None and student in self.graph.targets
+        row = [stage for stage in settings.distillation if gated or not stage.gated]
+        return row or [DKD if gated and not settings.distillation else Distill]
 
-    def _add_with_adapters(
-        self,
-        name: str,
-        kind: str,
-        settings: Stage,
-        student: str,
-        teachers: Sequence[Teacher],
-        gated: bool = False,
-    ) -> None:
+    def _add_members(self, stage: type[Stage], component: tuple[str, ...], final: bool) -> None:
+        edges, targets = self.graph.edges, self.graph.targets
+        mutual = tuple(
+            (one, other)
+            for i, one in enumerate(component)
+            for other in component[i + 1 :]
+            if edges.has_edge(one, other, key="mutual")
+        )
+        settings = _settings(stage, "")
+        # The name of the target's component does not change when another one comes or goes.
+        kind = settings.kind
+        name = kind if targets[0] in component else f"{kind}-{component[0]}"
+        # Whom nobody teaches afterwards, as in mutual learning, has only this stage.
+        ending = [t for t in targets if t in component and t not in self.teachers and final]
+        node = self._node(name, settings, "", members=component)
+        student = ending[0] if len(ending) == 1 else ""
+        self._add(replace(node, mutual=mutual, trains=component, student=student))
+        self.initial |= dict.fromkeys(component, name)
+
+    def _add_member(self, stage: type[Stage], member: str) -> None:
+        settings = _settings(stage, member)
+        node = self._node(f"{settings.kind}-{member}", settings, member, members=(member,))
+        self._add(replace(node, trains=(member,)))
+        self.initial[member] = node.name
+
+    def _add_adaptation(self, stage: type[Stage], student: str, teacher: Teacher) -> None:
+        settings, masknet = _settings(stage, teacher.member), _masknet(student, teacher).name
+        name = f"{settings.kind}-{student}-{teacher.name}"
+        node = self._node(name, settings, teacher.member, (), student, [teacher])
+        self._add(replace(node, trains=(masknet,)))
+        self.adapted[student][teacher.name] = name
+
+    def _add_taught(self, stage: type[Stage], student: str, teachers: Sequence[Teacher]) -> None:
         """Add a stage that trains the student beside what the losses of its teachers train."""
-        node = self._node(name, kind, settings, student, (student,), student, teachers)
+        settings = _settings(stage, student)
+        name, hinting = f"{settings.kind}-{student}", settings.place == "hint"
+        node = self._node(name, settings, student, (student,), student, teachers)
         # What trains in a hint stage has done its work there.
-        adapted = [t for t in teachers if t.loss.adapts and t.loss.hinted == (kind == "hint")]
+        adapted = [t for t in teachers if t.loss.adapts and t.loss.hinted == hinting]
         adapters = {t.name: Part("adapter", t.member, t.point, student) for t in adapted}
-        gates = [Part("gate", "", student=student)] if gated else []
-        learning = () if kind == "hint" else [t.member for t in teachers if t.loss.trains_teacher]
+        gates = [Part("gate", "", student=student)] if settings.gated else []
+        learning = () if hinting else [t.member for t in teachers if t.loss.trains_teacher]
         extra = {part.name: part for part in (*adapters.values(), *gates)}
         node = replace(
             node,
@@ -199,13 +225,13 @@ class _Builder:
             gate=gates[0].name if gates else "",
         )
         self._add(node)
+        self.under_way[student] = name
 
     def _node(
         self,
         name: str,
-        kind: str,
         settings: Stage,
-        scope: str = "",
+        scope: str,
         members: tuple[str, ...] = (),
         student: str = "",
         teachers: Sequence[Teacher] = (),
@@ -213,18 +239,18 @@ class _Builder:
         """Return a stage with the networks and MaskNets that its responses need."""
         forwards = {m: Forward(m) for m in (*members, *filter(None, [student]))}
         if student:
-            taps = self._taps(student, teachers, kind, True) if student in members else ()
+            taps = self._taps(student, teachers, settings, True) if student in members else ()
             forwards[student] = Forward(student, taps=taps)
         for teacher in teachers:
             masknet = _masknet(student, teacher).name if teacher.point else ""
-            taps = self._taps(teacher.member, [teacher], kind, False)
+            taps = self._taps(teacher.member, [teacher], settings, False)
             forwards[teacher.name] = Forward(teacher.member, masknet, teacher.point, taps)
         networks = dict.fromkeys(forward.member for forward in forwards.values())
         parts = [Part("network", name) for name in networks]
         parts += [_masknet(student, teacher) for teacher in teachers if teacher.point]
         return StageNode(
             name=name,
-            kind=kind,
+            kind=settings.kind,
             scope=scope,
             settings=settings,
             members=members,
@@ -238,28 +264,33 @@ class _Builder:
         )
 
     def _taps(
-        self, member: str, teachers: Sequence[Teacher], kind: str, of_student: bool
+        self, member: str, teachers: Sequence[Teacher], settings: Stage, of_student: bool
     ) -> tuple[str, ...]:
-        """Return the layers of a member that the losses of a stage read."""
-        if kind not in ("hint", "distill"):
-            return ()
-        losses = [t.loss for t in teachers if t.loss.hinted == (kind == "hint")]
-        roles = dict.fromkeys(role for loss in losses for role in loss.roles(of_student))
-        layers = [layer for role in roles for layer in self.graph.members[member].layers(role)]
+        """Return the layers of a member that the losses of a stage, or its gate, read."""
+        hinting = settings.place == "hint"
+        losses = [t.loss for t in teachers if settings.reads_edges and t.loss.hinted == hinting]
+        roles = [role for loss in losses for role in loss.roles(of_student)]
+        if settings.gated and of_student:
+            roles += layers_read(self.graph.settings.gate)
+        layers = [
+            layer for r in dict.fromkeys(roles) for layer in self.graph.members[member].layers(r)
+        ]
         return tuple(dict.fromkeys(layers))
 
     def _add(self, node: StageNode) -> None:
         """Add a stage, with the stages that leave the weights it starts from."""
-        first = node.kind in ("ci", "pretrain", "alone")
-        found = {} if first else {name: self._source(p, node) for name, p in node.parts.items()}
+        found = {name: self._source(part, node) for name, part in node.parts.items()}
         sources = {name: stage for name, stage in found.items() if stage}
         self.stages[node.name] = replace(node, sources=sources)
+        if node.student:
+            self.held |= {(node.student, name): node.name for name in node.trains}
 
     def _source(self, part: Part, node: StageNode) -> str | None:
-        if part.kind == "masknet" and part.name not in node.trains:
-            return f"sta-{part.student}-{part.member}.{part.point}"
-        if part.kind != "network":
-            return None
+        if node.settings.place in ("members", "member"):
+            return self.initial.get(part.member)
+        held = self.held.get((node.student, part.name))
+        if held or part.kind != "network":
+            return held
         if part.name == node.student and part.name in node.trains:
             return self._start(part.member)
         # An assistant teaches with what it has learned; a target with its first weights.
@@ -268,11 +299,8 @@ class _Builder:
 
     def _start(self, student: str) -> str | None:
         """A student starts from weights it needed anyway, else from scratch."""
-        if student in self.hinted:
-            return self.hinted[student]
         masked = any(teacher.point for teacher in self.teachers[student])
-        mutual = any(student in component for component in self.graph.mutual_components())
-        needed = (masked or mutual) and not self.graph.fresh
+        needed = (masked or student in self.mutual) and not self.graph.settings.fresh
         return self.initial.get(student) if needed else None
 
 
@@ -280,6 +308,6 @@ def _masknet(student: str, teacher: Teacher) -> Part:
     return Part("masknet", teacher.member, teacher.point, student)
 
 
-def _settings(stage: Callable[[], Stage], scope: str) -> Stage:
+def _settings(stage: type[Stage], scope: str) -> Stage:
     with gin.config_scope(scope or None):
         return stage()

@@ -80,6 +80,15 @@ def _rows(logits: Tensor) -> int:
     return max(1, HIDDEN_BYTES // (2 * logits[0].numel() * logits.element_size()))
 
 
+def layers_read(gate: object) -> tuple[str, ...]:
+    """Return the roles of the layers of the student that a gate reads beside the logits.
+
+    A gate, or its class, names them in ``reads``; it is then built with one more argument, role →
+    shapes without the batch, and called with one more, role → features of these layers.
+    """
+    return tuple(getattr(gate, "reads", ()))
+
+
 def top_k(confidence: Tensor, k: int) -> Tensor:
     """Return the k most confident teachers of each sample, best first (paper, Eq. 13).
 
@@ -103,36 +112,34 @@ def top_k(confidence: Tensor, k: int) -> Tensor:
     return confidence.argsort(dim=1, descending=True, stable=True)[:, :k]
 
 
-def load_balance_kl(confidence: Tensor) -> Tensor:
+def load_balance_kl(mean: Tensor) -> Tensor:
     """Return KL(U ‖ C̄), how far the batch's mean confidence is from uniform (Eq. 16–17).
 
     Zero where all N teachers are used alike. A teacher without any confidence counts as one with
     the least positive normal float, so that the value stays finite.
 
     Args:
-        confidence: [batch, N] float.
+        mean: C̄, the confidence averaged over the batch, [N] float.
 
     Returns:
         A scalar of at least 0, in nats.
     """
-    mean = confidence.mean(dim=0)
     least = torch.finfo(mean.dtype).tiny
     return -math.log(len(mean)) - mean.clamp_min(least).log().mean()
 
 
-def load_balance_cv(confidence: Tensor) -> Tensor:
+def load_balance_cv(load: Tensor) -> Tensor:
     """Return the coefficient of variation of the teachers' loads.
 
-    The load of a teacher is its confidence summed over the batch; the value is the loads' unbiased
-    standard deviation over their mean, not squared (as the released code's alternative to Eq. 17).
+    The value is the loads' unbiased standard deviation over their mean, not squared (as the
+    released code's alternative to Eq. 17).
 
     Args:
-        confidence: [batch, N] float.
+        load: the confidence summed over the batch, [N] float.
 
     Returns:
         A scalar from 0 (all loads alike, also with one teacher) to √N (one has all).
     """
-    load = confidence.sum(dim=0)
     if len(load) == 1:
         return (load - load).sum()
     return load.std(correction=1) / load.mean()

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.methods.kl import kl_divergence
 from mstgraph.methods.loss import PENULTIMATE, Edge, EdgeLoss, EdgeShapes, Shape
 from mstgraph.networks.normalisation import BatchNorm
 from mstgraph.support.errors import UserError
+from mstgraph.tasks.divergence import kl_divergence
 from mstgraph.tasks.task import Task
 
 WIDEST = 1024
@@ -103,6 +103,7 @@ class C2KD(EdgeLoss):
 
     reads: ClassVar[tuple[str, ...]] = (PENULTIMATE,)
     dense: ClassVar[bool] = True
+    classes_only: ClassVar[bool] = True
     trains_teacher: ClassVar[bool] = True
 
     threshold: float = 0.0
@@ -122,9 +123,11 @@ class C2KD(EdgeLoss):
         divergence = partial(kl_divergence, temperature=1.0)
         own = both_ways(divergence, edge.teacher.logits, teacher)
         own = own + both_ways(divergence, edge.student.logits, student)
-        non_target = partial(non_target_divergence, labels=edge.labels)
-        between = edge.task.average(both_ways(non_target, teacher, student), edge.labels)
-        task = edge.task.cross_entropy(edge.teacher.logits, edge.labels)
+        # What stands in for an unknown class is not used.
+        non_target = partial(non_target_divergence, labels=edge.labels.clamp(min=0))
+        between = both_ways(non_target, teacher, student)
+        between = edge.task.labelled_average(between, edge.labels)
+        task = edge.task.loss(edge.teacher.logits, edge.labels)
         return task + edge.task.average(own, edge.labels) + chosen * between
 
     def adapter(self, shapes: EdgeShapes) -> nn.Module:

@@ -76,6 +76,7 @@ class CRD(EdgeLoss):
     """
 
     reads: ClassVar[tuple[str, ...]] = (PENULTIMATE,)
+    classes_only: ClassVar[bool] = True
 
     negatives: int = 4096
     temperature: float = 0.07

@@ -54,18 +54,22 @@ class FitNets(EdgeLoss):
     Attributes:
         temperature: τ of the divergence.
         temperature_squared: multiply the divergence by τ².
+        standardised: take z-scores of both logits for the divergence, see
+            `mstgraph.methods.standardise`.
     """
 
     reads: ClassVar[tuple[str, ...]] = (HINTS,)
     dense: ClassVar[bool] = True
+    by_sample: ClassVar[bool] = True
     hinted: ClassVar[bool] = True
 
     temperature: float = 4.0
     temperature_squared: bool = True
+    standardised: bool = False
 
     def edge(self, edge: Edge) -> Tensor:
         """Return the divergence of each sample or pixel, [batch] or [batch, height, width]."""
-        return self._divergence()(edge.teacher.logits, edge.student.logits)
+        return self._divergence().edge(edge)
 
     def hint(self, edge: Edge) -> Tensor:
         """Return `hint_loss` of each sample, [batch] float."""
@@ -87,7 +91,7 @@ class FitNets(EdgeLoss):
         return self._divergence().problem()
 
     def _divergence(self) -> KL:
-        return KL(self.temperature, self.temperature_squared)
+        return KL(self.temperature, self.temperature_squared, self.standardised)
 
 
 class Regressors(nn.Module):

@@ -1,4 +1,4 @@
-"""Knowledge distillation by Kullback–Leibler divergence of softened outputs.
+"""Knowledge distillation by the divergence of softened outputs; over classes, Kullback–Leibler's.
 
 Hinton et al. 2015, https://arxiv.org/abs/1503.02531; MST-Distill, Eq. 2, 8 and 14.
 """
@@ -6,86 +6,36 @@ Hinton et al. 2015, https://arxiv.org/abs/1503.02531; MST-Distill, Eq. 2, 8 and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 import gin
-import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from mstgraph.methods.loss import ResponseLoss
-
-
-def kl_divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    """Return KL(softmax(teacher / τ) ‖ softmax(student / τ)) over the classes (Eq. 2, 3, 9).
-
-    Args:
-        teacher: logits, [batch, num_outputs, ...] float.
-        student: logits of the same shape.
-        temperature: τ > 0.
-
-    Returns:
-        [batch, ...] float, ≥ 0 up to rounding.
-    """
-    if teacher.dim() > 2:
-        # With channels last, the softmax runs over what lies side by side.
-        dim = -1 if student.stride(1) == 1 else 1
-        logits = teacher.movedim(1, dim), student.movedim(1, dim)
-        return cast(Tensor, _DenseDivergence.apply(*logits, temperature, dim))
-    log_p = F.log_softmax(teacher / temperature, dim=1)
-    log_q = F.log_softmax(student / temperature, dim=1)
-    return (log_p.exp() * (log_p - log_q)).sum(dim=1)
-
-
-class _DenseDivergence(torch.autograd.Function):
-    """KL(P ‖ Q) and its gradients, (q − p) / τ and p (log p − log q − KL) / τ, written out.
-
-    Keeps one map for each gradient that is wanted, where autograd keeps four. A vector of logits
-    is too small for this to pay.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, teacher: Tensor, student: Tensor, temperature: float, dim: int) -> Tensor:
-        """Return the divergence over an axis."""
-        ratio = torch.log_softmax(teacher / temperature, dim)
-        log_q = torch.log_softmax(student / temperature, dim)
-        p = ratio.exp()
-        ratio -= log_q
-        value = (p * ratio).sum(dim)
-        wants_teacher, wants_student = ctx.needs_input_grad[:2]
-        by_teacher = ratio.sub_(value.unsqueeze(dim)).mul_(p) if wants_teacher else None
-        by_student = log_q.exp_().sub_(p) if wants_student else None
-        ctx.save_for_backward(by_teacher, by_student)
-        ctx.temperature, ctx.dim = temperature, dim
-        return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        """Return the gradients of both logits."""
-        scaled = (gradient / ctx.temperature).unsqueeze(ctx.dim)
-        by_teacher, by_student = (None if g is None else g * scaled for g in ctx.saved_tensors)
-        return by_teacher, by_student, None, None
+from mstgraph.methods.standardise import standardise
+from mstgraph.tasks.task import Task
 
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
 class KL(ResponseLoss):
-    """Softened Kullback–Leibler divergence, teacher ‖ student.
+    """Divergence of softened outputs, teacher ‖ student; which one, the task says.
 
     Attributes:
         temperature: τ; the paper names none, 4 is what its released code uses.
         temperature_squared: multiply by τ², which keeps the size of the gradient independent of τ
             (Hinton et al.; the released code does). The paper's equations do not.
+        standardised: take z-scores of both logits first, see `mstgraph.methods.standardise`.
     """
 
     temperature: float = 4.0
     temperature_squared: bool = False
+    standardised: bool = False
 
-    def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:
-        """Return the divergence of each sample or pixel, see `kl_divergence`."""
-        divergence = kl_divergence(teacher, student, self.temperature)
+    def compare(self, task: Task, teacher: Tensor, student: Tensor) -> Tensor:
+        """Return the divergence of each sample or pixel, see `Task.divergence`."""
+        if self.standardised:
+            teacher, student = standardise(teacher), standardise(student)
+        divergence = task.divergence(teacher, student, self.temperature)
         return divergence * self.temperature**2 if self.temperature_squared else divergence
 
     def problem(self) -> tuple[str, str] | None:

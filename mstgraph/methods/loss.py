@@ -18,7 +18,8 @@ from mstgraph.tasks.task import Task
 
 PENULTIMATE = "penultimate"
 HINTS = "hints"
-ROLES = (PENULTIMATE, HINTS)
+REPRESENTATION = "representation"
+ROLES = (PENULTIMATE, HINTS, REPRESENTATION)
 
 Shape = tuple[int, ...]
 
@@ -54,6 +55,11 @@ class Answer:
         """Features that can guide another network's or be guided, [batch, ...] float each."""
         return self.features[HINTS]
 
+    @property
+    def representation(self) -> Tensor:
+        """The feature that methods select from or compare, [batch, ...] float."""
+        return self.features[REPRESENTATION][0]
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -64,7 +70,7 @@ class Edge:
         student: the student's answer.
         labels: [batch] or [batch, height, width] int64.
         positions: number of each sample within the training split, [batch] int64.
-        task: the task, for `Task.cross_entropy` and `Task.average`.
+        task: the task, for `Task.loss`, `Task.divergence` and `Task.average`.
         adapter: what `EdgeLoss.adapter` built, or None.
     """
 
@@ -76,13 +82,23 @@ class Edge:
     adapter: nn.Module | None = None
 
     def labelled(self) -> Edge:
-        """Return the edge without unlabelled samples, which take part in no loss.
+        """Return the edge without the samples whose label is unknown or ignored.
+
+        For classification losses that see a batch as a whole and read labels.
+        """
+        return self._only(self.task.counted(self.labels))
+
+    def present(self) -> Edge:
+        """Return the edge without the samples that take part in nothing.
 
         For classification losses that see a batch as a whole. One of each sample need not care.
         """
-        if self.task.ignored is None:
+        return self._only(self.task.present(self.labels))
+
+    def _only(self, counted: Tensor | None) -> Edge:
+        if counted is None:
             return self
-        rows = (self.labels != self.task.ignored).nonzero().flatten()
+        rows = counted.nonzero().flatten()
         if len(rows) == len(self.labels):
             return self
         return replace(
@@ -118,6 +134,10 @@ class EdgeLoss(ABC):
         reads: roles (`ROLES`) of the layers whose features of both networks the loss wants.
         reads_of_student: roles of layers of which it wants the student's features alone.
         dense: whether it makes sense where every pixel has a label.
+        classes_only: whether it takes outputs for logits of mutually exclusive classes, or labels
+            for indices of these.
+        by_sample: whether `edge` returns a loss of each sample or pixel, so that teachers can be
+            weighed sample by sample.
         trains_teacher: whether the teacher goes on learning beside the student.
         hinted: whether the student and the adapter first train on `hint` in a stage of their own;
             the adapter is then used there only.
@@ -126,6 +146,8 @@ class EdgeLoss(ABC):
     reads: ClassVar[tuple[str, ...]] = ()
     reads_of_student: ClassVar[tuple[str, ...]] = ()
     dense: ClassVar[bool] = False
+    classes_only: ClassVar[bool] = False
+    by_sample: ClassVar[bool] = False
     trains_teacher: ClassVar[bool] = False
     hinted: ClassVar[bool] = False
 
@@ -166,12 +188,19 @@ class ResponseLoss(EdgeLoss):
     """A loss of each sample (or pixel) by itself that reads logits alone, so it can be routed."""
 
     dense: ClassVar[bool] = True
+    by_sample: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        """Refuse an `edge` of its own, which a gate would never ask."""
+        if "edge" in vars(cls):
+            raise TypeError(f"{cls.__name__} says its loss in __call__; with edge, be an EdgeLoss")
 
     @abstractmethod
-    def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:
+    def compare(self, task: Task, teacher: Tensor, student: Tensor) -> Tensor:
         """Return the loss of each sample or pixel.
 
         Args:
+            task: says what the outputs mean, for `Task.divergence`.
             teacher: logits, [batch, num_outputs] or [batch, num_outputs, height, width] float.
             student: logits of the same shape.
 
@@ -181,4 +210,4 @@ class ResponseLoss(EdgeLoss):
 
     def edge(self, edge: Edge) -> Tensor:
         """Return the loss of each sample or pixel of a batch."""
-        return self(edge.teacher.logits, edge.student.logits)
+        return self.compare(edge.task, edge.teacher.logits, edge.student.logits)

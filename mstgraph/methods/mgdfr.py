@@ -20,14 +20,15 @@ from torch import Tensor, nn
 
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import Task
 
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
 class LogitMSE(ResponseLoss):
-    """Squared difference of the logits, averaged over the classes."""
+    """Squared difference of the logits, averaged over the outputs."""
 
-    def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:
+    def compare(self, task: Task, teacher: Tensor, student: Tensor) -> Tensor:
         """Return the difference of each sample or pixel, [batch, ...] float."""
         return (teacher - student).square().mean(1)
 

@@ -6,13 +6,15 @@ Jin, Wang, Lin 2023, https://doi.org/10.1109/CVPR52729.2023.02325; without its a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import gin
 from torch import Tensor
 from torch.nn import functional as F
 
-from mstgraph.methods.kl import kl_divergence
 from mstgraph.methods.loss import Edge, EdgeLoss
+from mstgraph.methods.standardise import standardise
+from mstgraph.tasks.divergence import kl_divergence
 
 
 def gram_distance(teacher: Tensor, student: Tensor, elementwise: bool) -> Tensor:
@@ -62,17 +64,23 @@ class MLLD(EdgeLoss):
         elementwise: divide the squared distance of two Gram matrices by the number of entries, as
             the released code of MST-Distill does. The method's own paper divides by the number of
             rows, which weighs batch and classes more, and it adds up where this averages.
+        standardised: take z-scores of both logits first, see `mstgraph.methods.standardise`.
     """
+
+    classes_only: ClassVar[bool] = True
 
     temperatures: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0, 6.0)
     elementwise: bool = True
+    standardised: bool = False
 
     def edge(self, edge: Edge) -> Tensor:
         """Return the mean of `multi_level` over the temperatures, []: pairs belong to no sample."""
-        edge = edge.labelled()
+        edge = edge.present()
         if not len(edge.labels):
             return edge.student.logits.sum()  # 0, and what trains is still there
         teacher, student = edge.teacher.logits.detach(), edge.student.logits
+        if self.standardised:
+            teacher, student = standardise(teacher), standardise(student)
         levels = [multi_level(teacher, student, t, self.elementwise) for t in self.temperatures]
         return sum(levels[1:], levels[0]) / len(levels)
 

@@ -56,6 +56,8 @@ class OFA(EdgeLoss):
     """
 
     reads_of_student: ClassVar[tuple[str, ...]] = (HINTS,)
+    classes_only: ClassVar[bool] = True
+    by_sample: ClassVar[bool] = True
 
     gamma: float = 1.1
     final: bool = True

@@ -90,7 +90,7 @@ class RKD(EdgeLoss):
 
     def edge(self, edge: Edge) -> Tensor:
         """Return the weighted sum of both losses, []: a relation belongs to no sample."""
-        edge = edge.labelled()
+        edge = edge.present()
         if not len(edge.labels):
             return edge.student.penultimate.sum()  # 0, and what trains is still there
         teacher, student = edge.teacher.penultimate.detach(), edge.student.penultimate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mstgraph.run.execute import load_modules
 from mstgraph.run.run_folder import RunFolder
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
-from mstgraph.tasks.task import METRIC_TITLES
+from mstgraph.tasks.task import Metric
 
 
 def evaluate_run(path: Path, split: str | None, part: str, device: torch.device) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def evaluate_run(path: Path, split: str | None, part: str, device: torch.device)
         device: where to compute.
 
     Returns:
-        ``{"data": …, "split": …, "part": …, "metrics": {stage: {response: {metric: value}}}}``.
+        ``{"data": …, "split": …, "part": …, "measured": [{"name": …, "title": …, …}],
+        "metrics": {stage: {response: {metric: value}}}}``.
 
     Raises:
         UserError: the run is not finished, its store is gone, or there is no such split.
@@ -57,7 +58,7 @@ def evaluate_run(path: Path, split: str | None, part: str, device: torch.device)
         "split": pool.split,
         "trained_on": experiment.split,
         "part": part,
-        "names": list(experiment.task.metrics),
+        "measured": [asdict(metric) for metric in experiment.task.metrics],
         "metrics": {
             name: _evaluate_stage(experiment, folder, node, pool, part)
             for name, node in experiment.plan.stages.items()
@@ -96,11 +97,12 @@ def print_evaluation(result: Mapping[str, Any], console: Console) -> None:
     """Print the metrics as a table."""
     label = f" · {result['data']['synthetic']}" if result["data"]["synthetic"] else ""
     title = f"{result['data']['title']}{label} · {result['part']} part of split {result['split']}"
-    columns = ("stage", "response", *(METRIC_TITLES[name] for name in result["names"]))
+    measured = [Metric(**metric) for metric in result["measured"]]
+    columns = ("stage", "response", *(metric.heading for metric in measured))
     rows = table(title, columns, right=columns[2:])
     for stage, responses in result["metrics"].items():
         for response, values in responses.items():
-            rows.add_row(stage, response, *(f"{values[name]:.4f}" for name in result["names"]))
+            rows.add_row(stage, response, *(f"{values[metric.name]:.4f}" for metric in measured))
     console.print(rows)
     if result["split"] != result["trained_on"]:
         console.print(

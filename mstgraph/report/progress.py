@@ -77,8 +77,9 @@ class ConsoleReporter:
 
     def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:
         """Note the validation metric for the bar."""
-        values = [m[self.task.primary] for m in record["validation"]["metrics"].values()]
-        mean = f"{self.task.primary} {sum(values) / len(values):.4f}" if values else ""
+        primary = self.task.primary
+        values = [m[primary.name] for m in record["validation"]["metrics"].values()]
+        mean = f"{primary.title} {sum(values) / len(values):.4f}" if values else ""
         self._metric = f" · {mean or 'loss {:.4f}'.format(record['validation']['loss'])}"
 
     def group_ended(self) -> None:
@@ -94,8 +95,9 @@ class ConsoleReporter:
 
     def stage_line(self, name: str, artefact: Mapping[str, Any], reused: bool) -> None:
         """Print what a stage came to."""
+        primary = self.task.primary
         metrics = " · ".join(
-            f"{response} {self.task.primary} {values[self.task.primary]:.4f}"
+            f"{response} {primary.title} {values[primary.name]:.4f}"
             for response, values in artefact["validation"]["metrics"].items()
         )
         metrics = metrics or f"loss {artefact['validation']['loss']:.4f}"

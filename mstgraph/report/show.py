@@ -86,11 +86,12 @@ def _schedule(document: Document) -> Tree:
     """A stage stands below the one that all it needs goes back to."""
     words = _part_words(document)
     tree = Tree("[bold]Schedule[/] (a stage stands below the one that all it needs goes back to)")
+    adaptations = [stage["name"] for stage in document["stages"] if stage["place"] == "mask"]
     branches: dict[str, Tree] = {}
     parents = _parents(document)
     for stage in document["stages"]:
         parent = branches.get(parents[stage["name"]], tree)
-        branch = parent.add(_stage_line(stage, words), highlight=False)
+        branch = parent.add(_stage_line(stage, words, adaptations), highlight=False)
         branches[stage["name"]] = branch
         for constant in stage["constants"]:
             if constant["part"] == "train":
@@ -106,9 +107,12 @@ def _parents(document: Document) -> dict[str, str]:
     return dict(nx.immediate_dominators(dag, ""))
 
 
-def _stage_line(stage: Mapping[str, Any], words: Mapping[str, str]) -> str:
-    after = [need for need in stage["needs"] if need.startswith("sta-")]
-    waits = f" after its {len(after)} STA stages" if len(after) > 1 else ""
+def _stage_line(
+    stage: Mapping[str, Any], words: Mapping[str, str], adaptations: Sequence[str]
+) -> str:
+    count = len([need for need in stage["needs"] if need in adaptations])
+    kind = adaptations[0].partition("-")[0].upper() if adaptations else ""
+    waits = f" after its {count} {kind} stages" if count > 1 else ""
     freezes = f" · freezes {_listed(stage['freezes'], words)}" if stage["freezes"] else ""
     epochs = "1 epoch" if stage["epochs"] == 1 else f"{stage['epochs']:,} epochs"
     return (

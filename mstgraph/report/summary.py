@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mstgraph.report.tables import table
 from mstgraph.support.text import size_in_words
-from mstgraph.tasks.task import METRIC_TITLES
+from mstgraph.tasks.task import Metric
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
@@ -17,8 +17,9 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     data = summary["data"]
     label = f" · {data['synthetic']}" if data["synthetic"] else ""
     title = f"{data['title']}{label} · test split {data['split']} · seed {summary['seed']}"
-    metrics = summary["metrics"]
-    columns = ("", *(METRIC_TITLES[name] for name in metrics), "routed")
+    measured = [Metric(**metric) for metric in summary["metrics"]]
+    metrics = [metric.name for metric in measured]
+    columns = ("", *(metric.heading for metric in measured), "routed")
     result = table(title, columns, right=columns[1:])
     for target, student in summary["students"].items():
         if "alone" in student:

@@ -198,6 +198,15 @@ class Batch:
         """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float."""
         return self._answered(name)[RESPONSE]
 
+    def features(self, name: str, roles: Sequence[str]) -> Mapping[str, tuple[Tensor, ...]]:
+        """Return role → what the layers return that play it, [batch, ...] float each."""
+        outputs, layers = self._answered(name), self.node.layers[self.node.forwards[name].member]
+        return {
+            role: tuple(outputs[layer] for layer in layers[role])
+            for role in roles
+            if all(layer in outputs for layer in layers[role])
+        }
+
     def compute(self, name: str) -> Tensor:
         """Return logits computed anew, for a stage that changes a part between two calls."""
         return self._networks.compute(self.node.forwards[name], self._shared)[RESPONSE]
@@ -214,34 +223,62 @@ class Batch:
             adapter=None if adapter is None else self.module(adapter),
         )
 
+    def edge_losses(self, teacher: Teacher) -> Tensor:
+        """Return the loss of a teacher's edge for each sample, [batch]; or [] if of the whole."""
+        loss = teacher.loss.edge(self.edge(teacher))
+        places = (len(self), *self._task.extent)
+        return self.average(loss) if loss.shape == places else loss
+
     def edge_loss(self, teacher: Teacher) -> Tensor:
         """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
-        loss = teacher.loss.edge(self.edge(teacher))
-        return (self.average(loss) if loss.shape == self.labels.shape else loss).mean()
+        return self.mean(self.edge_losses(teacher))
+
+    def labelled(self) -> Tensor:
+        """Return which samples have a label, of some pixel at least, [batch] bool."""
+        counted = self._task.counted(self.labels)
+        if counted is None:
+            return torch.ones(len(self), dtype=torch.bool, device=self.labels.device)
+        return counted.reshape(len(self), -1).any(dim=1)
 
     def _answer(self, name: str, teacher: Teacher) -> Answer:
-        outputs, member = self._answered(name), self.node.forwards[name].member
         roles = teacher.loss.roles(of_student=name == self.node.student)
-        layers = {role: self.node.layers[member][role] for role in roles}
-        features = {
-            role: tuple(outputs[layer] for layer in names)
-            for role, names in layers.items()
-            if all(layer in outputs for layer in names)
-        }
-        return Answer(outputs[RESPONSE], features)
+        return Answer(self.response(name), self.features(name, roles))
 
     def _answered(self, name: str) -> Outputs:
         if name not in self._outputs:
             self._outputs[name] = self._networks.outputs(self.node.forwards[name], self._shared)
         return self._outputs[name]
 
-    def cross_entropy(self, name: str) -> Tensor:
+    def task_loss(self, name: str) -> Tensor:
         """Return the task loss of a response for each sample, [batch] float."""
-        return self._task.cross_entropy(self.response(name), self.labels)
+        return self._task.loss(self.response(name), self.labels)
+
+    def divergence(self, loss: ResponseLoss, teacher: Tensor, student: Tensor) -> Tensor:
+        """Return a loss between two responses for each sample, [batch] float."""
+        return self.average(loss.compare(self._task, teacher, student))
 
     def average(self, values: Tensor) -> Tensor:
         """Average values per pixel over each sample's labelled pixels, → [batch] float."""
         return self._task.average(values, self.labels)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average over the samples that take part, [batch, ...] → [...].
+
+        A value of the whole batch, [], stays. Every mean over a batch is taken here, or over its
+        labelled samples below: several processes have to agree on these two alone.
+        """
+        present = None if self._task.dense else self._task.present(self.labels)
+        if not values.dim() or present is None:
+            return values.mean(0) if values.dim() else values
+        return _mean_of(values, present)
+
+    def labelled_mean(self, values: Tensor) -> Tensor:
+        """Average over the samples with a label, [batch] → []; 0 if there is none."""
+        return _mean_of(values, self.labelled()) if self._task.unlabelled else self.mean(values)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Add up over the samples, [batch, ...] → [...] float."""
+        return values.sum(0)
 
     def routed(
         self,
@@ -278,11 +315,11 @@ class Batch:
     ) -> Tensor:
         """Return for each sample the loss of the teacher it chose, [batch] float."""
         if losses.count(losses[0]) == len(losses):
-            return self.average(losses[0](teacher, student))
+            return self.divergence(losses[0], teacher, student)
         values = []
         for loss in dict.fromkeys(losses):
             own = student.new_tensor([float(other == loss) for other in losses])
-            values.append(self.average(loss(teacher, student)) * own[slot])
+            values.append(self.divergence(loss, teacher, student) * own[slot])
         return functools.reduce(torch.add, values)
 
     def _chosen_responses(
@@ -298,3 +335,9 @@ class Batch:
         for j, rows, teacher in self._networks.routed(forwards, chosen, shared):
             responses[(chosen[rows] == j).int().argmax(1), rows] = teacher
         return responses.unbind(0)
+
+
+def _mean_of(values: Tensor, rows: Tensor) -> Tensor:
+    """Average the values of some samples ([batch] bool); 0 of none."""
+    counted = rows.view(-1, *[1] * (values.dim() - 1))
+    return torch.where(counted, values, torch.zeros_like(values)).sum(0) / rows.sum().clamp(min=1)

@@ -41,6 +41,8 @@ class TrainingState:
         best: their state dicts at the best epoch.
         optimizer: the optimiser's state dict.
         random: random states, by device.
+        average: averages of the trained parts' states, where the stage keeps them.
+        averaged: how many steps they have seen.
     """
 
     hash: str
@@ -56,6 +58,8 @@ class TrainingState:
     best: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     random: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    averaged: int = 0
 
 
 class Checkpoints:

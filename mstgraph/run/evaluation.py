@@ -14,7 +14,7 @@ from mstgraph.run.batch import Batch, Networks, Shared
 from mstgraph.run.kept import Kept
 from mstgraph.stages.node import Forward
 from mstgraph.stages.stage import StageNode
-from mstgraph.tasks.task import ConfusionMatrix, Task
+from mstgraph.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,29 @@ class _Account:
 
     def __init__(self, node: StageNode, task: Task, device: torch.device):
         self.node = node
+        self.task = task
         self.losses: list[Tensor] = []
         self.statistics: dict[str, list[Tensor]] = {}
         names = node.settings.reported(node)
-        self.matrices = {name: ConfusionMatrix(task, device) for name in names}
+        self.measured = {name: task.accumulator(device) for name in names}
 
     def add(self, batch: Batch) -> None:
         settings = self.node.settings
-        self.losses.append(settings.validation_loss(self.node, batch))
-        for name, matrix in self.matrices.items():
-            matrix.update(batch.response(name), batch.labels)
+        losses, labels, rows = settings.validation_loss(self.node, batch), batch.labels, None
+        if self.task.unlabelled:
+            rows = batch.labelled()
+            losses, labels = losses[rows], labels[rows]
+        self.losses.append(losses)
+        for name, accumulator in self.measured.items():
+            response = batch.response(name)
+            accumulator.update(response if rows is None else response[rows], labels)
         for name, values in settings.statistics(self.node, batch).items():
             self.statistics.setdefault(name, []).append(values)
 
     def result(self) -> Evaluation:
         return Evaluation(
             loss=float(torch.cat(self.losses).double().mean()),
-            metrics={name: matrix.metrics() for name, matrix in self.matrices.items()},
+            metrics={name: found.metrics() for name, found in self.measured.items()},
             statistics={
                 name: torch.cat(values).double().mean(0).tolist()
                 for name, values in self.statistics.items()

@@ -93,6 +93,8 @@ class Execution:
             experiment.data.normalisation,
             experiment.engine.memory_budget(device),
             shuffle_block=experiment.data.shuffle_block,
+            labelled=experiment.data.labelled,
+            seed=experiment.plan.graph.seed,
         )
 
     def run(self) -> dict[str, Any]:
@@ -282,10 +284,11 @@ class Execution:
         peak = memory.peak(self.device)
         for training, test in zip(trainings, results, strict=True):
             state, node = training.state, training.node
+            best = next(r for r in state.history if r["epoch"] == state.best_epoch)
             artefact = {
-                "epochs": node.settings.epochs,
+                "epochs": state.epoch - 1,
                 "best_epoch": state.best_epoch,
-                "validation": state.history[state.best_epoch - 1]["validation"],
+                "validation": best["validation"],
                 "test": test.as_dict(),
                 "seconds": state.seconds,
                 "peak_memory": peak,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from mstgraph.store.environment import Environment
 from mstgraph.store.gather import Gather
 from mstgraph.store.layout import Column, record_key
 from mstgraph.support.files import explained
+from mstgraph.support.lmdb_errors import as_system_errors
 
 Tensors = Mapping[str, Tensor]
 
@@ -214,13 +214,5 @@ class OnDisk(Kept):
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Say in a sentence that the disk is full; LMDB has errors of its own for it."""
-    with explained(folder):
-        try:
-            yield
-        except (lmdb.DiskError, lmdb.MapFullError) as error:
-            raise OSError(errno.ENOSPC, str(error)) from error
-        except lmdb.Error as error:
-            # A write that was cut short is reported as an input/output error.
-            code = getattr(error, "code", None)
-            raise OSError(errno.ENOSPC if code == errno.EIO else code, str(error)) from error
+    with explained(folder), as_system_errors():
+        yield

@@ -7,12 +7,11 @@ a stage without one is not finished, whatever else lies there.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from torch import nn
 
 from mstgraph.derive.identity import changes
 from mstgraph.stages.stage import StageNode
-from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained, read_json, write_json
+from mstgraph.support.locks import held
 from mstgraph.support.weights import load_weights, save_weights
 
 ARTEFACT = "artefact.json"
@@ -32,19 +31,16 @@ def locked(path: Path) -> Iterator[None]:
     """Create a folder and hold it, so that two runs never write into one.
 
     Raises:
-        UserError: another process holds it, or it cannot be written.
+        InUse: another process holds it.
+        UserError: it cannot be written.
     """
-    with explained(path):
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process is running in '{path}'; wait for it, or choose another place "
-                "with --out"
-            ) from error
+    sentence = (
+        f"another process is running in '{path}'; wait for it, or choose another place with --out"
+    )
+    with ExitStack() as stack:
+        with explained(path):
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(path / ".lock", sentence))
         yield
 
 

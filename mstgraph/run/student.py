@@ -28,7 +28,7 @@ class Student(nn.Module):
 
     Attributes:
         network: the network.
-        classes: names of its outputs.
+        classes: names of the classes that were predicted.
         modality: what it sees.
         data: title of the data set it was trained on, and what must be said of it if synthetic.
     """
@@ -67,6 +67,7 @@ def student_description(experiment: Experiment, target: str, pool: Pool) -> dict
         "factor": normaliser.factor.flatten().tolist(),
         "offset": normaliser.offset.flatten().tolist(),
         "classes": list(experiment.task.classes),
+        "outputs": experiment.task.num_outputs,
         "data": {"title": experiment.source.title, "synthetic": experiment.source.synthetic},
     }
 
@@ -96,6 +97,8 @@ def load_student(run: Path | str, target: str | None = None) -> Student:
     assert member.network is not None
     with gin.config_scope(target):
         shapes = {description["modality"]: tuple(description["shape"])}
-        network = member.network(shapes, len(description["classes"]))
+        # Earlier runs had one output for each class, always.
+        outputs = description.get("outputs", len(description["classes"]))
+        network = member.network(shapes, outputs)
     load_weights(found[target].with_suffix(".safetensors"), network)
     return Student(network, description).eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -35,8 +36,8 @@ def summarise(experiment: Experiment, artefacts: Artefacts, device: torch.device
             "split": experiment.split,
         },
         "seed": plan.graph.seed,
-        "metrics": list(experiment.task.metrics),
-        "primary": experiment.task.primary,
+        "metrics": [asdict(metric) for metric in experiment.task.metrics],
+        "primary": experiment.task.primary.name,
         "students": {
             target: _student(experiment, artefacts, target) for target in plan.graph.targets
         },
@@ -69,8 +70,7 @@ def _student(experiment: Experiment, artefacts: Artefacts, target: str) -> dict[
     if not experiment.plan.graph.edges.degree(target):
         return {"stage": stage, "alone": artefacts[stage]["test"]["metrics"][target]}
     result = {"stage": stage, "distilled": artefacts[stage]["test"]["metrics"][target]}
-    alone = f"alone-{target}"
-    if alone in artefacts:
+    if alone := experiment.plan.alone.get(target):
         result["alone"] = artefacts[alone]["test"]["metrics"][target]
         result["gain"] = {n: v - result["alone"][n] for n, v in result["distilled"].items()}
     return result
@@ -87,7 +87,7 @@ def _teachers(experiment: Experiment, artefacts: Artefacts) -> list[dict[str, An
             rows.append({"student": student, "name": member, "member": member, "metrics": metrics})
         for teacher in teachers:
             if teacher.point:
-                metrics = artefacts[f"sta-{student}-{teacher.name}"]["test"]["metrics"]
+                metrics = artefacts[plan.adapted[student][teacher.name]]["test"]["metrics"]
                 rows.append(
                     {
                         "student": student,

@@ -10,6 +10,7 @@ import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.feed import Feed
+from mstgraph.run.averaging import Average
 from mstgraph.run.batch import Batch, Networks, Shared
 from mstgraph.run.checkpoint import Checkpoints, TrainingState, random_states, restore_random_states
 from mstgraph.run.evaluation import Evaluation, evaluate
@@ -85,11 +87,13 @@ class Training:
         self.checkpoints = checkpoints
         self.reporter = reporter
         self.device = setting.training.device
+        self._steps = setting.training.steps(setting.batch_size)
         self.parts = {name: setting.networks.modules[name] for name in node.trains}
         self.optimizer = self._make_optimizer()
         self.state = checkpoints.load(node.hash) or TrainingState(hash=node.hash)
         if self.state.parts:
             self._restore()
+        self.average = self._make_average()
 
     def begin_epoch(self) -> None:
         """Seed what is random, unless the epoch is already under way."""
@@ -99,15 +103,16 @@ class Training:
             torch.manual_seed(derive_seed(self.setting.seed, self.node.name, "epoch", state.epoch))
             state.random = random_states(self.device)
         restore_random_states(state.random, self.device)
-        for group in self.optimizer.param_groups if self.optimizer else ():
-            group["lr"] = self.node.settings.rate(state.epoch)
 
     def step(self, shared: Shared) -> None:
         """Take one optimiser step on a batch."""
         state, node = self.state, self.node
+        self._set_rate()
         batch = Batch(node, self.setting.networks, shared, self.setting.task)
         terms = node.settings.losses(node, batch, state.epoch)
         self._descend(total(terms))
+        if self.average is not None:
+            self.average.update()
         self._add(terms, len(batch))
         state.batch += 1
         self.reporter.batch_done(node, state.epoch, state.batch, state.sums)
@@ -125,9 +130,7 @@ class Training:
         self._check({"loss": result.loss, node.settings.select: value}, "validation")
         best = node.settings.select == "last" or value < state.best_value
         if best:
-            state.best_epoch, state.best_value = state.epoch, value
-            state.best = {}  # the old copy goes before the new one is made
-            state.best = {name: _copy(part.state_dict()) for name, part in self.parts.items()}
+            self._keep_weights(state.epoch, value)
         record = {
             "epoch": state.epoch,
             "training": losses,
@@ -139,10 +142,41 @@ class Training:
         state.epoch, state.batch, state.sums = state.epoch + 1, 0, {}
         self.reporter.epoch_done(node, record)
 
+    def begin(self, result: Evaluation) -> None:
+        """Let the weights before the first epoch be the best so far."""
+        self._keep_weights(0, self._selection_value(result))
+        record = {"epoch": 0, "training": {}, "validation": result.as_dict(), "best": True}
+        self.state.history.append({**record, "seconds": self.state.seconds})
+        self.reporter.epoch_done(self.node, self.state.history[-1])
+
+    @property
+    def start_counts(self) -> bool:
+        """Whether the weights before the first epoch are still to be measured."""
+        node, settings = self.node, self.node.settings
+        if not settings.start_counts or settings.select == "last" or self.state.history:
+            return False
+        names = settings.selecting(node)
+        asked = {part for name in names for part in node.forwards[name].parts}
+        return bool(names) and asked & set(node.trains) <= set(node.sources) and self._at_start
+
+    @property
+    def _at_start(self) -> bool:
+        return (self.state.epoch, self.state.batch) == (1, 0)
+
+    @property
+    def over(self) -> bool:
+        """Whether its last epoch is done, or nothing got better for too long."""
+        settings, state = self.node.settings, self.state
+        waited = state.epoch - 1 - state.best_epoch
+        stopped = settings.patience is not None and waited >= settings.patience
+        return state.epoch > settings.epochs or stopped
+
     def save(self) -> None:
         """Write the checkpoint."""
         self.state.parts = {name: dict(p.state_dict()) for name, p in self.parts.items()}
         self.state.optimizer = {} if self.optimizer is None else self.optimizer.state_dict()
+        if self.average is not None:
+            self.state.average, self.state.averaged = self.average.states, self.average.steps
         self.checkpoints.save(self.state)
 
     def finish(self) -> None:
@@ -152,13 +186,36 @@ class Training:
         """
         for name, best in self.state.best.items():
             self.parts[name].load_state_dict(best)
-        self.state.best, self.optimizer = {}, None
+        self.state.best, self.optimizer, self.average = {}, None, None
+
+    def _keep_weights(self, epoch: int, value: float) -> None:
+        state = self.state
+        state.best_epoch, state.best_value = epoch, value
+        state.best = {}  # the old copy goes before the new one is made
+        state.best = {name: _copy(part.state_dict()) for name, part in self.parts.items()}
+
+    def _set_rate(self) -> None:
+        """Take the rate of the step, which depends on its place alone."""
+        settings, state = self.node.settings, self.state
+        step = (state.epoch - 1) * self._steps + state.batch
+        share = settings.schedule.share(step, settings.epochs * self._steps)
+        for group in self.optimizer.param_groups if self.optimizer else ():
+            group["lr"] = settings.learning_rate * share
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
         """Return the optimiser, or None if the trained parts learn in their buffers alone."""
         parameters = [p for module in self.parts.values() for p in module.parameters()]
         settings = self.node.settings
         return settings.optimizer(parameters, lr=settings.learning_rate) if parameters else None
+
+    def _make_average(self) -> Average | None:
+        """Return the average of the trained parts, but for what serves training alone."""
+        decay, state = self.node.settings.ema, self.state
+        if decay is None:
+            return None
+        adapters = set(self.node.adapters.values())
+        parts = {name: part for name, part in self.parts.items() if name not in adapters}
+        return Average(parts, decay, state.average, state.averaged)
 
     def _descend(self, loss: Tensor) -> None:
         """Take a step down the loss, if there is anything that it could move."""
@@ -207,8 +264,9 @@ class Training:
         if self.node.settings.select != "metric":
             return result.loss
         names = self.node.settings.selecting(self.node)
-        values = [result.metrics[name][self.setting.task.primary] for name in names]
-        return -sum(values) / len(values)
+        primary = self.setting.task.primary
+        values = [result.metrics[name][primary.name] for name in names]
+        return -primary.merit(sum(values) / len(values))
 
 
 def train(group: Sequence[Training]) -> None:
@@ -241,7 +299,7 @@ def _hindmost(group: Sequence[Training]) -> list[Training]:
 
     A kill can leave the stages of a group at different batches; those behind catch up.
     """
-    under_way = [t for t in group if t.state.epoch <= t.node.settings.epochs]
+    under_way = [t for t in group if not t.over]
     places = [(t.state.epoch, t.state.batch) for t in under_way]
     return [t for t, place in zip(under_way, places, strict=True) if place == min(places)]
 
@@ -252,6 +310,9 @@ def train_epoch(group: Sequence[Training]) -> None:
     clock = _Clock(group)
     kept = setting.keeper.kept("train")
     order = setting.training.order(setting.seed, state.epoch)
+    if starting := [training for training in group if training.start_counts]:
+        for training, result in zip(starting, _validated(starting), strict=True):
+            training.begin(result)
     begin_epoch(group)
     seed = derive_seed(setting.seed, "augmentation", state.epoch)
     for item in setting.training.epoch(setting.batch_size, order, state.batch, seed):
@@ -259,25 +320,33 @@ def train_epoch(group: Sequence[Training]) -> None:
         if setting.interrupt.requested:
             clock.stop()
             _stop(group)
-    nodes = [training.node for training in group]
-    results = evaluate(
-        nodes,
-        setting.networks,
-        setting.validation,
-        setting.task,
-        setting.batch_size,
-        setting.keeper.kept("validation"),
-    )
-    clock.stop()
-    for training, result in zip(group, results, strict=True):
-        training.end_epoch(result)
-    over = state.epoch > group[0].node.settings.epochs
+    with ExitStack() as averages:
+        for training in group:
+            if training.average is not None:
+                averages.enter_context(training.average.in_place())
+        results = _validated(group)
+        clock.stop()
+        for training, result in zip(group, results, strict=True):
+            training.end_epoch(result)
+    over = all(training.over for training in group)
     if setting.interrupt.requested and not over:
         _stop(group)
     # All or none: a kill then leaves them at one place.
     if not over and all(t.checkpoints.due(len(group)) for t in group):
         for training in group:
             training.save()
+
+
+def _validated(group: Sequence[Training]) -> list[Evaluation]:
+    setting = group[0].setting
+    return evaluate(
+        [training.node for training in group],
+        setting.networks,
+        setting.validation,
+        setting.task,
+        setting.batch_size,
+        setting.keeper.kept("validation"),
+    )
 
 
 def begin_epoch(group: Sequence[Training]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")
@@ -29,17 +29,23 @@ class CI(Stage):
             deep mutual learning of more than two; else from their sum, as in Eq. 2.
         detach: whether the one that is learned from gets no gradient, as in deep mutual learning
             (Zhang et al. 2018, https://arxiv.org/abs/1706.00384; Table 7 calls it DML-style).
+        unlabelled: whether samples without a label are aligned, too; only with ``detach``: with
+            gradients both ways members agree on nothing, and those that knew the labels forget
+            them.
     """
 
     kind: ClassVar[str] = "ci"
+    place: ClassVar[Place] = "members"
 
     alignment: ResponseLoss = field(default_factory=KL)
     alignment_weight: float = 1.0
     average_peers: bool = False
     detach: bool = False
+    unlabelled: bool = False
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return ℓ_task (Eq. 1) and ℓ_align (Eq. 2), each averaged over the batch (Eq. 4)."""
+        mean = batch.mean if self.unlabelled else batch.labelled_mean
         peers = Counter(name for pair in node.mutual for name in pair)
         pairs = [
             self._aligned(batch, a, b) / (peers[b] if self.average_peers else 1)
@@ -47,21 +53,21 @@ class CI(Stage):
             for a, b in ((one, other), (other, one))
         ]
         return {
-            "task": Term(self._task(batch, node.members).mean()),
-            "align": Term(torch.stack(pairs).sum(0).mean(), self.alignment_weight),
+            "task": Term(batch.labelled_mean(self._task(batch, node.members))),
+            "align": Term(mean(torch.stack(pairs).sum(0)), self.alignment_weight),
         }
 
     def _task(self, batch: Batch, members: tuple[str, ...]) -> Tensor:
-        return torch.stack([batch.cross_entropy(name) for name in members]).sum(0)
+        return torch.stack([batch.task_loss(name) for name in members]).sum(0)
 
     def _aligned(self, batch: Batch, one: str, other: str) -> Tensor:
         """Return the loss of each sample with which the other learns from the one, [batch]."""
         logits = batch.response(one)
         logits = logits.detach() if self.detach else logits
-        return batch.average(self.alignment(logits, batch.response(other)))
+        return batch.divergence(self.alignment, logits, batch.response(other))
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return Σ CE over the members, of each sample (Eq. 1).
+        """Return Σ ℓ_task over the members, of each sample (Eq. 1).
 
         Where this is the last stage of a student, its best epoch is the student's own.
         """
@@ -74,3 +80,9 @@ class CI(Stage):
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return all members."""
         return node.members
+
+    def problem(self, node: StageNode) -> tuple[str, str] | None:
+        """Refuse an alignment of unlabelled samples that collapses."""
+        if self.unlabelled and not self.detach:
+            return "unlabelled", "is True, which collapses without CI.detach = True; expected both"
+        return super().problem(node)

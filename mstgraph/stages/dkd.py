@@ -10,15 +10,17 @@ import gin
 import torch
 from torch import Tensor
 
-from mstgraph.distil.gate import load_balance_cv, load_balance_kl, top_k
+from mstgraph.distil.gate import layers_read, load_balance_cv, load_balance_kl, top_k
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term, decay_problem, decayed
+from mstgraph.stages.stage import Place, Stage, StageNode, Term, decay_problem, decayed
+from mstgraph.stages.weighting import teacher_weights
 from mstgraph.support.errors import nearest
 
-Routing = Literal["top-k", "mean", "confidence"]
+Routing = Literal["top-k", "mean", "confidence", "correctness"]
+GATED = ("top-k", "confidence")  # routings that ask the gate
 
-BALANCES = {"kl": load_balance_kl, "cv": load_balance_cv}
+Balance = Literal["kl", "cv"]
 
 
 @gin.configurable(module="mstgraph")
@@ -29,7 +31,8 @@ class DKD(Stage):
     Attributes:
         routing: ``'top-k'``, the sum over the k most trusted teachers (Eq. 13–14); ``'mean'``, all
             of them equally, without load balance (S3 left out in Table 3); ``'confidence'``, all
-            of them, weighted by the gate's confidence.
+            of them, weighted by the gate's confidence; ``'correctness'``, all of them, those more
+            that are right about the sample, see `mstgraph.stages.weighting`.
         k: how many teachers each sample learns from, with ``'top-k'`` (Eq. 13).
         distillation_weight: λ1 of the first epoch (Eq. 18).
         distillation_decay: (factor, every): λ1 is multiplied by ``factor`` after every ``every``
@@ -44,12 +47,14 @@ class DKD(Stage):
     """
 
     kind: ClassVar[str] = "dkd"
+    place: ClassVar[Place] = "student"
+    gated: ClassVar[bool] = True
 
     routing: Routing = "top-k"
     k: int = 1
     distillation_weight: float = 1.0
     distillation_decay: tuple[float, int] = (0.5, 30)
-    balance: Literal["kl", "cv"] = "kl"
+    balance: Balance = "kl"
     balance_weight: float = 1.0
     balance_decay: tuple[float, int] = (0.9, 10)
     gate_weight: float = 0.0
@@ -58,30 +63,31 @@ class DKD(Stage):
         """Return ℓ_S, ℓ_DKD and L_LB, averaged over the batch (Eq. 14–18)."""
         confidence = self._confidence(node, batch)
         terms = {
-            "task": Term(self.validation_loss(node, batch).mean()),
+            "task": Term(batch.labelled_mean(self.validation_loss(node, batch))),
             "distill": Term(
-                self._distillation(node, batch, confidence).mean(),
+                batch.mean(self._distillation(node, batch, confidence)),
                 decayed(self.distillation_weight, *self.distillation_decay, epoch),
             ),
         }
-        if self.routing != "mean":
+        if self.routing in GATED:
             weight = decayed(self.balance_weight, *self.balance_decay, epoch)
-            terms["balance"] = Term(BALANCES[self.balance](confidence), weight)
+            terms["balance"] = Term(self._balance(batch, confidence), weight)
         if self.gate_weight > 0:
-            terms["gate"] = Term(self._expected_loss(node, batch).mean(), self.gate_weight)
+            terms["gate"] = Term(batch.mean(self._expected_loss(node, batch)), self.gate_weight)
         return terms
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return the student's cross-entropy of each sample (Eq. 15)."""
-        return batch.cross_entropy(node.student)
+        """Return the student's task loss of each sample (Eq. 15)."""
+        return batch.task_loss(node.student)
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the student."""
         return (node.student,)
 
     def validated(self, node: StageNode) -> tuple[str, ...]:
-        """Return the student: no teacher is asked in validation."""
-        return (node.student,)
+        """Return the student; teachers are asked if it has to be known who is right."""
+        asked = node.teachers if self.routing == "correctness" else ()
+        return (node.student, *(teacher.name for teacher in asked))
 
     def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
         """Return the gate's confidence and the share of samples it sends to each teacher."""
@@ -90,16 +96,16 @@ class DKD(Stage):
             chosen = top_k(confidence, self.k)
             share = torch.zeros_like(confidence).scatter_(1, chosen, 1 / self.k)
             return {"confidence": confidence, "share": share}
-        return {"confidence": confidence, "share": self._weights(confidence)}
+        return {"confidence": confidence, "share": self._weights(node, batch, confidence)}
 
     def problem(self, node: StageNode) -> tuple[str, str] | None:
         """Refuse a k that is no number of teachers, and an unknown load balance."""
         if not 1 <= self.k <= len(node.teachers):
             names = ", ".join(teacher.name for teacher in node.teachers)
             return "k", f"is {self.k}, expected 1 to N = {len(node.teachers)} teachers ({names})"
-        if self.balance not in BALANCES:
-            return "balance", f"is '{self.balance}'{nearest(self.balance, BALANCES)}"
-        routings = get_args(Routing)
+        balances, routings = get_args(Balance), get_args(Routing)
+        if self.balance not in balances:
+            return "balance", f"is '{self.balance}'{nearest(self.balance, balances)}"
         if self.routing not in routings:
             return "routing", f"is '{self.routing}'{nearest(self.routing, routings)}"
         weights = (
@@ -112,9 +118,20 @@ class DKD(Stage):
         wrong = decay_problem({name: getattr(self, name) for name in weights})
         return wrong or super().problem(node)
 
-    def _confidence(self, node: StageNode, batch: Batch) -> Tensor:
-        """Eq. 11–12: [batch, N]."""
-        return batch.module(node.gate)(batch.response(node.student))
+    def _confidence(self, node: StageNode, batch: Batch, detached: bool = False) -> Tensor:
+        """Eq. 11–12: [batch, N]; ``detached``: without gradient into the student."""
+        gate, logits = batch.module(node.gate), batch.response(node.student)
+        features = batch.features(node.student, layers_read(gate))
+        if detached:
+            logits = logits.detach()
+            features = {role: tuple(f.detach() for f in found) for role, found in features.items()}
+        return gate(logits, features) if features else gate(logits)
+
+    def _balance(self, batch: Batch, confidence: Tensor) -> Tensor:
+        """Eq. 16–17, or the coefficient of variation: []."""
+        if self.balance == "kl":
+            return load_balance_kl(batch.mean(confidence))
+        return load_balance_cv(batch.total(confidence))
 
     def _distillation(self, node: StageNode, batch: Batch, confidence: Tensor) -> Tensor:
         """Eq. 13–14: [batch]. Only a sample's own teachers have to answer for it."""
@@ -124,22 +141,25 @@ class DKD(Stage):
         if self.routing == "top-k":
             return batch.routed(names, losses, top_k(confidence, self.k), student)
         everybody = torch.arange(len(names), device=confidence.device).expand_as(confidence)
-        return batch.routed(names, losses, everybody, student, self._weights(confidence))
+        weights = self._weights(node, batch, confidence)
+        return batch.routed(names, losses, everybody, student, weights)
 
-    def _weights(self, confidence: Tensor) -> Tensor:
+    def _weights(self, node: StageNode, batch: Batch, confidence: Tensor) -> Tensor:
         """What each teacher counts when all of them teach, [batch, N]; rows sum to one."""
         if self.routing == "confidence":
             return confidence.detach()
+        if self.routing == "correctness":
+            return teacher_weights(batch, [t.name for t in node.teachers], "correctness")
         return torch.full_like(confidence, 1 / confidence.shape[1])
 
     def _expected_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Expected distillation and task loss of the gate's choice, [batch]."""
         logits = batch.response(node.student).detach()
-        confidence = batch.module(node.gate)(logits)
+        confidence = self._confidence(node, batch, detached=True)
         with torch.no_grad():
             losses = [
-                batch.average(loss(batch.response(teacher.name), logits))
-                + batch.cross_entropy(teacher.name)
+                batch.divergence(loss, batch.response(teacher.name), logits)
+                + batch.task_loss(teacher.name)
                 for teacher, loss in zip(node.teachers, _losses(node), strict=True)
             ]
         return (confidence * torch.stack(losses, 1)).sum(1)

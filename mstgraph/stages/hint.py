@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")
@@ -20,10 +20,12 @@ class Hint(Stage):
     """The student, up to the layers that are guided, and what its teachers' losses train."""
 
     kind: ClassVar[str] = "hint"
+    place: ClassVar[Place] = "hint"
+    reads_edges: ClassVar[bool] = True
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return the mean hint loss of the teachers."""
-        return {"hint": Term(self.validation_loss(node, batch).mean())}
+        return {"hint": Term(batch.mean(self.validation_loss(node, batch)))}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the same of each sample."""

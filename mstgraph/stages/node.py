@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -103,6 +103,10 @@ class Batch(Protocol):
         """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float."""
         ...
 
+    def features(self, name: str, roles: Sequence[str]) -> Mapping[str, tuple[Tensor, ...]]:
+        """Return role → what the layers return that play it, [batch, ...] float each."""
+        ...
+
     def compute(self, name: str) -> Tensor:
         """Return logits computed anew, for a stage that changes a part between two calls."""
         ...
@@ -111,16 +115,43 @@ class Batch(Protocol):
         """Return what the loss of a teacher's edge to the student sees of the batch."""
         ...
 
+    def edge_losses(self, teacher: Teacher) -> Tensor:
+        """Return the loss of a teacher's edge for each sample, [batch]; or [] if of the whole."""
+        ...
+
     def edge_loss(self, teacher: Teacher) -> Tensor:
         """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
         ...
 
-    def cross_entropy(self, name: str) -> Tensor:
+    def labelled(self) -> Tensor:
+        """Return which samples have a label, of some pixel at least, [batch] bool."""
+        ...
+
+    def task_loss(self, name: str) -> Tensor:
         """Return the task loss of a response for each sample, [batch] float."""
+        ...
+
+    def divergence(self, loss: ResponseLoss, teacher: Tensor, student: Tensor) -> Tensor:
+        """Return a loss between two responses for each sample, [batch] float."""
         ...
 
     def average(self, values: Tensor) -> Tensor:
         """Average values per pixel over each sample's labelled pixels, → [batch] float."""
+        ...
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average over the samples that take part, [batch, ...] → [...].
+
+        A value of the whole batch, [], stays.
+        """
+        ...
+
+    def labelled_mean(self, values: Tensor) -> Tensor:
+        """Average over the samples with a label, [batch] → []; 0 if there is none."""
+        ...
+
+    def total(self, values: Tensor) -> Tensor:
+        """Add up over the samples, [batch, ...] → [...] float."""
         ...
 
     def routed(

@@ -10,23 +10,24 @@ import gin
 from torch import Tensor
 
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
 class Pretrain(Stage):
-    """Cross-entropy alone."""
+    """The task loss alone."""
 
     kind: ClassVar[str] = "pretrain"
+    place: ClassVar[Place] = "member"
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return the task loss (Eq. 15)."""
-        return {"task": Term(self.validation_loss(node, batch).mean())}
+        return {"task": Term(batch.labelled_mean(self.validation_loss(node, batch)))}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return the cross-entropy of each sample."""
-        return batch.cross_entropy(node.members[0])
+        """Return the task loss of each sample."""
+        return batch.task_loss(node.members[0])
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the one network."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mstgraph.methods.mgdfr import FeatureSelection, LogitMSE
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Selection, Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Selection, Stage, StageNode, Term
 from mstgraph.support.errors import UserError
 
 
@@ -36,6 +36,7 @@ class Salience(Stage):
     """
 
     kind: ClassVar[str] = "sta"
+    place: ClassVar[Place] = "mask"
     learns_by_gradient: ClassVar[bool] = False
 
     epochs: int = 1
@@ -56,7 +57,8 @@ class Salience(Stage):
                 with selection.permuting(index, order):
                     permuted.append(self._distances(node, batch))
                 selection.add(index, permuted[-1])
-        return {"whole": Term(whole.mean()), "permuted": Term(torch.stack(permuted).mean())}
+        mean = batch.mean(torch.stack(permuted, 1)).mean()
+        return {"whole": Term(batch.mean(whole)), "permuted": Term(mean)}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return how far student and teacher with selected features are apart, of each sample."""
@@ -68,7 +70,7 @@ class Salience(Stage):
                 f"'{node.teachers[0].name}' untested after an epoch, expected more, or None for all"
             )
         student, teacher = batch.response(node.student), batch.response(node.teachers[0].name)
-        return batch.average(LogitMSE()(teacher, student))
+        return batch.divergence(LogitMSE(), teacher, student)
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the teacher with its selected features."""
@@ -95,4 +97,4 @@ class Salience(Stage):
     def _distances(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the disagreement of each sample, the teacher's response computed anew, [batch]."""
         teacher = batch.compute(node.teachers[0].name)
-        return batch.average(LogitMSE()(teacher, batch.response(node.student)))
+        return batch.divergence(LogitMSE(), teacher, batch.response(node.student))

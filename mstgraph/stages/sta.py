@@ -14,7 +14,7 @@ from mstgraph.distil.masknet import MaskNet
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
-from mstgraph.stages.stage import Stage, StageNode, Term
+from mstgraph.stages.stage import Place, Stage, StageNode, Term
 
 
 @gin.configurable(module="mstgraph")
@@ -24,20 +24,25 @@ class STA(Stage):
 
     Attributes:
         consistency: loss between the student's response and the specialised teacher's (Eq. 8).
+        unlabelled: whether samples without a label take part. The language of a student with few
+            labels makes its teachers unlearn what they know.
     """
 
     kind: ClassVar[str] = "sta"
+    place: ClassVar[Place] = "mask"
 
     consistency: ResponseLoss = field(default_factory=KL)
+    unlabelled: bool = False
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return L_S2 of this teacher (Eq. 10)."""
-        return {"consistency": Term(self.validation_loss(node, batch).mean())}
+        mean = batch.mean if self.unlabelled else batch.labelled_mean
+        return {"consistency": Term(mean(self.validation_loss(node, batch)))}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return ℓ_j = KL(student ‖ teacher j) of each sample (Eq. 8)."""
         student, teacher = batch.response(node.student), batch.response(node.teachers[0].name)
-        return batch.average(self.consistency(student, teacher))
+        return batch.divergence(self.consistency, student, teacher)
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the specialised teacher."""

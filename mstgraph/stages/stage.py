@@ -15,9 +15,14 @@ from torch import Tensor
 
 from mstgraph.stages.node import Batch, Forward, Part, Teacher
 from mstgraph.stages.optimizers import Adam
+from mstgraph.stages.rates import ConstantRate, Schedule
 from mstgraph.support.errors import nearest
 
 Selection = Literal["loss", "metric", "last"]
+Place = Literal["members", "member", "mask", "hint", "student"]
+"""Where a stage stands, and thereby what it trains: all members of a component of mutual edges
+together (as CI), one member by itself (as Pretrain), what is inserted at one mask point (as STA),
+a student up to the layers that are guided (as Hint), or a student under its teachers (as DKD)."""
 
 
 @dataclass(frozen=True)
@@ -37,34 +42,46 @@ class Term:
 class Stage(ABC):
     """A stage's settings and its equations.
 
+    A stage of one's own is one file with one such class, named in gin by ``graph.initialisation``,
+    ``graph.adaptation`` or ``graph.distillation``, alone or in a row of stages of which each starts
+    from the weights that the one before it left.
+
     Attributes:
+        kind: begins the names of its stages in a plan.
+        place: where it stands and what it trains, see `Place`.
+        reads_edges: whether it reads `Batch.edge` or `Batch.edge_loss`, layers included.
+        gated: whether it has a gate, ``graph.gate``, which it trains with the student.
         epochs: passes over the training split.
         learning_rate: of its optimiser.
-        learning_rate_decay: (power, floor): in epoch e of E the rate is the greater of ``floor``
-            and ``learning_rate``·(1 − (e−1)/E)^``power``; None leaves it constant.
+        schedule: how the rate changes from step to step, such as ``@CosineDecay()``.
         optimizer: gin reference, called with the trained parameters and ``lr``.
         batch_size: samples per step; None takes ``data.batch_size``.
-        select: which epoch's weights are kept: lowest validation ``'loss'``, highest validation
-            ``'metric'`` (the task's primary one), or the ``'last'``.
+        select: which epoch's weights are kept: lowest validation ``'loss'``, best validation
+            ``'metric'`` (the task's primary one, its mean over `selecting`), or the ``'last'``.
+        start_counts: whether the weights before the first epoch may be kept, too, where all that
+            `selecting` answers with is trained already and ``select`` is not ``'last'``.
+        patience: end after so many epochs without a better one; None goes through all.
+        ema: share of the old that a moving average of the weights keeps at each step, such as
+            0.999; the average is what is validated, selected and left (mean teacher, Tarvainen
+            and Valpola 2017). None leaves the weights themselves.
         learns_by_gradient: whether it needs parameters to train; else buffers are enough.
     """
 
     kind: ClassVar[str]
+    place: ClassVar[Place]
+    reads_edges: ClassVar[bool] = False
+    gated: ClassVar[bool] = False
     learns_by_gradient: ClassVar[bool] = True
 
     epochs: int = 100
     learning_rate: float = 1e-4
-    learning_rate_decay: tuple[float, float] | None = None
+    schedule: Schedule = field(default_factory=ConstantRate)
     optimizer: Callable[..., torch.optim.Optimizer] = Adam
     batch_size: int | None = None
     select: Selection = "loss"
-
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 1."""
-        if self.learning_rate_decay is None:
-            return self.learning_rate
-        power, floor = self.learning_rate_decay
-        return max(floor, self.learning_rate * (1 - (epoch - 1) / self.epochs) ** power)
+    start_counts: bool = False
+    patience: int | None = None
+    ema: float | None = None
 
     @abstractmethod
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
@@ -102,11 +119,18 @@ class Stage(ABC):
             return "epochs", f"is {self.epochs}, expected at least 1"
         if not self.learning_rate > 0:
             return "learning_rate", f"is {self.learning_rate}, expected more than 0"
-        decay = self.learning_rate_decay
-        if decay is not None and not (len(decay) == 2 and decay[0] > 0 and decay[1] >= 0):
-            return "learning_rate_decay", f"is {decay}, expected (power above 0, least rate)"
+        if wrong := self.schedule.problem():
+            return "schedule", wrong
+        if self.patience is not None and self.patience < 1:
+            return "patience", f"is {self.patience}, expected at least 1, or None"
+        if self.patience is not None and self.select == "last":
+            return "patience", "has no meaning with select = 'last', expected 'loss' or 'metric'"
         if self.batch_size is not None and self.batch_size < 1:
             return "batch_size", f"is {self.batch_size}, expected at least 1"
+        if self.ema is not None and not 0 < self.ema < 1:
+            return "ema", f"is {self.ema}, expected more than 0 and less than 1, or None"
+        if self.ema is not None and not self.learns_by_gradient:
+            return "ema", f"is {self.ema}, expected None: what is measured here is a mean already"
         if self.select not in get_args(Selection):
             return "select", f"is '{self.select}'{nearest(str(self.select), get_args(Selection))}"
         return None
@@ -118,7 +142,7 @@ class StageNode:
 
     Attributes:
         name: unique, fit for a folder; does not depend on the index of a teacher.
-        kind: "pretrain", "alone", "ci", "sta", "hint", "dkd" or "distill".
+        kind: that of its settings, or "alone" for the student without distillation.
         scope: member in whose gin scope its settings stand.
         settings: the stage's settings and equations.
         members: member networks that it trains.

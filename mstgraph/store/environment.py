@@ -15,9 +15,10 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import lmdb
+import numpy as np
 
-from mstgraph.store.layout import DATA_FILE
-from mstgraph.store.places import Place, find_places
+from mstgraph.store.pages import will_need
+from mstgraph.store.places import DATA_FILE, Place, find_places
 from mstgraph.support.errors import UserError
 
 _Key = tuple[int, int]
@@ -36,7 +37,9 @@ class Environment:
         self._lock = threading.Lock()
         self._handles: dict[str, Any] = {}
         self._places: dict[str, dict[bytes, Place] | None] = {}
-        self._memory = _mapped(directory / DATA_FILE, readahead)
+        self._map = _mapped(directory / DATA_FILE, readahead)
+        self._memory = memoryview(self._map)
+        self._address: int = np.frombuffer(self._memory, np.uint8).ctypes.data
         try:
             self._environment = lmdb.open(
                 str(directory),
@@ -73,6 +76,12 @@ class Environment:
         offset, size = places[key]
         return self._memory[offset : offset + size]
 
+    def will_need(self, addresses: np.ndarray, size: int) -> None:
+        """Have rows of a `view` fetched in the background: int64 [rows], and bytes of a row."""
+        starts = addresses - self._address
+        ours = (starts >= 0) & (starts + size <= len(self._memory))  # others are on LMDB's own map
+        will_need(self._map, starts[ours], size)
+
     def items(self, database: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield copies of all keys and values of a small database, ordered by key."""
         with self._lock:
@@ -98,7 +107,7 @@ class Environment:
         self._environment.close()
 
 
-def _mapped(file: Path, readahead: bool) -> memoryview:
+def _mapped(file: Path, readahead: bool) -> mmap.mmap:
     try:
         with file.open("rb") as stream:
             found = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
@@ -106,7 +115,7 @@ def _mapped(file: Path, readahead: bool) -> memoryview:
         raise UserError(f"{file.parent} cannot be opened as a store: {error}") from error
     if not readahead and hasattr(mmap, "MADV_RANDOM"):
         found.madvise(mmap.MADV_RANDOM)
-    return memoryview(found)
+    return found
 
 
 _open: WeakValueDictionary[_Key, Environment] = WeakValueDictionary()

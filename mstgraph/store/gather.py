@@ -15,7 +15,6 @@ import numpy as np
 
 from mstgraph.store.environment import Environment
 from mstgraph.store.layout import Column, record_key
-from mstgraph.store.pages import will_need
 from mstgraph.support.errors import UserError
 
 PAGE = 4096  # records on pages of their own start at one offset modulo this
@@ -56,7 +55,7 @@ class Gather:
             starts = self._addresses[records] + rows * self.column.row_bytes
         else:
             starts = _addresses([self._rows(index) for index in indices.tolist()])
-        will_need(starts, self.column.row_bytes)
+        self._environment.will_need(starts, self.column.row_bytes)
 
     def _rows(self, record: int) -> np.ndarray:
         value = self._environment.view(self.column.name, record_key(record))

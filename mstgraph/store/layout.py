@@ -21,7 +21,6 @@ from mstgraph.store.recipe import Labels, Modality
 
 FORMAT_VERSION = 1
 
-DATA_FILE = "data.mdb"
 METADATA_FILE = "metadata.json"
 STATE_FILE = "build.json"
 LOCK_FILE = "build.lock"
@@ -95,13 +94,12 @@ def label_dtype(labels: Labels) -> str:
     """Return the type that labels are stored as.
 
     int64 for one label per sample (what losses take), else the narrowest of uint8, int16 and int32
-    that holds every class and the ignored label.
+    that holds every class, the ignored and the unknown label.
     """
     if labels.task == "classification":
         return "int64"
     values = [0, len(labels.classes) - 1]
-    if labels.ignored is not None:
-        values.append(labels.ignored)
+    values += [value for value in (labels.ignored, labels.unknown) if value is not None]
     for name in ("uint8", "int16"):
         limits = np.iinfo(name)
         if limits.min <= min(values) and max(values) <= limits.max:

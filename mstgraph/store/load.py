@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mstgraph.store.recipe import Recipe
 from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.lookup import find_file
 
 
 def load_recipe(
@@ -82,10 +83,8 @@ def _missing(chosen: type[Recipe], path: Path, raw: Path | None) -> str | None:
     return f"recipe {path} got raw data at {raw}, which does not exist{advice}"
 
 
-def _run(path: Path) -> types.ModuleType:
-    if not path.is_file():
-        names = [other.name for other in path.parent.glob("*.py")]
-        raise UserError(f"there is no recipe at {path}{nearest(path.name, names)}")
+def _run(named: Path) -> types.ModuleType:
+    path = find_file(named)
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     name = f"mstgraph_recipe_{place}_{path.stem}"
     specification = importlib.util.spec_from_file_location(name, path)

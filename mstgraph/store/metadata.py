@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mstgraph.store.layout import (
-    DATA_FILE,
     FORMAT_VERSION,
     LABEL,
     METADATA_FILE,
@@ -15,6 +14,7 @@ from mstgraph.store.layout import (
     STATE_FILE,
     Column,
 )
+from mstgraph.store.places import DATA_FILE
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.support.errors import UserError, nearest
 
@@ -83,7 +83,11 @@ def read_labels_spec(metadata: dict[str, Any]) -> Labels:
     """Return what is to be predicted."""
     labels = metadata["labels"]
     return Labels(
-        labels["task"], tuple(labels["classes"]), labels["ignored"], tuple(labels["shape"])
+        labels["task"],
+        tuple(labels["classes"]),
+        labels["ignored"],
+        tuple(labels["shape"]),
+        labels.get("unknown"),  # stores of earlier versions know every label
     )
 
 

@@ -5,9 +5,7 @@ Advice only: nothing depends on it, and where there is none to give, nothing hap
 
 from __future__ import annotations
 
-import ctypes
 import mmap
-from collections.abc import Callable
 
 import numpy as np
 
@@ -16,18 +14,19 @@ LONGEST = 128 * 1024
 GAP = 64 * 1024  # reading over a gap of this many bytes is cheaper than starting anew behind it
 
 
-def will_need(starts: np.ndarray, size: int) -> None:
-    """Ask for the pages of some rows of one map.
+def will_need(memory: mmap.mmap, starts: np.ndarray, size: int) -> None:
+    """Ask for the pages of some rows of a map.
 
     Args:
-        starts: addresses of the rows, int64 [rows], in any order.
+        memory: the map.
+        starts: where the rows begin in it, int64 [rows], in any order.
         size: bytes of a row.
     """
-    if _madvise is None or not len(starts) or not size:
+    if not hasattr(mmap, "MADV_WILLNEED") or not len(starts) or not size:
         return
     for first, last in page_runs(starts, size):
-        for address in range(first, last, LONGEST):
-            _madvise(address, min(LONGEST, last - address), mmap.MADV_WILLNEED)
+        for start in range(first, last, LONGEST):
+            memory.madvise(mmap.MADV_WILLNEED, start, min(LONGEST, last - start))
 
 
 def page_runs(starts: np.ndarray, size: int) -> list[tuple[int, int]]:
@@ -42,15 +41,3 @@ def page_runs(starts: np.ndarray, size: int) -> list[tuple[int, int]]:
     begins = first[np.concatenate([[0], cuts + 1])]
     ends = last[np.concatenate([cuts, [len(last) - 1]])]
     return list(zip(begins.tolist(), ends.tolist(), strict=True))
-
-
-def _find_madvise() -> Callable[[int, int, int], int] | None:
-    try:
-        found = ctypes.CDLL(None).madvise
-    except (OSError, TypeError, AttributeError):  # TypeError: no such library on Windows
-        return None
-    found.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return found if hasattr(mmap, "MADV_WILLNEED") else None
-
-
-_madvise = _find_madvise()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+DATA_FILE = "data.mdb"  # LMDB's own name for it
 MAGIC, VERSION = 0xBEEFC0DE, 1
 BRANCH, LEAF = 0x01, 0x02  # flags of a page
 BIG, TREE = 0x01, 0x02  # flags of a node: its value has pages of its own; it is a named database

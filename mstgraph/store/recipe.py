@@ -46,12 +46,16 @@ class Labels:
             output for each.
         ignored: the label that takes part in no loss and no metric, or None.
         shape: ``()`` for classification, ``(height, width)`` for segmentation.
+        unknown: the label of a sample or pixel whose class nobody knows: it takes part in no task
+            loss and no metric, but in distillation. A sample whose ``label`` is None is unknown as
+            a whole. None: every label is known.
     """
 
     task: Task
     classes: tuple[str, ...]
     ignored: int | None = None
     shape: tuple[int, ...] = ()
+    unknown: int | None = None
 
 
 class Recipe(ABC):
@@ -87,7 +91,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def sample(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return sample ``index``: one array per modality, and ``label``.
+        """Return sample ``index``: one array per modality, and ``label`` (see `Labels.unknown`).
 
         Must depend on the index and the options alone, so that a build can be continued.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -13,8 +14,9 @@ from typing import Any
 
 from mstgraph.support.errors import UserError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+_PIECE = 1 << 20  # bytes of a file that are digested at a time
 
 
 @contextmanager
@@ -23,10 +25,11 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL or error.errno == errno.EIO:
+            failing = ", or the disk is failing" if error.errno == errno.EIO else ""
             raise UserError(
-                f"no space is left to write '{path}'; what is finished is kept and nothing half "
-                "written is used: free some space and give the same command again"
+                f"no space is left to write '{path}'{failing}; what is finished is kept and "
+                "nothing half written is used: free some space and give the same command again"
             ) from error
         if error.errno in _FORBIDDEN:
             raise UserError(
@@ -42,22 +45,33 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a file that is then there whole and for good (`replace_durably`).
+
+    Raises:
+        UserError: the disk is full, or the directory cannot be written.
+    """
+    with explained(path):
+        replace_durably(path, write)
+
+
+def replace_durably(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, make it durable, then rename it."""
     temporary = partial_path(path)
-    with explained(path):
-        try:
-            write(temporary)
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-            _make_durable(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    try:
+        write(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        make_names_durable(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def _make_durable(folder: Path) -> None:
-    """Make a renamed file's new name survive a power cut; some file systems cannot."""
+def make_names_durable(folder: Path) -> None:
+    """Make names that were given in a folder survive a power cut; some file systems cannot."""
+    if os.name != "posix":  # folders cannot be opened there
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -70,17 +84,17 @@ def _make_durable(folder: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, see `json_ready`."""
-    text = json.dumps(json_ready(value), indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return a JSON file's content, see `json_ready`."""
+    return json.dumps(json_ready(value), indent=2, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
     """Write text atomically."""
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_json(path: Path) -> Any:
@@ -106,3 +120,12 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
+    total = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            total.update(piece)
+    return total.hexdigest()

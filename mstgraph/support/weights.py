@@ -39,7 +39,7 @@ def save_weights(path: Path, module: nn.Module) -> None:
     states = {n: t.cpu().contiguous().clone() for n, t in module.state_dict().items()}
     # Not safetensors' own save_file: it hides why a write failed, and who else may read the file.
     content = save(states, metadata={DIGEST: weights_digest(states)})
-    write_atomically(path, lambda temporary: _write_bytes(temporary, content))
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
@@ -55,10 +55,6 @@ def load_weights(path: Path, module: nn.Module) -> None:
             f"the weights '{path}' cannot be used ({str(error).splitlines()[0]}); remove the "
             f"folder '{path.parent}' to train them again"
         ) from error
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,156 +1,176 @@
-"""Classification and segmentation: the task loss of each sample, and the metrics of a split.
+"""What a task tells everybody else: outputs, loss of a sample, divergence, metrics.
 
-Metrics come from one streaming confusion matrix (Section 4; the paper averages recalls over the
-classes that occur and intersections over the classes that occur or are predicted). Libraries
-differ from that in what they do with absent classes, so they serve as oracles in the tests.
+A task is one file with one such class. Stages, losses, tables and figures ask it; nothing else
+knows what is predicted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from mstgraph.data.labelled import UNKNOWN
 from mstgraph.store.recipe import Labels
-
-METRIC_TITLES = {"OA": "OA", "AA": "AA", "mIoU": "mIoU", "F1": "F1", "kappa": "κ"}
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is predicted: one label per sample, or one per pixel.
+class Metric:
+    """A number that says how good responses are.
 
     Attributes:
-        num_outputs: number of classes = outputs of every network.
-        classes: names of the classes.
-        extent: (height, width) of the labels of a segmentation, () for a classification.
-        ignored: label left out of losses and metrics, or None.
+        name: in files and gin.
+        title: as a person reads it.
+        higher_is_better: the direction in which it is better.
     """
 
-    num_outputs: int
-    classes: tuple[str, ...]
-    extent: tuple[int, ...] = ()
-    ignored: int | None = None
+    name: str
+    title: str
+    higher_is_better: bool = True
 
-    @classmethod
-    def of(cls, labels: Labels) -> Task:
-        """Return the task that a store's labels ask for."""
-        return cls(len(labels.classes), tuple(labels.classes), tuple(labels.shape), labels.ignored)
+    @property
+    def heading(self) -> str:
+        """The title, with an arrow where lower is better."""
+        return self.title if self.higher_is_better else f"{self.title} ↓"
+
+    def merit(self, value: float) -> float:
+        """Return the value, or a difference of two, with the sign with which more is better."""
+        return value if self.higher_is_better else -value
+
+
+class Accumulator(Protocol):
+    """Adds up what metrics need, batch by batch, on the device."""
+
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Add a batch of outputs, [batch, num_outputs, *extent] float, and its labels."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return name → value of each of the task's metrics, nan where one is undefined."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What is predicted for each sample; subclasses may add options as further fields.
+
+    Attributes:
+        labels: what the store says of its labels.
+        unlabelled: whether some labels are unknown, `mstgraph.data.labelled.UNKNOWN`.
+        kind: a word for it, by which a store's labels ask for a task of the package; empty for
+            what several tasks have in common.
+        metrics: what is measured, in the order in which it is shown.
+        primary: the one of them that a best epoch may be chosen by and that progress bars show.
+        exclusive_classes: whether outputs are logits of mutually exclusive classes, and labels
+            the indices of these.
+    """
+
+    labels: Labels
+    unlabelled: bool = field(default=False, kw_only=True)
+
+    kind: ClassVar[str] = ""
+    metrics: ClassVar[tuple[Metric, ...]]
+    primary: ClassVar[Metric]
+    exclusive_classes: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """The number of outputs of every network, for a sample or, if dense, for a pixel."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each sample (ℓ_task of Eq. 1 and 15).
+
+        Args:
+            outputs: [batch, num_outputs] or, if dense, [batch, num_outputs, height, width] float.
+            labels: [batch] or, if dense, [batch, height, width] int64.
+
+        Returns:
+            [batch] float; 0 for a sample of which no label counts.
+        """
+
+    @abstractmethod
+    def divergence(self, teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+        """Return how far the student's response is from the teacher's, both softened (Eq. 2, 8).
+
+        Args:
+            teacher: outputs, [batch, num_outputs] or [batch, num_outputs, height, width] float.
+            student: outputs of the same shape.
+            temperature: τ > 0.
+
+        Returns:
+            [batch] or, if dense, [batch, height, width] float.
+        """
+
+    @abstractmethod
+    def accumulator(self, device: torch.device | str = "cpu") -> Accumulator:
+        """Return what adds up the metrics of a split."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that labels are indices of."""
+        return tuple(self.labels.classes)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """What outputs have beyond their axis: (height, width) of a map, or ()."""
+        return tuple(self.labels.shape)
 
     @property
     def dense(self) -> bool:
         """Whether every pixel has a label of its own."""
         return bool(self.extent)
 
-    @property
-    def primary(self) -> str:
-        """The metric that a best epoch may be chosen by and that progress bars show."""
-        return "mIoU" if self.dense else "OA"
+    def counted(self, labels: Tensor) -> Tensor | None:
+        """Return which labels count in the task loss and in metrics, bool of the labels' shape.
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that the paper reports for this task."""
-        return ("OA", "AA", "mIoU") if self.dense else ("OA", "AA", "F1", "kappa")
-
-    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropy of each sample (Eq. 1, 15), averaged over its labelled pixels.
-
-        Args:
-            logits: [batch, num_outputs] or [batch, num_outputs, height, width] float.
-            labels: [batch] or [batch, height, width] int64.
-
-        Returns:
-            [batch] float; 0 for a sample without a label.
+        None where all of them do. An ignored label takes part in nothing, an unknown one in
+        distillation alone.
         """
-        ignored = -100 if self.ignored is None else self.ignored
-        losses = F.cross_entropy(logits, labels, ignore_index=ignored, reduction="none")
-        return self.average(losses, labels)
+        present = self.present(labels)
+        if not self.unlabelled:
+            return present
+        known = labels != UNKNOWN
+        return known if present is None else known & present
+
+    def present(self, labels: Tensor) -> Tensor | None:
+        """Return which samples or pixels take part at all, bool of the labels' shape.
+
+        None where all of them do: no label is ignored for good.
+        """
+        return None if self.labels.ignored is None else labels != self.labels.ignored
 
     def average(self, values: Tensor, labels: Tensor) -> Tensor:
-        """Average a value per pixel over the labelled pixels of each sample.
+        """Average a value per pixel over the pixels of each sample that take part.
 
         Args:
             values: [batch] or [batch, height, width] float.
             labels: [batch] or [batch, height, width] int64.
 
         Returns:
-            [batch] float; 0 for a sample without a labelled pixel.
+            [batch] float; 0 for a sample of which nothing takes part.
         """
-        if self.ignored is None:
+        return self._averaged(values, self.present(labels))
+
+    def labelled_average(self, values: Tensor, labels: Tensor) -> Tensor:
+        """Average a value per pixel over the pixels of each sample whose label counts.
+
+        Args:
+            values: [batch] or [batch, height, width] float.
+            labels: [batch] or [batch, height, width] int64.
+
+        Returns:
+            [batch] float; 0 for a sample of which no label counts.
+        """
+        return self._averaged(values, self.counted(labels))
+
+    def _averaged(self, values: Tensor, counted: Tensor | None) -> Tensor:
+        if counted is None:
             return values.flatten(1).mean(1) if self.dense else values
-        counted = labels != self.ignored
         # where, not a product: an ignored value may be infinite
         values = torch.where(counted, values, torch.zeros_like(values))
         if not self.dense:
             return values
         return values.flatten(1).sum(1) / counted.flatten(1).sum(1).clamp(min=1)
-
-
-class ConfusionMatrix:
-    """Streaming confusion matrix on the device; rows are labels, columns are predictions."""
-
-    def __init__(self, task: Task, device: torch.device | str = "cpu"):
-        self.task = task
-        size = task.num_outputs
-        # One more cell takes the ignored labels, which need not be indices of classes.
-        self.counts = torch.zeros(size * size + 1, dtype=torch.int64, device=device)
-
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch.
-
-        Args:
-            logits: [batch, num_outputs] or [batch, num_outputs, height, width] float.
-            labels: [batch] or [batch, height, width] int64.
-        """
-        cells = labels.flatten() * self.task.num_outputs + logits.argmax(1).flatten()
-        if self.task.ignored is not None:
-            cells = cells.masked_fill(labels.flatten() == self.task.ignored, len(self.counts) - 1)
-        # Integer addition is exact in any order.
-        self.counts.index_add_(0, cells, torch.ones_like(cells))
-
-    def metrics(self) -> dict[str, float]:
-        """Return the task's metrics, see `metrics_of`."""
-        size = self.task.num_outputs
-        return metrics_of(self.counts[:-1].view(size, size).cpu(), self.task)
-
-
-def metrics_of(counts: Tensor, task: Task) -> dict[str, float]:
-    """Compute the paper's metrics from a confusion matrix.
-
-    Args:
-        counts: [num_outputs, num_outputs] int64, rows labels, columns predictions.
-        task: says which label is ignored and which metrics are wanted.
-
-    Returns:
-        Name → value in [0, 1] (κ in [-1, 1]); nan where no sample is labelled. OA is the share of
-        correct ones, AA the mean recall over classes that occur, mIoU the mean over classes that
-        occur or are predicted, F1 the mean weighted by support, kappa Cohen's.
-    """
-    counts = counts.double()
-    ignored = task.ignored if task.ignored in range(task.num_outputs) else None
-    if ignored is not None:
-        counts = counts.clone()
-        counts[ignored] = 0
-    hits, support, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
-    total = counts.sum()
-    present, union = support > 0, support + predicted - hits
-    agreement, chance = hits.sum() / total, (support * predicted).sum() / total**2
-    f1 = 2 * hits / (support + predicted).clamp(min=1)
-    values = {
-        "OA": agreement,
-        "AA": (hits[present] / support[present]).mean(),
-        "mIoU": _mean_over(hits, union, union > 0, ignored),
-        "F1": (f1 * support).sum() / total,
-        # Every prediction and label in one class: agreement is all there can be.
-        "kappa": (agreement - chance) / (1 - chance) if chance < 1 else agreement * 0 + 1,
-    }
-    return {name: float(values[name]) for name in task.metrics}
-
-
-def _mean_over(hits: Tensor, union: Tensor, counted: Tensor, ignored: int | None) -> Tensor:
-    if ignored is not None:
-        counted = counted.clone()
-        counted[ignored] = False  # predicting "unlabelled" is an error, not a class
-    return (hits[counted] / union[counted]).mean()

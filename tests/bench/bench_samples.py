@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from mstgraph.bench.results import Cell, Results, Row, Student
+from mstgraph.bench.results.results import CellResult, Results, Row, StudentMetrics
+from mstgraph.tasks.confusion import OA
+from mstgraph.tasks.task import Metric
 
 ROWS = (
     Row("w/o KD", ""),
@@ -43,8 +46,8 @@ def bench(
     return Results(
         title="tiny",
         synthetic=synthetic,
-        metrics=("OA",),
-        students=tuple(Student(name, "OA", ("OA",)) for name in values),
+        metrics=(OA,),
+        students=tuple(StudentMetrics(name, "OA", ("OA",)) for name in values),
         rows=tuple(rows[: max(map(len, values.values()))]),
         seeds=tuple(range(seeds)),
         cells=cells,
@@ -54,11 +57,16 @@ def bench(
     )
 
 
-def _cell(row: int, student: str, seed: int, value: float | str) -> Cell:
+def lower_is_better(results: Results, title: str = "error") -> Results:
+    """The same numbers, taken for errors."""
+    return replace(results, metrics=(Metric("OA", title, higher_is_better=False),))
+
+
+def _cell(row: int, student: str, seed: int, value: float | str) -> CellResult:
     seconds, memory = 10.0 * (row + 1) + seed, 10**9 * (row + 1) + seed
     if isinstance(value, str):
-        return Cell(row, student, seed, None, seconds, memory, value)
-    return Cell(row, student, seed, {"OA": value}, seconds, memory)
+        return CellResult(row, student, seed, None, seconds, memory, value)
+    return CellResult(row, student, seed, {"OA": value}, seconds, memory)
 
 
 def drawn(students: int = 2, seeds: int = 5, **others: str) -> Results:

@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 from tiny_graphs import TWO
 
-from mstgraph.bench.plan.declare import Declaration, declare
-from mstgraph.bench.results import Cell, Results
+from mstgraph.bench.plan.benchmark import Benchmark, declare
+from mstgraph.bench.results.results import CellResult, Results
 from mstgraph.bench.run import Options, run_bench
 
 EPOCHS = (
@@ -42,7 +42,7 @@ class World:
 
     def declare(
         self, *rows: Row, bindings: Sequence[str] = (), seeds: Sequence[int] = (0,), text: str = ""
-    ) -> Declaration:
+    ) -> Benchmark:
         """Write a benchmark over rgb and load it."""
         baseline = "w/o KD" if any(row[0] == "w/o KD" for row in rows) else ""
         lines = (
@@ -54,20 +54,20 @@ class World:
         return declare("tiny.gin", bindings)
 
 
-def run(declaration: Declaration, folder: str = "out", **options: Any) -> Results:
+def run(benchmark: Benchmark, folder: str = "out", **options: Any) -> Results:
     """Run a benchmark into a folder without a terminal."""
-    return run_and_read(declaration, folder, **options)[0]
+    return run_and_read(benchmark, folder, **options)[0]
 
 
 def run_and_read(
-    declaration: Declaration, folder: str = "out", **options: Any
+    benchmark: Benchmark, folder: str = "out", **options: Any
 ) -> tuple[Results, list[str], list[str]]:
     """Run a benchmark; return also the lines it printed and the sentences of notice."""
     place, said, text = Path(folder), list[str](), io.StringIO()
     settings = Options(
         place, options.pop("artefacts", place / "artefacts"), device="cpu", **options
     )
-    results = run_bench(declaration, settings, Console(file=text, width=160), None, said.append)
+    results = run_bench(benchmark, settings, Console(file=text, width=160), None, said.append)
     return results, text.getvalue().splitlines(), said
 
 
@@ -88,6 +88,6 @@ def metrics(results: Results) -> list[tuple[int, str, int, Any, str | None]]:
     return [(c.row, c.student, c.seed, c.metrics, c.error) for c in results.cells]
 
 
-def cell(results: Results, row: int, student: str = "rgb", seed: int = 0) -> Cell:
+def cell(results: Results, row: int, student: str = "rgb", seed: int = 0) -> CellResult:
     """Return one cell."""
     return results.cells_of(row, student)[seed]

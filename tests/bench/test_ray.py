@@ -17,9 +17,9 @@ def test_a_cluster_comes_to_the_numbers_of_one_process(world: World) -> None:
     pytest.importorskip("ray")
     broken = ("broken", "", "", *DIVERGES)
     resources = "bench.resources = {'*': {'num_cpus': 1}, 'dkd': {'num_cpus': 0.5}}\n"
-    declaration = world.declare(ALONE, MST, KD, broken, seeds=(0, 1), text=resources)
-    cluster = run(declaration, "cluster", ray="local", jobs=2)
-    here = run(declaration, "here")
+    benchmark = world.declare(ALONE, MST, KD, broken, seeds=(0, 1), text=resources)
+    cluster = run(benchmark, "cluster", ray="local", jobs=2)
+    here = run(benchmark, "here")
     assert metrics(cluster) == metrics(here)
     assert weights("cluster") == weights("here")
     assert [found.metrics is None for found in cluster.cells].count(True) == 2

@@ -37,15 +37,16 @@ from training_worlds import quiet
 
 from mstgraph.bench.execute.work import StopAsked, Workplace, do
 from mstgraph.bench.execute.workers import Processes
+from mstgraph.bench.plan.benchmark import declare
 from mstgraph.bench.plan.dag import describe_cell, jobs_of, open_cell
-from mstgraph.bench.plan.declare import declare
-from mstgraph.bench.results import load_results
 from mstgraph.cli import main
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.experiment import open_experiment
 from mstgraph.run.execute import Execution
-from mstgraph.run.run_folder import locked
+from mstgraph.run.run_folder import RunFolder, locked
+from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
+from mstgraph.support.files import read_json
 from mstgraph.support.interrupt import Interrupted
 
 
@@ -53,13 +54,13 @@ from mstgraph.support.interrupt import Interrupted
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the stages that are trained while the test runs, each time they are."""
     names: list[str] = []
-    train_group = Execution._train_group
+    begin = RunFolder.begin
 
-    def noting(self: Execution, group: Any) -> None:
-        names.extend(f"{node.name}-{node.hash}" for node in group)
-        train_group(self, group)
+    def noting(self: RunFolder, node: StageNode) -> Path:
+        names.append(f"{node.name}-{node.hash}")
+        return begin(self, node)
 
-    monkeypatch.setattr(Execution, "_train_group", noting)
+    monkeypatch.setattr(RunFolder, "begin", noting)
     return names
 
 
@@ -93,10 +94,10 @@ def test_two_students_share_what_does_not_depend_on_the_student(
 
 def test_a_cell_is_what_its_run_alone_would_be(world: World) -> None:
     """The same weights and the same metrics as `mstgraph run` with the same files and bindings."""
-    declaration = world.declare(ALONE, MST, KD, seeds=(1,))
-    results = run(declaration)
+    benchmark = world.declare(ALONE, MST, KD, seeds=(1,))
+    results = run(benchmark)
     shared = weights("out")
-    for one in declaration.cells():
+    for one in benchmark.cells():
         execution = quiet(open_experiment(one.files, one.bindings), f"alone-{one.row}")
         summary = execution.run()
         student = summary["students"]["rgb"]
@@ -271,16 +272,16 @@ def test_an_interrupted_benchmark_continues_bit_for_bit(
     looks: int, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it was stopped; what is finished by then is in the results."""
-    declaration = world.declare(ALONE, MST)
+    benchmark = world.declare(ALONE, MST)
     with monkeypatch.context() as patched:
         stop_after(looks, patched)
         with pytest.raises(Interrupted, match=r"^[01] of 2 cells$"):
-            run(declaration)
-    partial = load_results(Path("out/results.json"))
-    assert all(one.error is None for one in partial.cells)
-    assert len(partial.cells) < 2
-    continued = run(declaration)
-    whole = run(declaration, "whole")
+            run(benchmark)
+    partial = read_json(Path("out/results.json"))
+    assert all(one["error"] is None for one in partial["cells"])
+    assert len(partial["cells"]) < 2
+    continued = run(benchmark)
+    whole = run(benchmark, "whole")
     assert metrics(continued) == metrics(whole)
     assert weights("out") == weights("whole")
     assert not Path("out/scratch").exists()
@@ -309,11 +310,11 @@ def ctrl_c_at_first_artefact() -> Iterator[None]:
 @pytest.mark.usefixtures("ctrl_c_at_first_artefact")
 def test_two_processes_come_to_the_numbers_of_one(world: World) -> None:
     """Bit for bit, also when Ctrl-C stops both and the same command continues."""
-    declaration = world.declare(ALONE, MST, seeds=(0, 1), bindings=["CI.epochs = 20"])
+    benchmark = world.declare(ALONE, MST, seeds=(0, 1), bindings=["CI.epochs = 20"])
     with pytest.raises(Interrupted):
-        run(declaration, "two", jobs=2)
-    two = run(declaration, "two", jobs=2)
-    one = run(declaration, "one")
+        run(benchmark, "two", jobs=2)
+    two = run(benchmark, "two", jobs=2)
+    one = run(benchmark, "one")
     assert metrics(two) == metrics(one)
     assert weights("two") == weights("one")
     assert all(found.metrics is not None for found in one.cells)
@@ -321,8 +322,8 @@ def test_two_processes_come_to_the_numbers_of_one(world: World) -> None:
 
 def test_a_process_that_is_killed_is_a_job_that_failed(world: World) -> None:
     """The next job gets a new process."""
-    declaration = world.declare(ALONE)
-    job, place = _first_job(declaration.cells()[0])
+    benchmark = world.declare(ALONE)
+    job, place = _first_job(benchmark.cells()[0])
     workers = Processes(place, 1)
     workers.submit(job)
     os.kill(workers._workers[0].process.pid, signal.SIGKILL)
@@ -389,12 +390,12 @@ def test_stages_that_wait_for_an_orphan_are_named(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once, before anything is trained; then the benchmark is as any other."""
-    declaration = world.declare(ALONE, MST)
-    job = jobs_of([describe_cell(one, open_cell(one)) for one in declaration.cells()])[0]
+    benchmark = world.declare(ALONE, MST)
+    job = jobs_of([describe_cell(one, open_cell(one)) for one in benchmark.cells()])[0]
     with ExitStack() as held:
         held.enter_context(locked(Path("out/scratch").resolve() / job.name))
         monkeypatch.setattr("mstgraph.bench.execute.work.time.sleep", lambda _: held.close())
-        results, _, said = run_and_read(declaration)
+        results, _, said = run_and_read(benchmark)
     (sentence,) = (one for one in said if one.startswith("a process of an earlier command"))
     assert sentence.endswith("on pretrain-rgb; they go on here as soon as it has ended")
     assert all(one.metrics is not None for one in results.cells)
@@ -442,14 +443,14 @@ def test_the_first_ctrl_c_asks_and_the_second_forces(
 ) -> None:
     """With one job in this process, as with `run`: no stage catches another signal for itself."""
     handlers: list[Any] = []
-    train_group = Execution._train_group
+    begin = RunFolder.begin
 
-    def pressed(self: Execution, group: Any) -> None:
+    def pressed(self: RunFolder, node: StageNode) -> Path:
         os.kill(os.getpid(), signal.SIGINT)
         handlers.append(signal.getsignal(signal.SIGINT))
-        train_group(self, group)
+        return begin(self, node)
 
-    monkeypatch.setattr(Execution, "_train_group", pressed)
+    monkeypatch.setattr(RunFolder, "begin", pressed)
     # Whoever runs tests in the background may have told them to ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -468,14 +469,14 @@ def test_workers_divide_what_is_free(
 ) -> None:
     """Disk as well as memory; what is declared is what each may take."""
     budgets: list[tuple[int, int]] = []
-    train_group = Execution._train_group
+    setting = Execution.setting
 
-    def noting(self: Execution, group: Any) -> None:
+    def noting(self: Execution, group: Any) -> Any:
         engine = self.experiment.engine
         budgets.append((self.pool.remaining, engine.disk_budget(self.folder.path)))
-        train_group(self, group)
+        return setting(self, group)
 
-    monkeypatch.setattr(Execution, "_train_group", noting)
+    monkeypatch.setattr(Execution, "setting", noting)
     monkeypatch.setattr(Engine, "memory_budget", _or_declared("memory_gigabytes", 10**9))
     monkeypatch.setattr(Engine, "disk_budget", _or_declared("disk_gigabytes", 10**9))
     job, place = _first_job(world.declare(ALONE, bindings=declared).cells()[0])
@@ -503,11 +504,11 @@ def test_the_command_leaves_tables_and_says_where(world: World) -> None:
     assert result.stdout.splitlines()[-1] == f"everything is in {folder}"
     for ending in ("txt", "md", "tex", "csv"):
         assert "MST" in (folder / f"table.{ending}").read_text()
-    results = load_results(folder / "results.json")
-    assert results.seeds == (0, 1)
-    assert [row.group for row in results.rows] == ["", "Ours"]
-    assert results.baseline == 0
-    assert results.synthetic == "random numbers"
+    results = read_json(folder / "results.json")
+    assert results["seeds"] == [0, 1]
+    assert [row["group"] for row in results["rows"]] == ["", "Ours"]
+    assert results["baseline"] == 0
+    assert results["synthetic"] == "random numbers"
     assert declare(folder / "bench.gin").settings.rows == declare("tiny.gin").settings.rows
 
 

@@ -103,18 +103,21 @@ def test_the_place_of_a_binding_is_known(folder: Path) -> None:
 
 def test_a_missing_file_names_the_nearest_one(folder: Path) -> None:
     """Given, included, and of no resemblance at all."""
-    write("gin/mfeat_zer.gin", "include 'gin/base/mst.gin'\n")
-    write("gin/base/mts.gin", "")
-    assert refused(["gin/mfeat_zr.gin"]) == (
-        "gin file 'gin/mfeat_zr.gin' does not exist; did you mean 'gin/mfeat_zer.gin'? "
-        "(valid: gin/mfeat_zer.gin)"
+    write("own/mfeat_zer.gin", "include 'own/base/mst.gin'\n")
+    write("own/base/mts.gin", "")
+    assert refused(["own/mfeat_zr.gin"]) == (
+        "there is no file 'own/mfeat_zr.gin': looked in the working directory, and in "
+        f"'{ROOT}'; did you mean 'own/mfeat_zer.gin'? (valid: own/mfeat_zer.gin)"
     )
-    assert refused(["gin/mfeat_zer.gin"]) == (
-        "gin/mfeat_zer.gin:1: included gin file 'gin/base/mst.gin' does not exist; did you mean "
-        "'gin/base/mts.gin'? (valid: gin/base/mts.gin)"
+    assert refused(["own/mfeat_zer.gin"]) == (
+        "own/mfeat_zer.gin:1: there is no file 'own/base/mst.gin': looked in the working "
+        f"directory, in and above '{folder / 'own'}', and in '{ROOT}'; did you mean "
+        "'own/base/mts.gin'? (valid: own/base/mts.gin)"
     )
-    assert refused(["nowhere/x.gin"]) == "gin file 'nowhere/x.gin' does not exist"
-    assert refused(["gin"]).startswith("gin file 'gin' does not exist")
+    assert refused(["nowhere/x.gin"]) == (
+        f"there is no file 'nowhere/x.gin': looked in the working directory, and in '{ROOT}'"
+    )
+    assert refused(["own"]).startswith("there is no file 'own': ")
 
 
 def test_a_file_that_includes_itself_is_refused(folder: Path) -> None:
@@ -339,9 +342,32 @@ def test_a_named_file_is_found_like_an_include(folder: Path) -> None:
     with pytest.raises(UserError) as caught:
         find_file("recipes/on.py", "a.gin:1", configuration)
     assert str(caught.value) == (
-        "a.gin:1: there is no file 'recipes/on.py' in the working directory, beside the gin file "
-        "or above it; did you mean 'recipes/one.py'? (valid: recipes/one.py)"
+        "a.gin:1: there is no file 'recipes/on.py': looked in the working directory, in and above "
+        f"'{folder / 'sub/deep'}', and in '{ROOT}'; did you mean 'recipes/one.py'? (valid: "
+        "recipes/one.py)"
     )
+
+
+def test_a_named_file_is_found_beside_the_file_that_names_it(folder: Path) -> None:
+    """Also if that one is included from elsewhere."""
+    recipe = write("data/sets/one.py", "").resolve()
+    write("data/sets/one.gin", "data.recipe = 'one.py'\n")
+    write("here/a.gin", "include 'data/sets/one.gin'\n")
+    configuration = load(["here/a.gin"])
+    place = configuration.where("data", "recipe")
+    assert find_file("one.py", place, configuration).resolve() == recipe
+
+
+def test_what_is_shipped_is_found_from_anywhere(folder: Path) -> None:
+    """Given, included and named; a file of that name in the working directory comes first."""
+    write("mine.gin", "include 'gin/mfeat_zer.gin'\n")
+    for given in ("mine.gin", "gin/mfeat_zer.gin"):
+        configuration = load([given])
+        place = configuration.where("data", "recipe")
+        assert find_file("datasets/mfeat.py", place, configuration) == ROOT / "datasets/mfeat.py"
+    write("gin/base/mfeat.gin", "CI.epochs = 7\n")
+    load(["gin/mfeat_zer.gin"])
+    assert CI().epochs == 7
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gin").glob("*.gin")), ids=os.path.basename)

@@ -13,6 +13,7 @@ from mstgraph.derive.experiment import Experiment, open_experiment
 from mstgraph.store import Store, load_recipe
 from mstgraph.store.build.builder import build
 from mstgraph.support.errors import UserError
+from mstgraph.support.lookup import SHIPPED
 
 Make = Callable[..., Experiment]
 
@@ -129,15 +130,16 @@ def test_a_missing_store_is_built_if_that_is_asked_for(needy: Path) -> None:
         ),
         (
             ["data.demonstration = 'dmo.gin'"],
-            "command line '-p data.demonstration = 'dmo.gin'': there is no file 'dmo.gin' in the "
-            "working directory, beside the gin file or above it; did you mean 'demo.gin'? (valid: "
-            "demo.gin, graph.gin)",
+            "command line '-p data.demonstration = 'dmo.gin'': there is no file 'dmo.gin': looked "
+            "in the working directory, in and above '{here}', and in '{shipped}'; did you mean "
+            "'demo.gin'? (valid: demo.gin, graph.gin)",
         ),
         (
             ["data.recipe = 'recipes/nedy.py'"],
             "command line '-p data.recipe = 'recipes/nedy.py'': there is no file "
-            "'recipes/nedy.py' in the working directory, beside the gin file or above it; did you "
-            "mean 'recipes/needy.py'? (valid: recipes/needy.py, recipes/tiny.py)",
+            "'recipes/nedy.py': looked in the working directory, in and above '{here}', and in "
+            "'{shipped}'; did you mean 'recipes/needy.py'? (valid: recipes/needy.py, "
+            "recipes/tiny.py)",
         ),
         (["data.store = ''"], "data.store is missing; include a data set's gin file"),
         (["data.recipe = ''"], "data.recipe is missing; include a data set's gin file"),
@@ -147,6 +149,7 @@ def test_no_stand_in_for_data_that_was_asked_for(
     needy: Path, bindings: list[str], sentence: str
 ) -> None:
     """Who names a store, a recipe or raw data wants these, and is told what is missing."""
+    sentence = sentence.format(here=needy, shipped=SHIPPED)
     message = refused(*bindings)
     assert message.removeprefix(f"command line '-p {bindings[0]}': ") == (
         sentence.removeprefix(f"command line '-p {bindings[0]}': ")
@@ -215,8 +218,8 @@ def test_a_store_of_another_recipe_is_refused(needy: Path) -> None:
         ("depth/STA.learning_rate = -0.1", "STA.learning_rate is -0.1, expected more than 0"),
         ("STA.batch_size = 0", "STA.batch_size is 0, expected at least 1"),
         ("DKD.gate_weight = -1.0", "DKD.gate_weight is -1.0, expected at least 0"),
-        ("DKD.routing = 'topk'", "DKD.routing is 'topk', expected 'top-k', 'mean' or 'confidence'; "
-         "did you mean 'top-k'?"),
+        ("DKD.routing = 'topk'", "DKD.routing is 'topk', expected 'top-k', 'mean', 'confidence' "
+         "or 'correctness'; did you mean 'top-k'?"),
         ("fused/KL.temperature = 0.0", "KL.temperature is 0.0, expected more than 0"),
         ("SGD.lr = 3.0", "the stage gives SGD.lr; expected CI.learning_rate in its place"),
     ],

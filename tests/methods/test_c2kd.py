@@ -28,8 +28,8 @@ from mstgraph.tasks.task import Task
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")
 
-FLAT = Task(small.CLASSES, tuple("abcde"))
-DENSE = Task(small.CLASSES, tuple("abcde"), small.EXTENT, small.IGNORED)
+FLAT = small.class_task()
+DENSE = small.class_task(small.CLASSES, small.EXTENT, small.IGNORED)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -336,7 +336,7 @@ def test_identical_networks_and_proxies_leave_the_cross_entropy() -> None:
 @pytest.mark.parametrize("classes", [1, 2])
 def test_few_classes_are_well_defined(classes: int) -> None:
     """Finite values and gradients; one class has nothing to lose."""
-    task = Task(classes, tuple("ab"[:classes]))
+    task = small.class_task(classes)
     shapes = EdgeShapes({PENULTIMATE: ((3,),)}, {PENULTIMATE: ((4,),)}, task, 10)
     answers = [
         Answer(random(6, classes, seed=s).requires_grad_(), {PENULTIMATE: (random(6, d, seed=s),)})

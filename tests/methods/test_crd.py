@@ -16,12 +16,11 @@ from mstgraph.methods import crd
 from mstgraph.methods.crd import CRD, UNSEEN, ContrastiveMemory, contrast, draw_negatives
 from mstgraph.methods.loss import PENULTIMATE, Answer, Edge, EdgeShapes
 from mstgraph.support.errors import UserError
-from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")
 
-TASK = Task(3, ("a", "b", "c"))
+TASK = small.class_task(3)
 SAMPLES, BATCH = 20, 4
 POSITIONS = torch.tensor([3, 11, 0, 7])
 LABELS = torch.tensor([0, 1, 0, 2])
@@ -312,7 +311,7 @@ def test_learning_aligns_the_embeddings_of_a_sample() -> None:
     """After some steps a student's embedding is nearest to its own teacher's memory."""
     torch.manual_seed(0)
     loss = CRD(negatives=15, width=8, temperature=0.2)
-    shapes = EdgeShapes({PENULTIMATE: ((6,),)}, {PENULTIMATE: ((6,),)}, Task(16, ("c",) * 16), 16)
+    shapes = EdgeShapes({PENULTIMATE: ((6,),)}, {PENULTIMATE: ((6,),)}, small.class_task(16), 16)
     memory = loss.adapter(shapes)
     assert isinstance(memory, ContrastiveMemory)
     teacher = torch.randn(16, 6)
@@ -340,7 +339,7 @@ def test_a_task_without_other_classes_is_refused(classes: int, samples: int) -> 
     """One sentence, with the numbers."""
     shape = {PENULTIMATE: ((4,),)}
     with pytest.raises(UserError, match="CRD tells samples of different classes apart") as caught:
-        CRD().adapter(EdgeShapes(shape, shape, Task(classes, ("a",) * classes), samples))
+        CRD().adapter(EdgeShapes(shape, shape, small.class_task(classes), samples))
     assert f"{samples} training samples of {classes} classes" in str(caught.value)
 
 
@@ -380,7 +379,7 @@ def test_unlabelled_samples_take_no_part() -> None:
     labels = LABELS.clone()
     labels[1] = -1
     before = adapter.memories.clone()
-    value = loss.edge(replace(whole, labels=labels, task=replace(TASK, ignored=-1)))
+    value = loss.edge(replace(whole, labels=labels, task=small.class_task(3, ignored=-1)))
     assert value.shape == ()
     value.backward()
     kept = labels >= 0
@@ -388,5 +387,5 @@ def test_unlabelled_samples_take_no_part() -> None:
     assert whole.student.penultimate.grad[kept].any()
     assert torch.equal(adapter.memories[:, POSITIONS[1]], before[:, POSITIONS[1]])
     assert int(adapter.labels[POSITIONS[1]]) == UNSEEN
-    none = replace(whole, labels=torch.full_like(LABELS, -1), task=replace(TASK, ignored=-1))
+    none = replace(whole, labels=torch.full_like(LABELS, -1), task=small.class_task(3, ignored=-1))
     assert float(loss.edge(none).detach()) == 0

@@ -11,12 +11,11 @@ from torch import nn
 from mstgraph.methods.fitnets import GRID, LARGEST_LINEAR, FitNets, Regressor, Resize, hint_loss
 from mstgraph.methods.loss import HINTS, Answer, Edge, EdgeShapes
 from mstgraph.support.errors import UserError
-from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")
 
-TASK = Task(small.CLASSES, tuple("abcde"))
+TASK = small.class_task()
 SHAPES = [(6,), (4, 1, 1), (3, 9), (5, 8, 6), (2, 7, 5), (3, 4, 6, 5), (2, 2, 3, 3)]
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mstgraph.methods.loss import Answer, Edge
 from mstgraph.methods.mlld import MLLD, gram_distance, multi_level
-from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")
@@ -29,7 +28,7 @@ def loss(teacher: Tensor, student: Tensor, **options: Any) -> Tensor:
     """The loss of a batch."""
     batch, classes = student.shape
     numbers = torch.arange(batch)
-    task = Task(classes, tuple("abcdefgh"[:classes]))
+    task = small.class_task(classes)
     edge = Edge(Answer(teacher), Answer(student), numbers % classes, numbers, task)
     return MLLD(**options).edge(edge)
 
@@ -163,7 +162,7 @@ def test_unlabelled_samples_take_no_part() -> None:
     """The loss is that of the others, and no gradient reaches them; without any it is 0."""
     teacher, student = pair()
     student.requires_grad_()
-    task = Task(5, tuple("abcde"), ignored=-1)
+    task = small.class_task(ignored=-1)
     numbers = torch.arange(6)
     labels = torch.tensor([0, -1, 2, 3, -1, 0])
     value = MLLD().edge(Edge(Answer(teacher), Answer(student), labels, numbers, task))

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from mstgraph.methods.loss import HINTS, Answer, Edge, EdgeShapes, Shape
 from mstgraph.methods.ofa import OFA, Heads, enhanced_cross_entropy
 from mstgraph.support.errors import UserError
-from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")
 
 CLASSES, BATCH = 5, 6
-TASK = Task(CLASSES, tuple("abcde"))
+TASK = small.class_task(CLASSES)
 LABELS = torch.tensor([0, 3, 1, 4, 3, 2])
 MAPS: list[Shape] = [(3, 9), (3, 8, 6), (2, 5, 4, 4)]
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from mstgraph.methods import rkd
 from mstgraph.methods.loss import PENULTIMATE, Answer, Edge
 from mstgraph.methods.rkd import RKD, angle_loss, distance_loss
-from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")
@@ -69,7 +68,7 @@ def edge(teacher: Tensor, student: Tensor) -> Edge:
     """A batch with these penultimate features."""
     numbers = torch.arange(len(student))
     answers = (Answer(x.flatten(1)[:, :3], {PENULTIMATE: (x,)}) for x in (teacher, student))
-    return Edge(*answers, numbers % 3, numbers, Task(3, ("a", "b", "c")))
+    return Edge(*answers, numbers % 3, numbers, small.class_task(3))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -291,7 +290,7 @@ def test_unlabelled_samples_take_no_part() -> None:
     student.requires_grad_()
     whole = edge(teacher, student)
     labels = torch.tensor([0, 1, -1, 2, 0])
-    partly = replace(whole, labels=labels, task=replace(whole.task, ignored=-1))
+    partly = replace(whole, labels=labels, task=small.class_task(3, ignored=-1))
     value = RKD().edge(partly)
     kept = labels >= 0
     expected = RKD().edge(edge(teacher[kept], student[kept]))

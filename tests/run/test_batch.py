@@ -71,7 +71,7 @@ def test_routed_equals_the_naive_sum(dense: bool, k: int, way: str, losses: list
     for b, own in enumerate(chosen.tolist()):
         for j in own:
             teacher = torch.from_numpy(world.numpy(NAMES[j]))[b : b + 1]
-            values = losses[j](teacher, leaf[b : b + 1])
+            values = losses[j].compare(world.task, teacher, leaf[b : b + 1])
             world.task.average(values, world.labels[b : b + 1]).sum().backward()
     torch.testing.assert_close(gradient, leaf.grad, rtol=0, atol=1e-12)
 
@@ -129,7 +129,7 @@ def test_a_response_is_computed_once_per_batch() -> None:
     for _ in range(3):
         for name in ("s", "t"):
             batch.response(name)
-        batch.cross_entropy("s")
+        batch.task_loss("s")
     assert calls == {"s": [7], "t": [7]}
     assert len(batch) == small.BATCH
 
@@ -304,7 +304,7 @@ def test_networks_answer_once_for_all_edges() -> None:
     for _ in range(2):
         for teacher in world.node.teachers:
             batch.edge_loss(teacher)
-        batch.cross_entropy("s")
+        batch.task_loss("s")
     assert calls == {"s": [7], "f": [7, 7], "t": [7, 7]}
 
 
@@ -402,3 +402,23 @@ def test_taps_leave_no_trace() -> None:
     ):
         pass
     assert not network.hidden._forward_hooks
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_loss_between_responses_is_averaged_over_what_counts(dense: bool) -> None:
+    """Of each sample, over its labelled pixels."""
+    world = small.world(STA(), "sta", dense=dense)
+    batch, (teacher, student) = world.batch(), (world.numpy("f.joint"), world.numpy("s"))
+    found = batch.divergence(KL(2.0), batch.response("f.joint"), batch.response("s"))
+    expected = small.per_sample(small.kl(teacher, student, 2.0), world.labels.numpy(), dense)
+    np.testing.assert_allclose(found.detach(), expected)
+
+
+def test_means_over_the_samples_are_taken_here() -> None:
+    """Of values of any shape; what is of the batch as a whole stays what it is."""
+    batch = small.world(STA(), "sta").batch()
+    values = torch.rand(small.BATCH, 3)
+    np.testing.assert_allclose(batch.mean(values), values.numpy().mean(0))
+    np.testing.assert_allclose(batch.total(values), values.numpy().sum(0))
+    assert batch.mean(values[:, 0]).item() == values[:, 0].mean().item()
+    assert batch.mean(values[0, 0]).item() == values[0, 0].item()

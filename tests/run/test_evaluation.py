@@ -8,7 +8,6 @@ import training_worlds as small
 
 from mstgraph.run.batch import Networks
 from mstgraph.run.evaluation import evaluate
-from mstgraph.tasks.task import ConfusionMatrix
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -35,7 +34,7 @@ def test_batches_do_not_matter(batch_size: int) -> None:
     with torch.no_grad():
         logits = networks.modules["zer"](inputs["zer"])
         confidence = networks.modules["gate.zer"](logits)
-    matrix = ConfusionMatrix(experiment.task)
+    matrix = experiment.task.accumulator()
     matrix.update(logits, labels)
     losses = small.cross_entropy(logits.numpy(), labels.numpy())
     assert found.loss == pytest.approx(losses.mean(), rel=1e-12)

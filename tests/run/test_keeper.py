@@ -29,7 +29,7 @@ def ready(*bindings: str, folder: str = "run") -> tuple[Execution, StageNode]:
     experiment = small.mfeat(*bindings)
     execution = small.quiet(experiment, folder)
     if not Path(folder, "stages/ci/artefact.json").exists():
-        execution._run_group([experiment.plan.stages["ci"]])
+        execution.run_group(["ci"])
     return execution, experiment.plan.stages[STAGE]
 
 
@@ -89,24 +89,24 @@ def test_a_part_filled_value_on_disk_is_continued(monkeypatch: pytest.MonkeyPatc
     assert keeper.release() == 0
 
 
-def digests(execution: Execution, node: StageNode) -> dict[str, str]:
-    """What each value of the training part is filed under."""
-    keeper = execution.setting([node]).keeper
-    decisions = keeper.decisions["train"]
-    return {d.value.name: keeper._digest(d.value, "train") for d in decisions}
+def filed(keeper: Keeper, part: str = "train") -> dict[str, str]:
+    """Where each value of a part lies on disk."""
+    kept = keeper.kept(part)
+    names = {str(owner): value.folder.name for owner, value in kept.items()}
+    keeper.release()
+    return names
 
 
 def test_one_bit_in_a_weight_is_another_key() -> None:
     """Of those values that the weight is under, and of no others."""
-    execution, node = ready()
-    before = digests(execution, node)
+    execution, node = ready(*DISK)
+    before = filed(execution.setting([node]).keeper)
     keeper = execution.setting([node]).keeper
     weight = keeper.networks.modules["fou"].hidden1.weight
     weight.data.view(torch.int32)[3, 3] ^= 1
-    after = {d.value.name: keeper._digest(d.value, "train") for d in keeper.decisions["train"]}
-    assert [name for name in before if before[name] != after[name]] == [
-        "activations of fou before hidden1"
-    ]
+    after = filed(keeper)
+    assert len(before) == 2
+    assert [name for name in before if before[name] != after[name]] == ["fou"]
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,19 @@ def test_one_bit_in_a_weight_is_another_key() -> None:
 )
 def test_whatever_else_changes_a_value_is_another_key(binding: str) -> None:
     """Also where the weights are, by accident, the same."""
-    first = digests(*ready())
-    execution, node = ready(binding)
-    second = digests(execution, node)
+    execution, node = ready(*DISK)
+    first = filed(execution.setting([node]).keeper)
+    execution, node = ready(*DISK, binding)
+    second = filed(execution.setting([node]).keeper)
+    assert first
     assert not set(first.values()) & set(second.values())
+
+
+def test_each_part_of_the_split_has_keys_of_its_own() -> None:
+    """Samples of one part are never taken for those of another."""
+    execution, node = ready(*DISK)
     keeper = execution.setting([node]).keeper
-    value = keeper.decisions["train"][0].value
-    assert keeper._digest(value, "train") != keeper._digest(value, "validation")
+    assert not set(filed(keeper).values()) & set(filed(keeper, "validation").values())
 
 
 def test_only_modalities_that_are_still_needed_are_fed() -> None:

@@ -77,7 +77,7 @@ def test_a_part_filled_value_on_disk_is_continued(tmp_path: Path) -> None:
     """Blocks that were committed are not missing in the next process."""
     kept = make("disk", tmp_path)
     fill(kept, range(2))
-    kept._writer.close()  # what a kill does
+    del kept  # what a kill does
     again = make("disk", tmp_path)
     assert [again.missing(block) for block in range(3)] == [False, False, True]
     fill(again, range(2, 3))

@@ -24,7 +24,7 @@ from mstgraph.run.run_folder import RunFolder
 from mstgraph.run.student import load_student
 from mstgraph.store import Store
 from mstgraph.support.errors import UserError
-from mstgraph.tasks.task import ConfusionMatrix, Task
+from mstgraph.tasks.choice import task_for
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -61,9 +61,8 @@ def test_the_student_gives_the_metrics_of_the_summary(
     """Fed with raw values of the store; it brings its own normalisation and needs no store."""
     student = load_student(finished / name, target)
     data = Store(stores / store)
-    task = Task.of(data.labels_spec)
     ids = data.split("0", "test")
-    matrix = ConfusionMatrix(task)
+    matrix = task_for(data.labels_spec).accumulator()
     raw = torch.from_numpy(data.read(target, ids))
     with torch.no_grad():
         for some, own in zip(

@@ -84,7 +84,7 @@ def test_a_stage_is_a_plain_training_loop() -> None:
 
 @pytest.mark.usefixtures("float64")
 def test_a_decaying_rate_reaches_the_optimiser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every step takes its epoch's rate."""
+    """Every step takes the rate of its place, from the first to the last of all epochs."""
     seen: list[float] = []
     step = torch.optim.Adam.step
 
@@ -93,10 +93,11 @@ def test_a_decaying_rate_reaches_the_optimiser(monkeypatch: pytest.MonkeyPatch) 
         return step(self, *arguments)
 
     monkeypatch.setattr(torch.optim.Adam, "step", noted)
-    decay = "DKD.epochs = 4", "DKD.learning_rate_decay = (1.0, 3e-4)"
+    decay = "DKD.epochs = 4", "DKD.schedule = @PolynomialDecay()", "PolynomialDecay.power = 1.0"
     small.run(small.mfeat(*ALONE[1:], "graph.alone = False", *decay), "run")
     batches = 10  # 1,200 samples by 128
-    expected = [rate for rate in (1e-3, 7.5e-4, 5e-4, 3e-4) for _ in range(batches)]
+    steps = 4 * batches
+    expected = [1e-3 * (1 - step / steps) for step in range(steps)]
     assert seen[-len(expected) :] == pytest.approx(expected)
 
 
@@ -114,6 +115,31 @@ def test_which_epoch_is_kept(select: str) -> None:
     expected = {"loss": losses.index(min(losses)), "metric": metrics.index(max(metrics)), "last": 7}
     artefact = json.loads(Path("run/stages/dkd-zer/artefact.json").read_text())
     assert artefact["best_epoch"] == expected[select] + 1
+
+
+@pytest.mark.parametrize("select", ["loss", "metric"])
+def test_the_weights_before_the_first_epoch_may_be_kept(select: str) -> None:
+    """A student that only gets worse leaves with what it came with; so do its metrics."""
+    bindings = ("DKD.epochs = 2", "DKD.learning_rate = 10.0", f"DKD.select = '{select}'")
+    small.run(small.mfeat(*ALONE, *bindings, "DKD.start_counts = True"), "run")
+    artefact = json.loads(Path("run/stages/dkd-zer/artefact.json").read_text())
+    assert (artefact["best_epoch"], artefact["epochs"]) == (0, 2)
+    before = small.weights_of("run/stages/ci")["zer.safetensors"]
+    after = small.weights_of("run/stages/dkd-zer")["zer.safetensors"]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    first = json.loads(Path("run/stages/dkd-zer/metrics.jsonl").read_text().splitlines()[0])
+    assert first["epoch"] == 0
+    assert first["validation"]["metrics"] == artefact["validation"]["metrics"]
+    ci = json.loads(Path("run/stages/ci/artefact.json").read_text())
+    assert artefact["test"]["metrics"]["zer"] == ci["test"]["metrics"]["zer"]
+
+
+def test_patience_ends_a_stage_that_gets_no_better() -> None:
+    """After so many epochs without a better one it is over; the next stage goes on."""
+    bindings = ("DKD.epochs = 30", "DKD.learning_rate = 10.0", "DKD.patience = 2")
+    small.run(small.mfeat(*ALONE, *bindings), "run")
+    artefact = json.loads(Path("run/stages/dkd-zer/artefact.json").read_text())
+    assert artefact["epochs"] == artefact["best_epoch"] + 2 < 30
 
 
 def test_a_validation_that_is_no_number_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

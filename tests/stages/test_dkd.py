@@ -342,7 +342,7 @@ def test_an_unknown_routing_is_refused() -> None:
     world = small.world(DKD(routing="topk"), "dkd")
     assert world.node.settings.problem(world.node) == (
         "routing",
-        "is 'topk'; did you mean 'top-k'? (valid: confidence, mean, top-k)",
+        "is 'topk'; did you mean 'top-k'? (valid: confidence, correctness, mean, top-k)",
     )
     world = small.world(DKD(gate_weight=-1.0), "dkd")
     assert world.node.settings.problem(world.node) == (

@@ -12,6 +12,7 @@ import torch
 import training_worlds as small
 from torch import Tensor, nn
 
+from mstgraph.methods.loss import ResponseLoss
 from mstgraph.methods.mgdfr import FeatureSelection
 from mstgraph.stages.salience import Salience
 from mstgraph.stages.sta import STA
@@ -56,9 +57,13 @@ class OneBatch:
         self.computed += 1
         return self._teacher()
 
-    def average(self, values: Tensor) -> Tensor:
-        """Over the labelled pixels of each sample."""
-        return self.task.average(values, self.labels)
+    def divergence(self, loss: ResponseLoss, teacher: Tensor, student: Tensor) -> Tensor:
+        """Of each sample, over its labelled pixels."""
+        return self.task.average(loss.compare(self.task, teacher, student), self.labels)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Over the samples."""
+        return values.mean(0)
 
     def _teacher(self) -> Tensor:
         return torch.einsum("oc,bc...->bo...", self.weight, self.selection(self.features))
@@ -75,7 +80,7 @@ def batch(seed: int, selection: nn.Module, dense: bool = False) -> OneBatch:
     weight = weight / weight.norm(dim=0) * torch.arange(WIDTH)
     features = torch.randn(small.BATCH, WIDTH, *extent, generator=generator)
     student = torch.randn(small.BATCH, small.CLASSES, *extent, generator=generator)
-    task = Task(small.CLASSES, tuple("abcde"), extent, small.IGNORED if dense else None)
+    task = small.class_task(small.CLASSES, extent, small.IGNORED if dense else None)
     return OneBatch(features, weight, student, labels, task, selection)
 
 

@@ -8,6 +8,7 @@ import training_worlds as small
 
 from mstgraph.run.train import total
 from mstgraph.stages.pretrain import Pretrain
+from mstgraph.stages.rates import CosineDecay, PolynomialDecay
 from mstgraph.stages.stage import Term, decayed
 
 
@@ -30,16 +31,6 @@ def test_weights_decay_after_every_so_many_epochs(
         weight *= factor if epoch % every == 0 else 1.0
 
 
-def test_the_learning_rate_decays_by_a_power_down_to_a_floor() -> None:
-    """Constant without a decay; with power 1 a straight line that the floor cuts off."""
-    constant = Pretrain(epochs=4, learning_rate=0.5)
-    assert [constant.rate(epoch) for epoch in (1, 4)] == [0.5, 0.5]
-    line = Pretrain(epochs=4, learning_rate=0.4, learning_rate_decay=(1.0, 0.15))
-    assert [line.rate(epoch) for epoch in (1, 2, 3, 4)] == pytest.approx([0.4, 0.3, 0.2, 0.15])
-    curve = Pretrain(epochs=10, learning_rate=0.01, learning_rate_decay=(0.9, 1e-4))
-    assert curve.rate(6) == pytest.approx(0.01 * 0.5**0.9)
-
-
 def test_the_loss_is_the_weighted_sum_of_the_terms() -> None:
     """Eq. 18: Σ scale × value."""
     terms = {"task": Term(torch.tensor(2.0)), "distill": Term(torch.tensor(3.0), 0.25)}
@@ -52,7 +43,13 @@ def test_the_loss_is_the_weighted_sum_of_the_terms() -> None:
         ("epochs", 0, "is 0, expected at least 1"),
         ("learning_rate", 0.0, "is 0.0, expected more than 0"),
         ("learning_rate", float("nan"), "is nan, expected more than 0"),
-        ("learning_rate_decay", (0.9,), "is (0.9,), expected (power above 0, least rate)"),
+        (
+            "schedule",
+            CosineDecay(warmup=1.0),
+            "has warmup = 1.0, expected a share of the steps from 0 to below 1",
+        ),
+        ("schedule", PolynomialDecay(power=0.0), "has power = 0.0, expected more than 0"),
+        ("patience", 0, "is 0, expected at least 1, or None"),
         ("batch_size", 0, "is 0, expected at least 1"),
         ("select", "best", "is 'best'; did you mean 'last'? (valid: last, loss, metric)"),
     ],

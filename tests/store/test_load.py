@@ -93,7 +93,7 @@ def test_literal_optional_and_path_fields_are_understood() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"no recipe at .*toys\.py; did you mean 'toy\.py'"),
+        (None, r"there is no file '.*toys\.py'; did you mean '.*toy\.py'"),
         ("x = 1", "defines none; expected exactly one subclass of Recipe"),
         (RECIPE.format(requires="") + "\nclass Other(Toy): pass", "defines Toy, Other"),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_recipes import Maps
 
-from mstgraph.store import pages
 from mstgraph.store.build.builder import build
 from mstgraph.store.pages import GAP, LONGEST, page_runs
 from mstgraph.store.reader import Store
 from mstgraph.support.errors import UserError
 
 PAGE = mmap.PAGESIZE
-Call = tuple[int, int]
+Call = tuple[int, int, bytes]
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=40), st.integers(1, 3 * PAGE))
@@ -40,26 +37,25 @@ def test_runs_hold_every_row_and_little_else(rows: list[int], size: int) -> None
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Call]]:
-    """What the system is asked for: (first byte, behind the last)."""
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """What the system is asked for: (first byte, behind the last, the bytes)."""
     seen: list[Call] = []
 
-    def note(address: int, length: int, advice: int) -> int:
-        assert advice == mmap.MADV_WILLNEED
-        assert address % PAGE == 0
-        assert really is not None
-        assert really(address, length, advice) == 0  # the pages are mapped
-        seen.append((address, address + length))
-        return 0
+    class Noted(mmap.mmap):
+        def madvise(self, option: int, start: int = 0, length: int | None = None) -> None:
+            super().madvise(option, start, len(self) if length is None else length)
+            if option == mmap.MADV_WILLNEED:
+                assert start % PAGE == 0
+                assert length is not None
+                seen.append((start, start + length, self[start : start + length]))
 
-    really = pages._madvise
-    monkeypatch.setattr(pages, "_madvise", note)
+    monkeypatch.setattr(mmap, "mmap", Noted)
     return seen
 
 
 def bytes_at(calls: list[Call]) -> bytes:
     """Everything that was asked for, in the order of the calls."""
-    return b"".join(ctypes.string_at(first, last - first) for first, last in calls)
+    return b"".join(content for _, _, content in calls)
 
 
 def test_the_pages_of_small_samples_are_asked_for(store: Store, calls: list[Call]) -> None:
@@ -78,7 +74,7 @@ def test_large_samples_are_asked_for_in_pieces(tmp_path: Path, calls: list[Call]
     store = build(Maps(), tmp_path / "maps")
     calls.clear()
     store.will_need("rgb", [5, 2])
-    assert max(last - first for first, last in calls) == LONGEST
+    assert max(last - first for first, last, _ in calls) == LONGEST
     asked = bytes_at(calls)
     for sample in store.read("rgb", [5, 2]):
         assert sample.tobytes() in asked
@@ -91,11 +87,9 @@ def test_nothing_to_ask_for(
     """No samples, or a system that takes no advice: the data is the same."""
     store.will_need("rgb", [])
     assert not calls
-    monkeypatch.setattr(pages, "_madvise", None)
+    monkeypatch.delattr(mmap, "MADV_WILLNEED")
     store.will_need("rgb", [1, 2])
     assert not calls
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    assert pages._find_madvise() is None
 
 
 def test_wrong_questions_are_answered_like_those_of_a_read(store: Store) -> None:

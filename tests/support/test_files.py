@@ -1,15 +1,27 @@
-"""What goes into a JSON file."""
+"""Files that are whole or not there, what goes into a JSON file, and what a full disk says."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from mstgraph.support.files import json_ready, read_json, write_json
+from mstgraph.support.errors import UserError
+from mstgraph.support.files import (
+    explained,
+    file_digest,
+    json_ready,
+    read_json,
+    write_json,
+    write_text,
+)
 
 
 def test_every_reader_of_json_takes_what_is_written(tmp_path: Path) -> None:
@@ -36,3 +48,35 @@ def test_every_reader_of_json_takes_what_is_written(tmp_path: Path) -> None:
         raise AssertionError(constant)
 
     json.loads((tmp_path / "file.json").read_text(), parse_constant=refuse)
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    """Nothing half written, and nothing beside it."""
+    write_text(tmp_path / "file", "before")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "file", "after \ud800")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (errno.ENOSPC, "no space is left to write 'out'; what is finished is kept"),
+        (errno.EDQUOT, "no space is left to write 'out'; what is finished is kept"),
+        (errno.EIO, "no space is left to write 'out', or the disk is failing; what is finished"),
+        (errno.EROFS, r"'out' cannot be written \(Read-only file system\); choose another place"),
+        (errno.ENAMETOOLONG, "a name in 'out' is too long"),
+    ],
+)
+def test_the_systems_errors_are_sentences(code: int, sentence: str) -> None:
+    """What happened, where, and what to do."""
+    with pytest.raises(UserError, match=sentence), explained(Path("out")):
+        raise OSError(code, os.strerror(code))
+
+
+@pytest.mark.parametrize("size", [0, 5, 3 * 2**20 + 1])
+def test_a_digest_is_that_of_the_whole_file(size: int, tmp_path: Path) -> None:
+    """However large: it is read piece by piece."""
+    content = np.random.default_rng(0).bytes(size)
+    (tmp_path / "file").write_bytes(content)
+    assert file_digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from mstgraph.bench.execute.schedule import Schedule, State
+from mstgraph.bench.plan.benchmark import Benchmark, Cell
 from mstgraph.bench.plan.dag import OpenCell
-from mstgraph.bench.plan.declare import Cell, Declaration
 from mstgraph.report.tables import table
 
 REFRESH = 2  # times a second
@@ -26,7 +26,7 @@ class Board:
 
     Args:
         console: where to.
-        declaration: names rows and students.
+        benchmark: names rows and students.
         cells: the cells that could be opened.
         refused: the others, with the reason.
         schedule: knows how far they are.
@@ -37,7 +37,7 @@ class Board:
     def __init__(
         self,
         console: Console,
-        declaration: Declaration,
+        benchmark: Benchmark,
         cells: Sequence[OpenCell],
         refused: Sequence[tuple[Cell, str]],
         schedule: Schedule,
@@ -45,7 +45,7 @@ class Board:
         workers: int,
     ):
         self.console = console
-        self.declaration = declaration
+        self.benchmark = benchmark
         self.cells = cells
         self.refused = refused
         self.schedule = schedule
@@ -89,18 +89,18 @@ class Board:
 
     def _line(self, index: int, cell: OpenCell) -> str:
         count = f"[{len(self._told) + len(self.refused)}/{len(self.cells) + len(self.refused)}]"
-        name = f"{count} {_name(self.declaration, cell.cell)}"
+        name = f"{count} {_name(self.benchmark, cell.cell)}"
         error = self.schedule.error(cell)
         if error:
             return f"{name}: failed: {error}"
-        return f"{name}: {cell.primary} {self._values[index]:.4f} · {self._times()}"
+        return f"{name}: {cell.primary.title} {self._values[index]:.4f} · {self._times()}"
 
     def _renderable(self) -> RenderableType:
-        students = [student.name for student in self.declaration.students]
-        grid = table(escape(self.declaration.settings.title), ("", *students), right=students)
+        students = [student.name for student in self.benchmark.students]
+        grid = table(escape(self.benchmark.settings.title), ("", *students), right=students)
         places = self._places()
         group = ""
-        for i, row in enumerate(self.declaration.rows):
+        for i, row in enumerate(self.benchmark.rows):
             if row.group != group:
                 group = row.group
                 grid.add_section()
@@ -132,7 +132,7 @@ class Board:
         parts += [f"{states[name]} {name}" for name in ("running", "failed") if states[name]]
         parts += [f"{len(self.schedule.finished)} of {self.schedule.stages} stages", self._times()]
         jobs = ", ".join(
-            f"{_name(self.declaration, job.cell)}: {job.stages[0]}"
+            f"{_name(self.benchmark, job.cell)}: {job.stages[0]}"
             + (f" and {len(job.stages) - 1} more" if len(job.stages) > 1 else "")
             for job, _ in list(self.schedule.running.values())[: self.workers]
         )
@@ -152,8 +152,8 @@ def _entry(values: Sequence[float], states: Mapping[State, int], total: int) -> 
     return f"{fmean(values):.4f}{part}{more}"
 
 
-def _name(declaration: Declaration, cell: Cell) -> str:
-    student, row = declaration.students[cell.student], declaration.rows[cell.row]
+def _name(benchmark: Benchmark, cell: Cell) -> str:
+    student, row = benchmark.students[cell.student], benchmark.rows[cell.row]
     return f"{student.name} · {row.name} · seed {cell.seed}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Literal
 
-from mstgraph.bench.execute.work import Outcome
+from mstgraph.bench.execute.outcome import Outcome
 from mstgraph.bench.plan.dag import Job, OpenCell
 
 State = Literal["waiting", "running", "done", "failed"]

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from rich.console import Console
 
+from mstgraph.bench.execute.outcome import Outcome, Status
 from mstgraph.bench.plan.dag import Job, artefact_name, open_cell, places
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.experiment import Experiment
@@ -22,9 +22,9 @@ from mstgraph.run.execute import Execution, choose_device
 from mstgraph.run.run_folder import RunFolder, locked
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.interrupt import Interrupt, Interrupted
+from mstgraph.support.locks import InUse
 
 ASKED_EVERY = 0.5  # seconds between two looks at the file that asks to stop
-Status = Literal["done", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,6 @@ class Workplace:
     def stop_file(self) -> Path:
         """Its being there asks all workers to stop."""
         return self.scratch / "stop"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job went.
-
-    Attributes:
-        job: the job.
-        status: what came of it.
-        sentence: why it failed.
-        details: a traceback, for what is nobody's input.
-        seconds: how long it took.
-    """
-
-    job: Job
-    status: Status
-    sentence: str = ""
-    details: str = ""
-    seconds: float = 0.0
 
 
 class StopAsked:
@@ -143,9 +124,7 @@ def _taken(folder: Path, held: ExitStack) -> bool:
     """Lock a folder for as long as the stack lasts; say whether that could be done."""
     try:
         held.enter_context(locked(folder))
-    except UserError as error:
-        if not isinstance(error.__cause__, BlockingIOError):
-            raise
+    except InUse:
         return False
     return True
 

@@ -16,7 +16,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from mstgraph.bench.execute.work import Outcome, Workplace, do
+from mstgraph.bench.execute.outcome import Outcome
+from mstgraph.bench.execute.work import Workplace, do
 from mstgraph.bench.plan.dag import Job
 from mstgraph.support.errors import UserError
 

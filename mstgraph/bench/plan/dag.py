@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mstgraph.bench.plan.declare import Cell
+from mstgraph.bench.plan.benchmark import Cell
 from mstgraph.derive.experiment import Experiment, Prepare, open_experiment
 from mstgraph.derive.passes import group_stages
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import Metric
 
 
 def artefact_name(node: StageNode) -> str:
@@ -40,7 +41,7 @@ class OpenCell:
         result: artefact that holds the student's metrics.
         target: the student's name in the graph.
         synthetic: what must be said of the data; empty for real data.
-        primary: the task's first metric.
+        primary: the task's primary metric.
         metrics: all its metrics.
     """
 
@@ -52,8 +53,8 @@ class OpenCell:
     result: str
     target: str
     synthetic: str
-    primary: str
-    metrics: tuple[str, ...]
+    primary: Metric
+    metrics: tuple[Metric, ...]
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def describe_cell(cell: Cell, experiment: Experiment) -> OpenCell:
         target=target,
         synthetic=source.synthetic,
         primary=task.primary,
-        metrics=tuple(task.metrics),
+        metrics=task.metrics,
     )
 
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from mstgraph.bench.report.statistics import spread
-from mstgraph.bench.results import Column, Results, swept_values
+from mstgraph.bench.results.results import Column, Results, swept_values
+from mstgraph.bench.results.statistics import spread
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.tasks.task import METRIC_TITLES
 from mstgraph.viz.canvas import (
     FAINT,
     INK,
@@ -40,7 +39,7 @@ _WIDTHS = {_THICK: 2.0, _THIN: 0.9}
 Item = tuple[str, str]  # colour of a box or kind of a line, and what it means
 
 
-def draw_gains(results: Results, method: str, metric: str = "") -> Figure:
+def draw_gains(results: Results, method: str) -> Figure:
     """Draw box plots of the gain over the student alone by teacher configuration (paper, Fig. 5).
 
     A gain is the difference of two runs with the same seed. Boxes span the quartiles, whiskers
@@ -49,12 +48,11 @@ def draw_gains(results: Results, method: str, metric: str = "") -> Figure:
     Args:
         results: of a bench that has the student alone among its rows.
         method: whose rows are shown, for each student one box per configuration.
-        metric: to show; each student's primary one if none is named.
 
     Raises:
-        UserError: there is no row of the student alone, no such method or no such metric.
+        UserError: there is no row of the student alone, or no such method.
     """
-    columns = results.columns([metric] if metric else [])
+    columns = results.columns()
     rows = [i for i, row in enumerate(results.rows) if row.method == method]
     if not rows:
         methods = [row.method for row in results.rows]
@@ -69,7 +67,7 @@ def draw_gains(results: Results, method: str, metric: str = "") -> Figure:
     hues = colours(len(rows))
     items = [(hue, results.rows[row].teachers or "—") for hue, row in zip(hues, rows, strict=True)]
     legend = [*items, (_ALONE, results.rows[results.baseline].name)]
-    names = [_name(column, columns) for column in columns]
+    names = [_name(results, column, columns) for column in columns]
     room = max(0.4 + 0.45 * len(rows), *(TICK.width(name) + 0.25 for name in names))
     size = max(3.0, len(columns) * room), 2.7
     figure, (axes,) = _sheet(results, f"{method}: gains by teachers", legend, 1, size)
@@ -84,7 +82,7 @@ def draw_gains(results: Results, method: str, metric: str = "") -> Figure:
     axes.yaxis.set_major_formatter(
         lambda value, _: f"{value:+.3g}".replace("-", "−") if value else "0"
     )
-    _style(axes, x="", y=f"gain in {_metric(columns)}")
+    _style(axes, x="", y=f"gain in {_metric(results, columns)}")
     return figure
 
 
@@ -127,9 +125,7 @@ def _box(axes: Any, at: float, width: float, values: Sequence[float], colour: st
     axes.scatter(spots, values, s=13, color=mix(colour, INK, 0.6), linewidth=0, zorder=3)
 
 
-def draw_sweep(
-    results: Results, positions: Mapping[int, float], setting: str = "k", metric: str = ""
-) -> Figure:
+def draw_sweep(results: Results, positions: Mapping[int, float], setting: str = "k") -> Figure:
     """Draw a metric against a setting, one panel and one line per student (paper, Fig. 6).
 
     The thick line joins means over seeds and the thin ones each seed: splits differ more than
@@ -140,12 +136,11 @@ def draw_sweep(
         results: of the bench.
         positions: row → value of the setting; see `swept_rows`.
         setting: its name.
-        metric: to show; each student's primary one if none is named.
 
     Raises:
-        UserError: two rows have one value of the setting, or there is no such metric.
+        UserError: two rows have one value of the setting.
     """
-    columns = results.columns([metric] if metric else [])
+    columns = results.columns()
     rows = sorted(positions, key=lambda row: positions[row])
     for one, other in pairwise(rows):
         if positions[one] == positions[other]:
@@ -158,7 +153,7 @@ def draw_sweep(
     legend = [] if alone is None else [(_ALONE, results.rows[alone].name)]
     legend = [(_THICK, "mean"), (_THIN, "each seed"), *legend]
     size = max(2.1, *(BADGE.width(column.student) for column in columns)), 2.1
-    title = f"{_metric(columns)} against {setting}"
+    title = f"{_metric(results, columns)} against {setting}"
     figure, panels = _sheet(results, title, legend, len(columns), size)
     for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
         points = [(positions[row], results.values(row, column)) for row in rows]
@@ -172,7 +167,7 @@ def draw_sweep(
         axes.set_xticks([positions[row] for row in rows])
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_title(column.student, loc="left", color=INK, fontproperties=_font(BADGE))
-        _style(axes, x=setting, y=METRIC_TITLES.get(column.metric, column.metric))
+        _style(axes, x=setting, y=results.metric(column).heading)
     return figure
 
 
@@ -278,14 +273,13 @@ def _font(kind: Type) -> Any:
     return kind.properties()
 
 
-def _metric(columns: Sequence[Column]) -> str:
+def _metric(results: Results, columns: Sequence[Column]) -> str:
     """Name of the metric that all columns have, else "metric"."""
-    names = {column.metric for column in columns}
-    return METRIC_TITLES.get(*names, *names) if len(names) == 1 else "metric"
+    headings = {results.metric(column).heading for column in columns}
+    return headings.pop() if len(headings) == 1 else "metric"
 
 
-def _name(column: Column, columns: Sequence[Column]) -> str:
+def _name(results: Results, column: Column, columns: Sequence[Column]) -> str:
     """Name of a column; with its metric where others have another one."""
-    metric = METRIC_TITLES.get(column.metric, column.metric)
     same = len({other.metric for other in columns}) == 1
-    return column.student if same else f"{column.student}\n{metric}"
+    return column.student if same else f"{column.student}\n{results.metric(column).heading}"

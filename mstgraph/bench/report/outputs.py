@@ -10,16 +10,22 @@ from typing import Any
 
 from rich.console import Console
 
-from mstgraph.bench import results as found
 from mstgraph.bench.execute.schedule import Schedule
+from mstgraph.bench.plan.benchmark import Benchmark, Cell
 from mstgraph.bench.plan.dag import OpenCell
-from mstgraph.bench.plan.declare import Cell, Declaration
 from mstgraph.bench.report.table import Table, latex, long_csv, markdown, print_table
 from mstgraph.bench.report.table_contents import (
     cost_table,
     differences_table,
     metrics_table,
     sharing_line,
+)
+from mstgraph.bench.results.results import (
+    CellResult,
+    Results,
+    Row,
+    StudentMetrics,
+    save_results,
 )
 from mstgraph.run.run_folder import ARTEFACT
 from mstgraph.support.files import read_json, write_json, write_text
@@ -35,16 +41,16 @@ def read_artefact(artefacts: Path, name: str) -> dict[str, Any] | None:
 
 
 def gather(
-    declaration: Declaration,
+    benchmark: Benchmark,
     cells: Sequence[OpenCell],
     refused: Sequence[tuple[Cell, str]],
     schedule: Schedule,
     artefacts: Path,
-) -> found.Results:
+) -> Results:
     """Return what the cells came to; those that are still to come are left out.
 
     Args:
-        declaration: the benchmark.
+        benchmark: the benchmark.
         cells: the cells that could be opened.
         refused: the others, with the reason.
         schedule: knows which are finished.
@@ -52,21 +58,21 @@ def gather(
     """
     left = {name: read_artefact(artefacts, name) for c in cells for name in c.artefacts.values()}
     there = {name: artefact for name, artefact in left.items() if artefact is not None}
-    names = [student.name for student in declaration.students]
+    names = [student.name for student in benchmark.students]
     ended = [_cell(c, names, schedule, there) for c in cells if _ended(schedule, c)]
     ended += [
-        found.Cell(cell.row, names[cell.student], cell.seed, None, 0.0, 0, sentence)
+        CellResult(cell.row, names[cell.student], cell.seed, None, 0.0, 0, sentence)
         for cell, sentence in refused
     ]
-    methods = [row.method for row in declaration.rows]
-    baseline = declaration.settings.baseline
-    return found.Results(
-        title=declaration.settings.title or declaration.name,
+    methods = [row.method for row in benchmark.rows]
+    baseline = benchmark.settings.baseline
+    return Results(
+        title=benchmark.settings.title or benchmark.name,
         synthetic="; ".join(dict.fromkeys(c.synthetic for c in cells if c.synthetic)),
-        metrics=tuple(dict.fromkeys(name for cell in cells for name in cell.metrics)),
+        metrics=tuple({metric.name: metric for c in cells for metric in c.metrics}.values()),
         students=tuple(_student(i, name, cells) for i, name in enumerate(names)),
-        rows=tuple(found.Row(row.method, row.teachers, row.group) for row in declaration.rows),
-        seeds=declaration.settings.seeds,
+        rows=tuple(Row(row.method, row.teachers, row.group) for row in benchmark.rows),
+        seeds=benchmark.settings.seeds,
         cells=tuple(sorted(ended, key=lambda c: (names.index(c.student), c.row, c.seed))),
         baseline=methods.index(baseline) if baseline else None,
         shared_seconds=math.fsum(artefact["seconds"] for artefact in there.values()),
@@ -78,19 +84,19 @@ def _ended(schedule: Schedule, cell: OpenCell) -> bool:
     return schedule.state(cell) in ("done", "failed")
 
 
-def _student(index: int, name: str, cells: Sequence[OpenCell]) -> found.Student:
+def _student(index: int, name: str, cells: Sequence[OpenCell]) -> StudentMetrics:
     """A student of which no cell could be opened has the metrics that the others have."""
     own = next((cell for cell in cells if cell.cell.student == index), cells[0])
-    return found.Student(name, own.primary, own.metrics)
+    return StudentMetrics(name, own.primary.name, tuple(metric.name for metric in own.metrics))
 
 
 def _cell(
     cell: OpenCell, names: Sequence[str], schedule: Schedule, artefacts: dict[str, Any]
-) -> found.Cell:
+) -> CellResult:
     own = [artefacts[name] for name in cell.artefacts.values() if name in artefacts]
     done = schedule.state(cell) == "done"
     metrics = artefacts[cell.result]["test"]["metrics"][cell.target] if done else None
-    return found.Cell(
+    return CellResult(
         row=cell.cell.row,
         student=names[cell.cell.student],
         seed=cell.cell.seed,
@@ -102,8 +108,8 @@ def _cell(
 
 
 def write_outputs(
-    results: found.Results,
-    declaration: Declaration,
+    results: Results,
+    benchmark: Benchmark,
     cells: Sequence[OpenCell],
     schedule: Schedule,
     folder: Path,
@@ -112,17 +118,17 @@ def write_outputs(
 
     Args:
         results: what came of it.
-        declaration: the benchmark.
+        benchmark: the benchmark.
         cells: the cells that could be opened.
         schedule: knows which are finished.
         folder: where to.
     """
-    found.save_results(results, folder / "results.json")
-    names = [student.name for student in declaration.students]
+    save_results(results, folder / "results.json")
+    names = [student.name for student in benchmark.students]
     record = [
         {
             "student": names[cell.cell.student],
-            "row": declaration.rows[cell.cell.row].name,
+            "row": benchmark.rows[cell.cell.row].name,
             "seed": cell.cell.seed,
             "state": schedule.state(cell),
             "stages": dict(cell.artefacts),
@@ -131,10 +137,10 @@ def write_outputs(
         for cell in cells
     ]
     write_json(folder / "cells.json", record)
-    _write_tables(results, declaration.settings.metrics, folder)
+    _write_tables(results, benchmark.settings.metrics, folder)
 
 
-def _write_tables(results: found.Results, metrics: Sequence[str], folder: Path) -> None:
+def _write_tables(results: Results, metrics: Sequence[str], folder: Path) -> None:
     tables = all_tables(results, metrics)
     text = io.StringIO()
     console = Console(file=text, width=TEXT_WIDTH)
@@ -147,31 +153,31 @@ def _write_tables(results: found.Results, metrics: Sequence[str], folder: Path) 
     write_text(folder / "table.csv", long_csv(results))
 
 
-def all_tables(results: found.Results, metrics: Sequence[str]) -> list[Table]:
+def all_tables(results: Results, metrics: Sequence[str]) -> list[Table]:
     """Return the metrics, the differences with their significance, and the cost."""
     made = [metrics_table(results, metrics), differences_table(results, metrics)]
     return [*made, cost_table(results)]
 
 
-def print_results(results: found.Results, declaration: Declaration, console: Console) -> None:
+def print_results(results: Results, benchmark: Benchmark, console: Console) -> None:
     """Print the table of metrics, and what sharing saved if that is anything."""
-    print_table(metrics_table(results, declaration.settings.metrics), console)
+    print_table(metrics_table(results, benchmark.settings.metrics), console)
     if saved := sharing_line(results):
         console.print(saved, markup=False, highlight=False)
 
 
-def write_figures(results: found.Results, declaration: Declaration, folder: Path) -> list[Path]:
+def write_figures(results: Results, benchmark: Benchmark, folder: Path) -> list[Path]:
     """Draw the figure that a benchmark declares, if any, and return its files.
 
     Raises:
         UserError: matplotlib is not there, or the results have not what the figure shows.
     """
-    if not declaration.settings.figure:
+    if not benchmark.settings.figure:
         return []
     from mstgraph.bench.report.figures import draw_gains, draw_sweep, swept_rows
     from mstgraph.viz.canvas import write_picture
 
-    kind, subject = declaration.settings.figure
+    kind, subject = benchmark.settings.figure
     if kind == "gains":
         figure = draw_gains(results, subject)
     else:

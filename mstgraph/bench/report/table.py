@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from mstgraph.bench.results import Column, Results
+from mstgraph.bench.results.results import Column, Results
 from mstgraph.report.show import table as styled_table
 
 Emphasis = Literal["", "best", "second"]
@@ -79,7 +79,9 @@ class Table:
 
     def legend(self, ranked: str, gain: str) -> list[str]:
         """Return all sentences below the table, given how a format shows ranks and gains."""
-        gains = any(entry.gain for row in self.rows for entry in row)
+        gains = [entry.gain for row in self.rows for entry in row if entry.gain]
+        if any(value.startswith("-") for value in gains):  # where lower is better
+            gain = gain.replace("+", "±")
         return [
             *([f"{ranked}, by means that are not rounded."] if self.ranked else []),
             *([f"{gain} over {self.alone}, on the seeds that both finished."] if gains else []),
@@ -196,7 +198,8 @@ _LATEX = {
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
     **{"[": "{[}", "]": "{]}"},  # else an option of the command before it
     **{"±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "−": "$-$", "²": "$^2$", "*": "$^{*}$"},
-    **{"†": r"$^{\dagger}$", "κ": r"$\kappa$", "λ": r"$\lambda$", "δ": r"$\delta$"},
+    **{"↓": r"$\downarrow$", "†": r"$^{\dagger}$"},
+    **{"κ": r"$\kappa$", "λ": r"$\lambda$", "δ": r"$\delta$"},
     **{"—": "---", "–": "--", "…": r"\ldots{}", "‘": "`", "’": "'", "“": "``", "”": "''"},
 }
 _LATEX_TABLE = str.maketrans(_LATEX)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mstgraph.bench.report.statistics import (
+from mstgraph.bench.report.table import Emphasis, Entry, Head, Table
+from mstgraph.bench.results.results import CellResult, Column, Results
+from mstgraph.bench.results.statistics import (
     FEWEST,
     SIGNIFICANT,
-    TEST_TITLES,
     Comparison,
     Comparisons,
     Spread,
-    Test,
     against_alone,
     against_best,
     average_ranks,
@@ -20,10 +20,8 @@ from mstgraph.bench.report.statistics import (
     podium,
     spread,
 )
-from mstgraph.bench.report.table import Emphasis, Entry, Head, Table
-from mstgraph.bench.results import Cell, Column, Results
 from mstgraph.support.text import size_in_words
-from mstgraph.tasks.task import METRIC_TITLES
+from mstgraph.tasks.task import Metric
 
 ABSENT = "—"
 MARKS = "*†"  # differs from the student alone, from the best
@@ -40,7 +38,7 @@ class _Footnotes:
         return (self.numbers.setdefault(sentence, len(self.numbers) + 1),) if sentence else ()
 
 
-def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t") -> Table:
+def metrics_table(results: Results, metrics: Sequence[str] = ()) -> Table:
     """Return the main table (paper, Tables 1 and 2): mean ± std over seeds.
 
     A mean is over the seeds that finished; a gain and a test are over those that both rows
@@ -50,13 +48,12 @@ def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t
     Args:
         results: of the bench.
         metrics: columns of each student; its primary metric if none is named.
-        test: "t" or "wilcoxon", see `mstgraph.bench.report.statistics`.
 
     Raises:
         UserError: a metric is not among those measured.
     """
     columns = results.columns(metrics)
-    alone, best = against_alone(results, columns, test), against_best(results, columns, test)
+    alone, best = against_alone(results, columns), against_best(results, columns)
     footnotes, average = _Footnotes(), average_ranks(results, columns)
     podiums = {column: podium(results, column) for column in columns}
 
@@ -68,7 +65,7 @@ def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t
         first, second = podiums[column]
         emphasis: Emphasis = "best" if row in first else "second" if row in second else ""
         versus = alone.get((row, column)), best.get((row, column))
-        gain = f"{versus[0].difference:+.4f}" if versus[0] and versus[0].difference > 0 else ""
+        gain = _gain(versus[0], results.metric(column))
         marks = "".join(m for m, c in zip(MARKS, versus, strict=True) if c and c.significant)
         return Entry(_mean(found, len(results.seeds), ".4f"), emphasis, gain, marks, notes)
 
@@ -81,14 +78,14 @@ def metrics_table(results: Results, metrics: Sequence[str] = (), test: Test = "t
         )
         for row in range(len(results.rows))
     )
-    titled = [Head(METRIC_TITLES.get(c.metric, c.metric), c.student) for c in columns]
+    titled = [Head(results.metric(c).heading, c.student) for c in columns]
     return Table(
         title=_title(results),
         heads=(*heads, *titled, Head("rank", right=True)),
         lead=len(heads),
         rows=rows,
         rules=rules,
-        notes=(*_notes(results, alone, best, test), *_left_out(results, columns)),
+        notes=(*_notes(results, alone, best), *_left_out(results, columns)),
         footnotes=tuple(footnotes.numbers),
         alone=_alone(results),
     )
@@ -133,13 +130,13 @@ def cost_table(results: Results) -> Table:
     )
 
 
-def differences_table(results: Results, metrics: Sequence[str] = (), test: Test = "t") -> Table:
+def differences_table(results: Results, metrics: Sequence[str] = ()) -> Table:
     """Return every comparison behind the marks of `metrics_table`, with its n and p; long.
 
     Arguments and errors are those of `metrics_table`.
     """
     columns = results.columns(metrics)
-    families = against_alone(results, columns, test), against_best(results, columns, test)
+    families = against_alone(results, columns), against_best(results, columns)
     others = (_alone(results), "the best")
     names = ("row", "against", "student", "metric", "difference", "n", "p", "p (Holm)")
     shown = [
@@ -148,7 +145,7 @@ def differences_table(results: Results, metrics: Sequence[str] = (), test: Test 
                 Entry(results.rows[row].name),
                 Entry(other),
                 Entry(column.student),
-                Entry(METRIC_TITLES.get(column.metric, column.metric)),
+                Entry(results.metric(column).heading),
                 *_difference(comparison, mark),
             )
             for (row, column), comparison in family.items()
@@ -161,8 +158,14 @@ def differences_table(results: Results, metrics: Sequence[str] = (), test: Test 
         lead=4,
         rows=tuple(row for rows in shown for row in rows),
         rules=frozenset({len(shown[0])} if all(shown) else ()),
-        notes=(*_test_notes(results, *families, test), *_left_out(results, columns)),
+        notes=(*_test_notes(results, *families), *_left_out(results, columns)),
     )
+
+
+def _gain(found: Comparison | None, metric: Metric) -> str:
+    """A difference from the student alone, if it is one for the better."""
+    better = found is not None and metric.merit(found.difference) > 0
+    return f"{found.difference:+.4f}" if found is not None and better else ""
 
 
 def _difference(found: Comparison, mark: str) -> list[Entry]:
@@ -213,7 +216,7 @@ def _names(
     return heads, names, frozenset(i for i, first in enumerate(begin) if first and i)
 
 
-def _finished(results: Results, row: int, student: str) -> list[Cell]:
+def _finished(results: Results, row: int, student: str) -> list[CellResult]:
     return [c for c in results.cells_of(row, student).values() if c.metrics is not None]
 
 
@@ -246,14 +249,14 @@ def _p(value: float | None) -> str:
     return f"{value:.4f}" if value >= 5e-5 else "<0.0001"
 
 
-def _notes(results: Results, alone: Comparisons, best: Comparisons, test: Test) -> list[str]:
+def _notes(results: Results, alone: Comparisons, best: Comparisons) -> list[str]:
     seeds = ", ".join(map(str, results.seeds))
     if len(results.seeds) == 1:
         return [f"One seed ({seeds}): no spread and no test."]
     return [
         f"Mean ± standard deviation over {len(results.seeds)} seeds ({seeds}); n: how many "
         "finished, where fewer.",
-        *_test_notes(results, alone, best, test),
+        *_test_notes(results, alone, best),
     ]
 
 
@@ -262,7 +265,8 @@ def _left_out(results: Results, columns: Sequence[Column]) -> list[str]:
     lacking: dict[str, list[str]] = {}
     for column in columns:
         for row in means(results, column).keys() - comparable(results, column).keys():
-            lacking.setdefault(results.rows[row].name, []).append(_column_name(column, columns))
+            name = _column_name(results, column, columns)
+            lacking.setdefault(results.rows[row].name, []).append(name)
     if not lacking:
         return []
     # In the order of the table, whatever the order in which jobs ended.
@@ -274,33 +278,32 @@ def _left_out(results: Results, columns: Sequence[Column]) -> list[str]:
     ]
 
 
-def _column_name(column: Column, columns: Sequence[Column]) -> str:
+def _column_name(results: Results, column: Column, columns: Sequence[Column]) -> str:
     """Name of a column; with its metric where its student has several."""
     several = sum(other.student == column.student for other in columns) > 1
-    metric = METRIC_TITLES.get(column.metric, column.metric)
-    return f"{column.student} {metric}" if several else column.student
+    return f"{column.student} {results.metric(column).title}" if several else column.student
 
 
-def _test_notes(results: Results, alone: Comparisons, best: Comparisons, test: Test) -> list[str]:
+def _test_notes(results: Results, alone: Comparisons, best: Comparisons) -> list[str]:
     return [
-        *_test_note(MARKS[0], _alone(results), alone, test),
-        *_test_note(MARKS[1], "the best of the column", best, test),
+        *_test_note(MARKS[0], _alone(results), alone),
+        *_test_note(MARKS[1], "the best of the column", best),
     ]
 
 
-def _test_note(mark: str, other: str, family: Comparisons, test: Test) -> list[str]:
+def _test_note(mark: str, other: str, family: Comparisons) -> list[str]:
     """What a mark means, and of how many comparisons; nothing if there is nothing to compare."""
     if not family:
         return []
     tested = [comparison for comparison in family.values() if comparison.p is not None]
     if not tested:
         return [
-            f"No difference from {other} could be tested: the {TEST_TITLES[test]} needs "
-            f"{FEWEST[test]} seeds that both rows finished and differences that vary."
+            f"No difference from {other} could be tested: the paired t-test needs "
+            f"{FEWEST} seeds that both rows finished and differences that vary."
         ]
     count = f"{len(tested)} comparisons" if len(tested) > 1 else "1 comparison"
     none = "" if any(comparison.significant for comparison in tested) else "; none does"
     return [
-        f"{mark} differs from {other}: {TEST_TITLES[test]} over seeds, p < {SIGNIFICANT} after "
+        f"{mark} differs from {other}: paired t-test over seeds, p < {SIGNIFICANT} after "
         f"Holm's correction for {count}{none}."
     ]

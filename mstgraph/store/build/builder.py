@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,27 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.support.errors import UserError
 from mstgraph.store.build.checks import SampleChecker, check_declaration
 from mstgraph.store.build.failures import explained, partial_directory
-from mstgraph.store.layout import DATA_FILE, FORMAT_VERSION, LOCK_FILE, METADATA_FILE, PARTIAL_SUFFIX, STATE_FILE, Column, fingerprint, make_columns
 from mstgraph.store.build.provenance import identity, provenance
+from mstgraph.store.build.summary import class_counts, collect_statistics
+from mstgraph.store.build.writer import Writer
+from mstgraph.store.layout import (
+    FORMAT_VERSION,
+    LOCK_FILE,
+    METADATA_FILE,
+    PARTIAL_SUFFIX,
+    STATE_FILE,
+    Column,
+    fingerprint,
+    make_columns,
+)
+from mstgraph.store.places import DATA_FILE
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Recipe
 from mstgraph.store.splits import Split, make_splits
-from mstgraph.store.build.summary import class_counts, collect_statistics
-from mstgraph.store.build.writer import Writer
+from mstgraph.support.errors import UserError
+from mstgraph.support.files import json_text, make_names_durable, replace_durably
 
 Progress = Callable[[int, int], None]
 
@@ -64,7 +74,6 @@ def build(
     recipe: Recipe,
     destination: Path,
     *,
-    options: Mapping[str, object] | None = None,
     progress: Progress | None = None,
 ) -> Store:
     """Build the store of ``recipe`` at ``destination``, or continue an interrupted build.
@@ -73,14 +82,13 @@ def build(
         recipe: what to store.
         destination: the store's directory; a complete store of the same content is returned as
             it is.
-        options: recorded beside the recipe's own fields, for what these do not show.
         progress: called with (samples done, samples in all) after every sample.
 
     Raises:
         UserError: the recipe, a sample, or the destination is at fault, or the disk is full; what
             was committed is kept, and the same call continues.
     """
-    job = _prepare(recipe, Path(destination), options or {})
+    job = _prepare(recipe, Path(destination))
     if job.destination.exists() and any(_entries(job.destination)):
         return _existing(job)
     with partial_directory(job.partial):
@@ -91,11 +99,11 @@ def build(
     return Store(job.destination)
 
 
-def _prepare(recipe: Recipe, destination: Path, options: Mapping[str, object]) -> _Job:
+def _prepare(recipe: Recipe, destination: Path) -> _Job:
     check_declaration(recipe)
     splits = make_splits(recipe)
     columns, block = make_columns(recipe.modalities(), recipe.labels(), len(recipe))
-    origin = provenance(recipe, options)
+    origin = provenance(recipe)
     return _Job(recipe, destination, columns, block, splits, origin, identity(origin, len(recipe)))
 
 
@@ -233,6 +241,7 @@ def _metadata(job: _Job) -> dict[str, Any]:
             "classes": list(labels.classes),
             "ignored": labels.ignored,
             "shape": list(labels.shape),
+            "unknown": labels.unknown,
             "dtype": label.dtype,
             "samples_per_record": label.samples_per_record,
         },
@@ -246,27 +255,14 @@ def _metadata(job: _Job) -> dict[str, Any]:
 
 
 def _publish(job: _Job) -> None:
-    _sync_directory(job.partial)
+    make_names_durable(job.partial)
     job.partial.rename(job.destination)
-    _sync_directory(job.destination.parent)
-    for name in (STATE_FILE, LOCK_FILE):
-        (job.destination / name).unlink(missing_ok=True)
+    make_names_durable(job.destination.parent)
+    (job.destination / STATE_FILE).unlink(missing_ok=True)
+    for lock in job.destination.glob(f"{LOCK_FILE}*"):
+        lock.unlink()
 
 
 def _write_durably(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    text = json_text(content)
+    replace_durably(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

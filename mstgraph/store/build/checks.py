@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mstgraph.support.errors import UserError, nearest
 from mstgraph.store.layout import LABEL, RESERVED
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.text import shape_in_words
 
 
@@ -71,6 +71,13 @@ def _check_labels(title: str, labels: Labels) -> None:
         raise UserError(
             f"labels of {title} have shape {labels.shape}; expected {wanted} for {labels.task}"
         )
+    if labels.unknown is not None and (
+        labels.unknown == labels.ignored or 0 <= labels.unknown < len(labels.classes)
+    ):
+        raise UserError(
+            f"{title} calls the label {labels.unknown} unknown, which is a class or ignored; "
+            "expected another number, such as -1"
+        )
     if len(labels.classes) < 2 or len(set(labels.classes)) != len(labels.classes):
         raise UserError(
             f"{title} declares {len(labels.classes)} class names, "
@@ -125,7 +132,8 @@ def _checked(where: str, item: Modality, given: np.ndarray) -> np.ndarray:
     where = f"{where}, modality '{item.name}'"
     if array.shape != item.shape:
         raise UserError(
-            f"{where}: expected shape {shape_in_words(item.shape)}, found {shape_in_words(array.shape)}"
+            f"{where}: expected shape {shape_in_words(item.shape)}, "
+            f"found {shape_in_words(array.shape)}"
         )
     if not _fits(array.dtype, np.dtype(item.dtype)):
         raise UserError(f"{where}: expected type {item.dtype}, found {array.dtype}")
@@ -142,20 +150,29 @@ def _fits(found: np.dtype, expected: np.dtype) -> bool:
     return np.can_cast(found, expected, "safe")
 
 
-def _checked_label(where: str, labels: Labels, given: np.ndarray) -> np.ndarray:
-    array = np.asarray(given)
+def _checked_label(where: str, labels: Labels, given: np.ndarray | None) -> np.ndarray:
     where = f"{where}, label"
+    if given is None:
+        if labels.unknown is None:
+            raise UserError(
+                f"{where}: it is None, but the recipe's Labels name no label for what is unknown; "
+                "expected a label, or Labels(…, unknown=-1)"
+            )
+        given = np.full(labels.shape, labels.unknown)
+    array = np.asarray(given)
     if array.shape != labels.shape:
         raise UserError(
-            f"{where}: expected shape {shape_in_words(labels.shape)}, found {shape_in_words(array.shape)}"
+            f"{where}: expected shape {shape_in_words(labels.shape)}, "
+            f"found {shape_in_words(array.shape)}"
         )
     if array.dtype.kind not in "iu":
         raise UserError(f"{where}: expected an integer type, found {array.dtype}")
     wrong = (array < 0) | (array >= len(labels.classes))
-    if labels.ignored is not None:
-        wrong &= array != labels.ignored
+    beside = {"ignored": labels.ignored, "unknown": labels.unknown}
+    named = {word: value for word, value in beside.items() if value is not None}
+    wrong &= ~np.isin(array, list(named.values()))
     if wrong.any():
-        ignored = "" if labels.ignored is None else f", or {labels.ignored} for ignored"
+        ignored = "".join(f", or {value} for {word}" for word, value in named.items())
         raise UserError(
             f"{where}: expected 0 to {len(labels.classes) - 1}{ignored}, found {array[wrong][0]}"
         )

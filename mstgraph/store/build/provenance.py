@@ -9,24 +9,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mstgraph.support.errors import UserError
 from mstgraph.store.layout import FORMAT_VERSION, canonical
 from mstgraph.store.recipe import Recipe
+from mstgraph.support.errors import UserError
+from mstgraph.support.files import file_digest
 
 
-def provenance(recipe: Recipe, options: Mapping[str, object]) -> dict[str, Any]:
+def provenance(recipe: Recipe) -> dict[str, Any]:
     """Return the record of a recipe's origin, free of times and directories.
 
     Raises:
         UserError: a raw file cannot be read.
     """
     source = Path(inspect.getfile(type(recipe)))
-    chosen = {**_fields(recipe), **options}
+    chosen = _fields(recipe)
     chosen.pop("raw", None)
     return {
         "file": source.name,
         "class": type(recipe).__name__,
-        "sha256": _sha256(source),
+        "sha256": file_digest(source),
         "options": {name: _plain(value) for name, value in chosen.items()},
         "raw_files": [_fingerprint(path) for path in recipe.raw_files()],
     }
@@ -58,14 +59,6 @@ def _plain(value: object) -> object:
 
 def _fingerprint(path: Path) -> dict[str, Any]:
     try:
-        return {"name": path.name, "size": path.stat().st_size, "sha256": _sha256(path)}
+        return {"name": path.name, "size": path.stat().st_size, "sha256": file_digest(path)}
     except OSError as error:
         raise UserError(f"raw file {path} cannot be read: {error.strerror}") from error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -9,7 +9,19 @@ from typing import Any
 import lmdb
 import numpy as np
 
-from mstgraph.store.layout import CHECKSUMS, IDENTIFIER, PENDING, SPLITS, STATISTICS, Column, canonical, checksum, checksum_key, named_key, record_key
+from mstgraph.store.layout import (
+    CHECKSUMS,
+    IDENTIFIER,
+    PENDING,
+    SPLITS,
+    STATISTICS,
+    Column,
+    canonical,
+    checksum,
+    checksum_key,
+    named_key,
+    record_key,
+)
 from mstgraph.store.moments import Statistics
 from mstgraph.store.splits import Split
 

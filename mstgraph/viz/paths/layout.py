@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from mstgraph.viz.canvas import DISC, Box, Type, pill_width
 from mstgraph.viz.paths.labels import (
     Document,
@@ -291,14 +293,11 @@ def _column(
 
 
 def _spread(wanted: Sequence[float], distance: float) -> list[float]:
-    """Return the nearest positions (least squares) in the same order, at least so far apart.
+    """Return the nearest positions (least squares) in the same order, at least so far apart."""
+    from scipy.optimize import (  # type: ignore[import-untyped, unused-ignore]
+        isotonic_regression,
+    )
 
-    Pool adjacent violators: neighbours that are too close move as one block around their mean.
-    """
-    blocks: list[list[float]] = []
-    for i, y in enumerate(wanted):
-        blocks.append([y - i * distance])
-        while len(blocks) > 1 and fmean(blocks[-2]) > fmean(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    flat = [fmean(block) for block in blocks for _ in block]
-    return [y + i * distance for i, y in enumerate(flat)]
+    steps = distance * np.arange(len(wanted))
+    spread: list[float] = (isotonic_regression(wanted - steps).x + steps).tolist()
+    return spread

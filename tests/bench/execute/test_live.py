@@ -9,10 +9,11 @@ from bench_worlds import ALONE, MST, TOP2, World
 from rich.console import Console
 
 from mstgraph.bench.execute.live import Board
+from mstgraph.bench.execute.outcome import Outcome
 from mstgraph.bench.execute.schedule import Schedule
-from mstgraph.bench.execute.work import Outcome, Status
+from mstgraph.bench.execute.work import Status
+from mstgraph.bench.plan.benchmark import Benchmark
 from mstgraph.bench.plan.dag import Job, OpenCell, describe_cell, jobs_of, open_cell
-from mstgraph.bench.plan.declare import Declaration
 
 BROKEN = ("broken", "", "", "DKD.k = 9")
 
@@ -20,15 +21,15 @@ BROKEN = ("broken", "", "", "DKD.k = 9")
 class Scene:
     """A benchmark of which everything can be told how it went, without training."""
 
-    def __init__(self, declaration: Declaration, terminal: bool):
+    def __init__(self, benchmark: Benchmark, terminal: bool):
         self.text = io.StringIO()
-        own = [cell for cell in declaration.cells() if cell.row != 3]
+        own = [cell for cell in benchmark.cells() if cell.row != 3]
         self.cells: list[OpenCell] = [describe_cell(cell, open_cell(cell)) for cell in own]
-        refused = [(c, "no such teacher") for c in declaration.cells() if c.row == 3]
+        refused = [(c, "no such teacher") for c in benchmark.cells() if c.row == 3]
         self.schedule = Schedule(jobs_of(self.cells), {})
         self.board = Board(
             Console(file=self.text, force_terminal=terminal, width=150, height=50),
-            declaration,
+            benchmark,
             self.cells,
             refused,
             self.schedule,
@@ -56,14 +57,14 @@ class Scene:
 
 
 @pytest.fixture
-def declaration(world: World) -> Declaration:
+def benchmark(world: World) -> Benchmark:
     """Four rows, the last of which cannot be opened, and two seeds."""
     return world.declare(ALONE, "Ours", MST, TOP2, BROKEN, seeds=(0, 1))
 
 
-def test_the_table_fills_while_it_runs(declaration: Declaration) -> None:
+def test_the_table_fills_while_it_runs(benchmark: Benchmark) -> None:
     """Means of the seeds that are done, what runs and what failed, time spent and left."""
-    scene = Scene(declaration, terminal=True)
+    scene = Scene(benchmark, terminal=True)
     with scene.board:
         scene.end()  # the student alone
         scene.end()  # CI
@@ -81,9 +82,9 @@ def test_the_table_fills_while_it_runs(declaration: Declaration) -> None:
         }
 
 
-def test_a_pipe_gets_a_line_for_each_cell_that_ends(declaration: Declaration) -> None:
+def test_a_pipe_gets_a_line_for_each_cell_that_ends(benchmark: Benchmark) -> None:
     """Numbered through; nothing is drawn."""
-    scene = Scene(declaration, terminal=False)
+    scene = Scene(benchmark, terminal=False)
     with scene.board:
         scene.end()
         scene.end("failed")  # CI
@@ -98,9 +99,9 @@ def test_a_pipe_gets_a_line_for_each_cell_that_ends(declaration: Declaration) ->
     assert len(lines) == 4
 
 
-def test_what_was_there_before_is_not_told_again(declaration: Declaration) -> None:
+def test_what_was_there_before_is_not_told_again(benchmark: Benchmark) -> None:
     """It is in the table from the start."""
-    scene = Scene(declaration, terminal=False)
+    scene = Scene(benchmark, terminal=False)
     scene.schedule.end(Outcome(scene.start(), "done"))
     with scene.board:
         scene.board.update()

@@ -9,8 +9,9 @@ import pytest
 from bench_worlds import ALONE, DEPTH, KD, MST, TOP2, World
 
 from mstgraph.bench.execute.live import duration
+from mstgraph.bench.execute.outcome import Outcome
 from mstgraph.bench.execute.schedule import Schedule
-from mstgraph.bench.execute.work import Outcome
+from mstgraph.bench.plan.benchmark import Benchmark
 from mstgraph.bench.plan.dag import (
     Job,
     OpenCell,
@@ -20,14 +21,13 @@ from mstgraph.bench.plan.dag import (
     open_cell,
     unfinished,
 )
-from mstgraph.bench.plan.declare import Declaration
 
 POINTS = "fused.fusion", "fused.hidden1", "depth.hidden1", "depth.hidden2"
 
 
-def opened(declaration: Declaration) -> list[OpenCell]:
+def opened(benchmark: Benchmark) -> list[OpenCell]:
     """Open every cell."""
-    return [describe_cell(cell, open_cell(cell)) for cell in declaration.cells()]
+    return [describe_cell(cell, open_cell(cell)) for cell in benchmark.cells()]
 
 
 _plain: list[OpenCell] = []  # opening cells takes time, and what they need is plain data

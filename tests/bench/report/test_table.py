@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_samples import bench, drawn
+from bench_samples import bench, drawn, lower_is_better
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from rich.console import Console
@@ -23,8 +23,9 @@ from mstgraph.bench.report.table_contents import (
     metrics_table,
     sharing_line,
 )
-from mstgraph.bench.results import Results, Row, Student
+from mstgraph.bench.results.results import Results, Row, StudentMetrics
 from mstgraph.support.errors import UserError
+from mstgraph.tasks.confusion import KAPPA, OA
 
 TABLES: tuple[Callable[[Results], Table], ...] = (metrics_table, cost_table, differences_table)
 AWKWARD = r"C²KD_1 & 50% #1 $x$ {a} ~^\ <b> | *y* [z]"
@@ -108,15 +109,13 @@ def test_one_seed_has_neither_deviation_nor_test() -> None:
 
 
 def test_too_few_seeds_for_a_test_are_said() -> None:
-    """Five seeds cannot make Wilcoxon significant, so it is not computed."""
+    """Two seeds were asked for, but no row finished both."""
+    results = bench({"zer": [[0.8, 0.7], [0.9, "out of memory"]]})
     note = (
-        "No difference from w/o KD could be tested: the Wilcoxon signed-rank test needs 6 seeds "
-        "that both rows finished and differences that vary."
+        "No difference from w/o KD could be tested: the paired t-test needs 2 seeds that both "
+        "rows finished and differences that vary."
     )
-    assert note in text(metrics_table(drawn(), test="wilcoxon"))
-    assert "Wilcoxon signed-rank test over seeds" in text(
-        metrics_table(drawn(seeds=6), test="wilcoxon")
-    )
+    assert note in text(metrics_table(results))
 
 
 def test_a_test_that_finds_nothing_says_so() -> None:
@@ -202,8 +201,8 @@ def test_several_metrics_and_their_signs() -> None:
     """Columns are students × metrics, κ under its sign; one unknown is named."""
     results = drawn(students=1)
     cells = tuple(replace(c, metrics={**(c.metrics or {}), "kappa": 0.5}) for c in results.cells)
-    student = Student("student 0", "OA", ("OA", "kappa"))
-    results = replace(results, metrics=("OA", "kappa"), students=(student,), cells=cells)
+    student = StudentMetrics("student 0", "OA", ("OA", "kappa"))
+    results = replace(results, metrics=(OA, KAPPA), students=(student,), cells=cells)
     table = metrics_table(results, ["kappa", "OA"])
     assert [head.name for head in table.heads[3:]] == ["κ", "OA", "rank"]
     assert r"\multicolumn{2}{c}{student 0}" in latex(table)
@@ -211,6 +210,18 @@ def test_several_metrics_and_their_signs() -> None:
     assert r"$\kappa$ & OA" in latex(table)
     with pytest.raises(UserError, match="no metric 'AO'; did you mean 'OA'"):
         metrics_table(results, ["AO"])
+
+
+def test_a_gain_in_an_error_lowers_it() -> None:
+    """An arrow in the head, the lowest marked, and only what is lower than alone is a gain."""
+    results = lower_is_better(bench({"zer": [[0.3], [0.1], [0.5]]}))
+    table = metrics_table(results)
+    assert [head.name for head in table.heads] == ["Group", "Method", "T-Config", "error ↓", "rank"]
+    assert [row[3].gain for row in table.rows] == ["", "-0.2000", ""]
+    assert [row[3].emphasis for row in table.rows] == ["second", "best", ""]
+    assert "±x: gain over w/o KD" in text(table)
+    assert r"error $\downarrow$" in latex(table)
+    assert "±" not in text(metrics_table(bench({"zer": [[0.3], [0.4]]})))
 
 
 def test_emphasis_survives_a_pipe() -> None:

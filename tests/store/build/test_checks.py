@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sample_recipes import Maps, Vectors
 
-from mstgraph.support.errors import UserError
 from mstgraph.store.build.builder import build
 from mstgraph.store.recipe import Labels, Modality
+from mstgraph.support.errors import UserError
 
 NAN = np.full(7, 1.0, np.float32)
 NAN[2] = np.nan

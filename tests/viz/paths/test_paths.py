@@ -350,6 +350,7 @@ def test_type_is_measured_in_inches():
 def test_spread_keeps_the_order_and_the_distance():
     """Positions that are far enough apart stay; those too close move apart evenly."""
     assert _spread([0.0, 5.0, 9.0], 1.0) == [0.0, 5.0, 9.0]
+    assert _spread([2.5], 1.0) == [2.5]
     assert _spread([1.0, 1.0, 9.0], 1.0) == pytest.approx([0.5, 1.5, 9.0])
     assert _spread([0.0, 0.1, 0.2, 0.3], 1.0) == pytest.approx([-1.35, -0.35, 0.65, 1.65])
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import gin
 
-from mstgraph.bench.results import swept_values
+from mstgraph.bench.results.results import swept_values
 from mstgraph.declare.configuration import Configuration, find_file
 from mstgraph.derive.configurables import load
 from mstgraph.support.errors import UserError, nearest
@@ -60,7 +60,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Student:
+class StudentFile:
     """A column: the graph that says who the student is and who could teach it.
 
     Attributes:
@@ -75,7 +75,7 @@ class Student:
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodFile:
     """A row: a method with a choice of teachers.
 
     Attributes:
@@ -120,7 +120,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Declaration:
+class Benchmark:
     """A checked benchmark.
 
     Attributes:
@@ -136,8 +136,8 @@ class Declaration:
 
     name: str
     settings: Bench
-    students: tuple[Student, ...]
-    rows: tuple[Row, ...]
+    students: tuple[StudentFile, ...]
+    rows: tuple[MethodFile, ...]
     given: tuple[str, ...]
     place: str
     gin_text: str
@@ -174,7 +174,7 @@ class Declaration:
 
 def declare(
     file: Path | str, bindings: Sequence[str] = (), seeds: Sequence[int] | None = None
-) -> Declaration:
+) -> Benchmark:
     """Load a benchmark's gin file.
 
     Args:
@@ -199,7 +199,7 @@ def declare(
     _check_names(settings, students, rows, configuration)
     _check_figure(settings, rows, configuration)
     _refuse_bindings_of_its_own(settings, students, rows, given, configuration)
-    return Declaration(
+    return Benchmark(
         name=Path(file).stem,
         settings=settings,
         students=students,
@@ -237,8 +237,8 @@ def _check_values(settings: Bench, configuration: Configuration) -> None:
 
 def _check_names(
     settings: Bench,
-    students: Sequence[Student],
-    rows: Sequence[Row],
+    students: Sequence[StudentFile],
+    rows: Sequence[MethodFile],
     configuration: Configuration,
 ) -> None:
     names = [student.name for student in students]
@@ -258,7 +258,9 @@ def _check_names(
         )
 
 
-def _check_figure(settings: Bench, rows: Sequence[Row], configuration: Configuration) -> None:
+def _check_figure(
+    settings: Bench, rows: Sequence[MethodFile], configuration: Configuration
+) -> None:
     """A figure is drawn last of all: what it lacks would be told after hours of training."""
     if not settings.figure:
         return
@@ -294,8 +296,8 @@ def _check_sweep(setting: str, names: Sequence[str], where: str) -> None:
 
 def _refuse_bindings_of_its_own(
     settings: Bench,
-    students: Sequence[Student],
-    rows: Sequence[Row],
+    students: Sequence[StudentFile],
+    rows: Sequence[MethodFile],
     given: Sequence[str],
     configuration: Configuration,
 ) -> None:
@@ -315,14 +317,14 @@ def _refuse_bindings_of_its_own(
                 raise UserError(f"{place}: a benchmark sets {name} itself; expected {expected}")
 
 
-def _student(entry: Sequence[str], configuration: Configuration) -> Student:
+def _student(entry: Sequence[str], configuration: Configuration) -> StudentFile:
     place = configuration.where(Bench, "students")
     _refuse_short(entry, 2, "(name, gin file, binding, …)", place)
     name, file, *bindings = entry
-    return Student(name, find_file(file, place, configuration), tuple(bindings))
+    return StudentFile(name, find_file(file, place, configuration), tuple(bindings))
 
 
-def _rows(entries: Sequence[Sequence[str] | str], configuration: Configuration) -> list[Row]:
+def _rows(entries: Sequence[Sequence[str] | str], configuration: Configuration) -> list[MethodFile]:
     place = configuration.where(Bench, "rows")
     rows, group = [], ""
     for entry in entries:
@@ -332,7 +334,7 @@ def _rows(entries: Sequence[Sequence[str] | str], configuration: Configuration) 
         _refuse_short(entry, 3, "(method, teachers, gin file or '', binding, …)", place)
         method, teachers, file, *bindings = entry
         found = find_file(file, place, configuration) if file else None
-        rows.append(Row(method, teachers, found, tuple(bindings), group))
+        rows.append(MethodFile(method, teachers, found, tuple(bindings), group))
     return rows
 
 

@@ -1,13 +1,12 @@
 """What seeds say: mean and spread, ranks, and which differences between rows are real.
 
-Every metric of the package is better when it is higher.
+Each metric says whether it is better when it is higher or lower.
 
 The test is the **paired t-test** over seeds. A seed decides the split, so two methods under one
 seed saw the same samples, and their difference varies less than either value. Benches have three
 to five seeds: the Wilcoxon signed-rank test can then reach no p-value below 2/2ⁿ (1/4 for 3 seeds,
 1/16 for 5), so it never comes out significant with less than six, however large the difference.
-The t-test can, at the price of assuming that differences are about normal. With six seeds and
-more, Wilcoxon is there for those who would rather not assume that.
+The t-test can, at the price of assuming that differences are about normal.
 
 Many rows are compared, so p-values are corrected by Holm's method (Holm 1979, "A simple
 sequentially rejective multiple test procedure") over all comparisons of one kind in one table.
@@ -26,14 +25,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from mstgraph.bench.results import Column, Results
+from mstgraph.bench.results.results import Column, Results
 
-Test = Literal["t", "wilcoxon"]
-TEST_TITLES: Mapping[Test, str] = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}
 SIGNIFICANT = 0.05
-FEWEST: Mapping[Test, int] = {"t": 2, "wilcoxon": 6}
+FEWEST = 2  # seeds that a test needs
 _ROUNDING = 1e-12  # relative; differences that vary less are equal but for floating point
 
 
@@ -90,11 +86,11 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """Return the rank of each value: 1 for the highest, the mean of their places for ties."""
-    return [
-        sum(other > value for other in values) + (sum(o == value for o in values) + 1) / 2
-        for value in values
-    ]
+    """Return the rank of each merit: 1 for the highest, the mean of their places for ties."""
+    from scipy import stats  # type: ignore[import-untyped, unused-ignore]
+
+    found: list[float] = stats.rankdata([-value for value in values]).tolist()
+    return found
 
 
 def means(results: Results, column: Column) -> dict[int, float]:
@@ -116,13 +112,19 @@ def comparable(results: Results, column: Column) -> dict[int, float]:
     return {row: mean for row, mean in found.items() if seeds[row] == most}
 
 
+def merits(results: Results, column: Column) -> dict[int, float]:
+    """Return row → mean of the `comparable` rows, signed so that higher is better."""
+    metric = results.metric(column)
+    return {row: metric.merit(mean) for row, mean in comparable(results, column).items()}
+
+
 def average_ranks(results: Results, columns: Sequence[Column]) -> dict[int, float]:
     """Return row → rank of its mean, averaged over columns.
 
     Only rows that are `comparable` wherever any row has a value are ranked, and among themselves:
     otherwise a row would gain by failing where it is weak.
     """
-    by_column = [found for column in columns if (found := comparable(results, column))]
+    by_column = [found for column in columns if (found := merits(results, column))]
     complete = [row for row in _rows(results) if all(row in found for found in by_column)]
     if not by_column:
         return {}
@@ -137,26 +139,23 @@ def podium(results: Results, column: Column) -> tuple[set[int], set[int]]:
 
     Rows that tie are best together, and then none is second. A lone row is not called best.
     """
-    found = comparable(results, column)
+    found = merits(results, column)
     if len(found) < 2:
         return set(), set()
     highest = max(found.values())
-    best = {row for row, mean in found.items() if mean == highest}
-    rest = {row: mean for row, mean in found.items() if row not in best}
+    best = {row for row, merit in found.items() if merit == highest}
+    rest = {row: merit for row, merit in found.items() if row not in best}
     if len(best) > 1 or not rest:
         return best, set()
-    return best, {row for row, mean in rest.items() if mean == max(rest.values())}
+    return best, {row for row, merit in rest.items() if merit == max(rest.values())}
 
 
-def compare(
-    one: Mapping[int, float], other: Mapping[int, float], test: Test = "t"
-) -> Comparison | None:
+def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison | None:
     """Compare two rows over the seeds that both have.
 
     Args:
         one: seed → value.
         other: seed → value.
-        test: "t", or "wilcoxon" for six seeds and more, see the top of the module for the choice.
 
     Returns:
         The comparison, not corrected; None if they share no seed.
@@ -169,16 +168,14 @@ def compare(
     found = spread(differences)
     assert found is not None
     same = found.std is None or found.std <= _ROUNDING * size
-    p = None if same or len(seeds) < FEWEST[test] else _p_value(differences, test)
+    p = None if same or len(seeds) < FEWEST else _p_value(differences)
     return Comparison(len(seeds), found.mean, p)
 
 
-def _p_value(differences: Sequence[float], test: Test) -> float:
+def _p_value(differences: Sequence[float]) -> float:
     from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
-    if test == "t":
-        return float(stats.ttest_1samp(differences, 0.0).pvalue)
-    return float(stats.wilcoxon(differences).pvalue)
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -191,17 +188,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def against_alone(results: Results, columns: Sequence[Column], test: Test = "t") -> Comparisons:
+def against_alone(results: Results, columns: Sequence[Column]) -> Comparisons:
     """Compare every row with the student alone; one family for Holm's method.
 
     Returns:
         (row, column) → comparison, empty if the bench has no row of the student alone.
     """
     alone = results.baseline
-    return _against(results, {} if alone is None else {c: {alone} for c in columns}, test)
+    return _against(results, {} if alone is None else {c: {alone} for c in columns})
 
 
-def against_best(results: Results, columns: Sequence[Column], test: Test = "t") -> Comparisons:
+def against_best(results: Results, columns: Sequence[Column]) -> Comparisons:
     """Compare every `comparable` row with the best of each column; one family for Holm's method.
 
     Returns:
@@ -209,13 +206,12 @@ def against_best(results: Results, columns: Sequence[Column], test: Test = "t") 
         that tie stands for them.
     """
     best = {column: podium(results, column)[0] for column in columns}
-    return _against(results, best, test, lambda column: comparable(results, column))
+    return _against(results, best, lambda column: comparable(results, column))
 
 
 def _against(
     results: Results,
     others: Mapping[Column, set[int]],
-    test: Test,
     rows: Callable[[Column], Iterable[int]] | None = None,
 ) -> Comparisons:
     """Compare rows, all if none are named, with the first of the others but not with themselves."""
@@ -224,7 +220,7 @@ def _against(
         compared = rows(column) if rows else _rows(results)
         for row in (row for row in compared if other and row not in other):
             values = results.values(row, column), results.values(min(other), column)
-            if comparison := compare(*values, test):
+            if comparison := compare(*values):
                 found[row, column] = comparison
     tested = [(place, c.p) for place, c in found.items() if c.p is not None]
     corrected = holm([p for _, p in tested])

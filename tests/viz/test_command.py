@@ -1,30 +1,20 @@
-"""The tool that draws distillation paths."""
+"""`mstgraph draw`, and the tool that does the same."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import plan_documents as documents
 import pytest
+from click.testing import CliRunner
+from tiny_graphs import ROOT
+
+from mstgraph.cli import main
 
 pytest.importorskip("matplotlib")
-
-from click.testing import CliRunner
-
-ROOT = Path(__file__).parents[2]
-
-
-def load(path):
-    """Import a file by its path."""
-    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load(ROOT / "tools" / "draw_paths.py")
-documents = load(ROOT / "tests" / "viz" / "plan_documents.py")
 
 
 @pytest.fixture
@@ -41,8 +31,8 @@ def run(tmp_path, monkeypatch):
 
 
 def call(*arguments):
-    """Run the tool; return its exit code, and its lines on stdout and on stderr."""
-    result = CliRunner().invoke(tool.main, [str(argument) for argument in arguments])
+    """Run the command; return its exit code, and its lines on stdout and on stderr."""
+    result = CliRunner().invoke(main, ["draw", *map(str, arguments)])
     return result.exit_code, result.stdout.splitlines(), result.stderr.splitlines()
 
 
@@ -113,7 +103,7 @@ def test_an_unfinished_run_is_refused(run):
     code, _, errors = call(run)
     assert code == 2
     assert errors == [
-        f"draw_paths: '{run}' has no summary.json; expected the folder of a finished run, or a "
+        f"mstgraph: '{run}' has no summary.json; expected the folder of a finished run, or a "
         "gin file"
     ]
 
@@ -123,3 +113,10 @@ def test_a_source_is_asked_for():
     code, _, errors = call()
     assert code == 2
     assert "Missing argument" in errors[-1]
+
+
+def test_the_tool_is_the_command(run):
+    """`python tools/draw_paths.py` takes what `mstgraph draw` takes."""
+    tool = ROOT / "tools" / "draw_paths.py"
+    done = subprocess.run([sys.executable, tool, run], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["example-paths.svg", "example-paths.png"]

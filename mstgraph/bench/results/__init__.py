@@ -1,0 +1,1 @@
+"""What a benchmark came to, and what its seeds say."""

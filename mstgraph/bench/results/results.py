@@ -1,0 +1,169 @@
+"""The results of a bench, `results.json`: rows × students × seeds, and what each cell came to."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.files import write_json
+from mstgraph.tasks.task import Metric
+
+
+@dataclass(frozen=True)
+class StudentMetrics:
+    """A network that every method trains.
+
+    Attributes:
+        name: of the student, with its data set where there are several.
+        primary: the metric that a table shows if no other is wanted.
+        metrics: all that are measured, ``primary`` among them.
+    """
+
+    name: str
+    primary: str
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with its teachers.
+
+    Attributes:
+        method: "KD", "MST-Distill", …
+        teachers: the configuration of teachers, "MM", "CM" or "MM+CM"; "" for none.
+        group: the family that the method belongs to, or "".
+    """
+
+    method: str
+    teachers: str
+    group: str = ""
+
+    @property
+    def name(self) -> str:
+        """Method and teachers in one."""
+        return f"{self.method} {self.teachers}".strip()
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One student trained by one method under one seed.
+
+    Attributes:
+        row: index of the method among the rows.
+        student: name.
+        seed: of initialisation, batches and split.
+        metrics: metric → value on the test split, nan where it is undefined; None if it failed.
+        seconds: of all stages that this cell needs, as if it ran alone.
+        peak_memory: bytes.
+        error: why it failed, in one sentence, or None.
+    """
+
+    row: int
+    student: str
+    seed: int
+    metrics: Mapping[str, float] | None
+    seconds: float
+    peak_memory: int
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of one student."""
+
+    student: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """A whole bench.
+
+    Attributes:
+        title: what was compared, on which data.
+        synthetic: what must be said wherever numbers appear; empty for real data.
+        metrics: all that are measured, in the order in which they are shown.
+        students: in the order of the columns.
+        rows: in the order of the table.
+        seeds: that were asked for.
+        cells: at most one for each row, student and seed; one that is missing did not run.
+        baseline: index of the row of the student alone, or None.
+        shared_seconds: what the bench took, artefacts shared between cells.
+        separate_seconds: what it would have taken with every cell on its own.
+    """
+
+    title: str
+    synthetic: str
+    metrics: tuple[Metric, ...]
+    students: tuple[StudentMetrics, ...]
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    cells: tuple[CellResult, ...]
+    baseline: int | None
+    shared_seconds: float
+    separate_seconds: float
+
+    def cells_of(self, row: int, student: str) -> dict[int, CellResult]:
+        """Return seed → cell, in the order of the seeds, for the cells that ran."""
+        found = {c.seed: c for c in self.cells if (c.row, c.student) == (row, student)}
+        return {seed: found[seed] for seed in self.seeds if seed in found}
+
+    def values(self, row: int, column: Column) -> dict[int, float]:
+        """Return seed → value, in the order of the seeds, where there is a finite one."""
+        values = {
+            seed: cell.metrics[column.metric]
+            for seed, cell in self.cells_of(row, column.student).items()
+            if cell.metrics is not None
+        }
+        return {seed: value for seed, value in values.items() if math.isfinite(value)}
+
+    def metric(self, column: Column) -> Metric:
+        """Return what a column shows."""
+        return next(metric for metric in self.metrics if metric.name == column.metric)
+
+    def columns(self, metrics: Sequence[str] = ()) -> tuple[Column, ...]:
+        """Return the columns of a table, student by student.
+
+        Args:
+            metrics: those wanted; each student's primary one if none is named.
+
+        Raises:
+            UserError: a metric is not among those measured.
+        """
+        measured = {metric for student in self.students for metric in student.metrics}
+        for metric in metrics:
+            if metric not in measured:
+                raise UserError(
+                    f"the bench '{self.title}' has no metric '{metric}'{nearest(metric, measured)}"
+                )
+        return tuple(
+            Column(student.name, metric)
+            for student in self.students
+            for metric in (metrics or (student.primary,))
+            if metric in student.metrics
+        )
+
+
+def swept_values(names: Sequence[str], setting: str) -> dict[int, float]:
+    """Return the index of each row's name that says ``setting = number`` → the number."""
+    said = re.compile(rf"\b{re.escape(setting)}\s*=\s*(-?\d+(?:\.\d+)?)")
+    found = {i: match for i, name in enumerate(names) if (match := said.search(name))}
+    return {i: float(match.group(1)) for i, match in found.items()}
+
+
+def save_results(results: Results, path: Path) -> None:
+    """Write ``results.json`` atomically; an undefined value becomes null.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    record = asdict(results)
+    for cell in record["cells"]:
+        metrics = cell["metrics"]
+        if metrics is not None:
+            cell["metrics"] = {n: v if math.isfinite(v) else None for n, v in metrics.items()}
+    write_json(path, record)

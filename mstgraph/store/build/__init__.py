@@ -1,0 +1,1 @@
+"""Writing a feature store from a recipe: atomic, resumable, checked."""

@@ -1,0 +1,64 @@
+"""`mstgraph draw`: the distillation paths of a graph as one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mstgraph.support.errors import UserError
+from mstgraph.support.files import read_json
+
+Routing = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@click.command()
+@click.argument("source", nargs=-1, required=True)
+@click.option(
+    "-p", "bindings", multiple=True, metavar="BINDING", help="Binding that wins: 'CI.epochs = 2'."
+)
+@click.option("--out", help="Where to write, without .svg and .png  [NAME-paths].")
+def draw(source: tuple[str, ...], bindings: tuple[str, ...], out: str | None) -> None:
+    """Draw the distillation paths of a graph as one picture, as SVG and as PNG.
+
+    SOURCE is a gin file, or several, or the folder of a finished run; then the widths of the
+    edges to the gate show how it routes the samples.
+
+    Modalities → members → specialised teachers → gate → student, with losses and stages on the
+    edges.
+    """
+    from mstgraph.viz.canvas import write_picture
+    from mstgraph.viz.paths.paths import draw_paths
+
+    folders = [name for name in source if Path(name).is_dir()]
+    if folders and (len(source) > 1 or bindings):
+        raise UserError(
+            f"'{folders[0]}' is a folder; a run is drawn alone and as it was: give no other "
+            "source and no -p with it"
+        )
+    document, routing = _of_run(Path(folders[0])) if folders else (_of_gin(source, bindings), {})
+    picture = draw_paths(document, routing)
+    for path in write_picture(picture, Path(out or f"{document['name']}-paths")):
+        click.echo(path)
+
+
+def _of_gin(files: Sequence[str], bindings: Sequence[str]) -> Mapping[str, Any]:
+    """Return the plan of gin files, of which nothing has been run yet."""
+    from mstgraph.derive.document import plan_document
+    from mstgraph.derive.experiment import open_experiment
+
+    experiment = open_experiment(files, bindings, notice=lambda text: click.echo(text, err=True))
+    return plan_document(experiment, lambda node: (False, ""))
+
+
+def _of_run(folder: Path) -> tuple[Mapping[str, Any], Routing]:
+    """Return the plan that a run followed and the routing that it ended with."""
+    for name in ("plan.json", "summary.json"):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"'{folder}' has no {name}; expected the folder of a finished run, or a gin file"
+            )
+    routing = read_json(folder / "summary.json").get("routing", {})
+    return read_json(folder / "plan.json"), routing
