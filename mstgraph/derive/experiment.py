@@ -391,6 +391,10 @@ def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Confi
         )
 
 
+CHECKED_LATE = ("fused", "foreach", "differentiable")
+"""What torch's optimisers check after they took their parameters; all else they check before."""
+
+
 def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
     import torch
 
@@ -404,13 +408,17 @@ def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
                     f"{place}: the stage gives {optimizer.__name__}.{given}; expected "
                     f"{name}.learning_rate in its place"
                 )
-        # Torch's own check their settings first; to take parameters they would import a compiler.
-        own = (getattr(inspect.unwrap(optimizer), "__module__", None) or "").startswith("torch.")
-        parameters = [] if own else [torch.zeros(1, requires_grad=True)]
+        module = getattr(inspect.unwrap(optimizer), "__module__", None) or ""
+        late = any(configuration.exactly_where(optimizer, o, node.scope) for o in CHECKED_LATE)
+        # To take parameters, torch's own import its compiler; but their settings come first.
+        early = module.startswith("torch.") and not late
         try:
-            optimizer(parameters, lr=node.settings.learning_rate)
+            optimizer(
+                [] if early else [torch.zeros(1, requires_grad=True)],
+                lr=node.settings.learning_rate,
+            )
         except Exception as error:  # whatever an optimiser of the user's raises
-            if own and str(error).startswith("optimizer got an empty parameter list"):
+            if early and str(error).startswith("optimizer got an empty parameter list"):
                 return
             place = configuration.where(name, "optimizer", node.scope)
             raise UserError(

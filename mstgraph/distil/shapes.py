@@ -2,14 +2,15 @@
 
 Many meta kernels of torch are written in Python and import ``torch._dynamo`` or sympy when first
 called, which takes longer than all that is asked of them. The shapes of the operators that networks
-are made of follow from a few rules; whatever no rule fits goes to torch's own kernel, so that a
+are made of follow from a few rules; whatever no rule covers goes to torch's own kernel, so that a
 shape, a refusal and its words are torch's.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mstgraph.distil.shape_rules import RULES, NoRule, Rule, covered, filled, layout
+
 COMPUTED = 2**20
 """Elements up to which an operator without a rule is computed, on zeros, to see what it returns."""
-
-aten = torch.ops.aten
-Rule = Callable[..., Any]
-
-
-class NoRule(Exception):
-    """A rule does not cover what it is asked."""
 
 
 class OnlyShapes(TorchDispatchMode):
@@ -33,41 +29,46 @@ class OnlyShapes(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # to skip it, torch would import it
+        """Have torch leave the method below as it is: to skip its compiler, torch would import it.
+
+        Versions of torch without this question never do so, and never ask.
+        """
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         """Return what an operator returns, meta tensors for meta tensors."""
         kwargs = kwargs or {}
-        tensors = _tensors(args)
-        if tensors and not kwargs.get("device") and all(t.is_meta for t in tensors):
-            try:
-                return _rule(func, tensors)(*args, **kwargs)
-            except Exception:  # torch's kernel says it in torch's words
-                pass
+        tensors = _tensors([*args, *kwargs.values()])
+        if all(t.is_meta for t in tensors) and _on_meta(kwargs.get("device"), tensors):
+            for rule in (RULES.get(func), _general_rule(func, tensors)):
+                with suppress(NoRule):
+                    if rule is not None:
+                        return rule(*args, **kwargs)
         return func(*args, **kwargs)
 
 
-def _tensors(args: Sequence[Any]) -> list[Tensor]:
-    flat = [item for arg in args for item in (arg if isinstance(arg, (list, tuple)) else (arg,))]
+def _on_meta(device: Any, tensors: Sequence[Tensor]) -> bool:
+    return bool(tensors) if device is None else torch.device(device).type == "meta"
+
+
+def _tensors(values: Sequence[Any]) -> list[Tensor]:
+    flat = [item for v in values for item in (v if isinstance(v, (list, tuple)) else (v,))]
     return [item for item in flat if isinstance(item, Tensor)]
 
 
-def _rule(func: Any, tensors: Sequence[Tensor]) -> Rule:
-    """Return how the result of an operator is found, see `RULES`."""
-    if func in RULES:
-        return RULES[func]
+def _general_rule(func: Any, tensors: Sequence[Tensor]) -> Rule | None:
+    """Return how the result of an operator without a rule of its own is found."""
     tags = set(func.tags)
     if torch.Tag.pointwise in tags and func._schema.name.endswith("_"):
-        return lambda *args, **kwargs: _in_place(func, *args, **kwargs)
+        return partial(_in_place, func)
     if func._schema.is_mutable or func.is_view or tags & _VALUES_MATTER:
-        raise NoRule
+        return None
     if torch.Tag.pointwise in tags:
-        return lambda *args, **kwargs: _pointwise(func, *args, **kwargs)
-    if sum(tensor.numel() for tensor in tensors) > COMPUTED:
-        raise NoRule
-    return lambda *args, **kwargs: _computed(func, *args, **kwargs)
+        return partial(_pointwise, func)
+    small = len(tensors) > 0 and sum(tensor.numel() for tensor in tensors) <= COMPUTED
+    return partial(_computed, func) if small else None
 
 
 _VALUES_MATTER = {
@@ -79,37 +80,56 @@ _VALUES_MATTER = {
 
 def _pointwise(func: Any, *args: Any, **kwargs: Any) -> Tensor:
     """Shapes are broadcast; the type is that of one element."""
-    tensors = _contiguous(*(arg for arg in args if isinstance(arg, Tensor)))
+    covered(not _tensors([*kwargs.values()]) and kwargs.get("memory_format") is None)
+    tensors = [arg for arg in args if isinstance(arg, Tensor)]
+    memory_format = layout(*tensors)
+    shapes = {tensor.shape for tensor in tensors}
+    covered(len(shapes) == 1 or memory_format == torch.contiguous_format)
     one = [
-        torch.ones((1,) * arg.dim(), dtype=arg.dtype) if isinstance(arg, Tensor) else arg
+        torch.ones((1,) * arg.dim(), dtype=arg.dtype, device="cpu")
+        if isinstance(arg, Tensor)
+        else arg
         for arg in args
     ]
-    shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
-    return _meta(shape, func(*one, **kwargs).dtype)
+    result = _by_torch(func, *one, **kwargs)
+    covered(isinstance(result, Tensor))
+    return filled(_broadcast(shapes), result.dtype, memory_format)
+
+
+def _broadcast(shapes: set[torch.Size]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise NoRule from None
 
 
 def _in_place(func: Any, changed: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     result = _pointwise(func, changed, *args, **kwargs)
-    if result.shape != changed.shape:
-        raise NoRule
+    covered(result.shape == changed.shape)
     return changed
 
 
 def _computed(func: Any, *args: Any, **kwargs: Any) -> Any:
-    def real(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return [real(item) for item in value]
-        if not isinstance(value, Tensor):
-            return value
-        zeros = torch.zeros(_span(value), dtype=value.dtype)
-        return zeros.as_strided(value.shape, value.stride())
+    """Let torch compute the operator on zeros, in the layout of what is given."""
+    covered(not _tensors([*kwargs.values()]))
+    return _meta(_by_torch(func, *(_zeros(arg) for arg in args), **kwargs))
 
-    def meta(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return type(value)(meta(item) for item in value)
-        return _like(value) if isinstance(value, Tensor) else value
 
-    return meta(func(*(real(arg) for arg in args), **kwargs))
+def _by_torch(func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return what torch computes; what it refuses it shall refuse in words for what was given."""
+    try:
+        return func(*args, **kwargs)
+    except (RuntimeError, IndexError, TypeError, ValueError) as refusal:
+        raise NoRule from refusal
+
+
+def _zeros(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_zeros(item) for item in value]
+    if not isinstance(value, Tensor):
+        return value
+    zeros = torch.zeros(_span(value), dtype=value.dtype, device="cpu")
+    return zeros.as_strided(value.shape, value.stride())
 
 
 def _span(tensor: Tensor) -> int:
@@ -118,99 +138,9 @@ def _span(tensor: Tensor) -> int:
     return 1 + sum((size - 1) * stride for size, stride in reach) if tensor.numel() else 0
 
 
-def _convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
-) -> Tensor:
-    _contiguous(x, weight)
-    _same_type(x, weight, *([] if bias is None else [bias]))
-    channels, fed = weight.shape[0], weight.shape[1] * groups
-    sizes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
-    extent = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
-    fits = fed == x.shape[1] and channels % groups == 0 and (bias is None or len(bias) == channels)
-    if transposed or not fits or min(extent) < 1:
-        raise NoRule
-    return _meta((len(x), channels, *extent), x.dtype)
-
-
-def _batch_norm(x: Tensor, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Beside the result, the moments of the batch: none in eval mode."""
-    weight, bias, mean, variance, training, *_ = given
-    others = [t for t in (weight, bias, mean, variance) if t is not None]
-    _contiguous(x)
-    _same_type(x, *others)
-    if any(tensor.shape != x.shape[1:2] for tensor in others):
-        raise NoRule
-    moments = x.shape[1:2] if training else torch.Size((0,))
-    return _meta(x.shape, x.dtype), _meta(moments, x.dtype), _meta(moments, x.dtype)
-
-
-def _normal(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
-    if std < 0 or not x.is_floating_point():
-        raise NoRule
-    return x
-
-
-def _mm(one: Tensor, other: Tensor) -> Tensor:
-    _same_type(one, other)
-    (rows, inner), (again, columns) = one.shape, other.shape
-    if inner != again:
-        raise NoRule
-    return _meta((rows, columns), one.dtype)
-
-
-def _addmm(bias: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    product = _mm(one, other)
-    _same_type(bias, one)
-    if np.broadcast_shapes(bias.shape, product.shape) != product.shape:
-        raise NoRule
-    return product
-
-
-def _scatter(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    _same_type(x, source)
-    kept = [i for i in range(x.dim()) if i != dim % x.dim()]
-    fits = index.dim() == source.dim() == x.dim() and all(
-        index.shape[i] <= source.shape[i] and (i not in kept or index.shape[i] <= x.shape[i])
-        for i in range(x.dim())
-    )
-    if not fits or index.dtype != torch.int64:
-        raise NoRule
-    return x
-
-
-def _contiguous(*tensors: Tensor) -> tuple[Tensor, ...]:
-    if not all(tensor.is_contiguous() for tensor in tensors):
-        raise NoRule
-    return tensors
-
-
-def _same_type(*tensors: Tensor) -> None:
-    if len({tensor.dtype for tensor in tensors}) > 1:
-        raise NoRule
-
-
-def _meta(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    strides = [math.prod(max(size, 1) for size in shape[i + 1 :]) for i in range(len(shape))]
-    return torch.empty_strided(shape, strides, dtype=dtype, device="meta")
-
-
-def _like(tensor: Tensor) -> Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-
-
-RULES: Mapping[Any, Rule] = {
-    aten.convolution.default: _convolution,
-    aten.native_batch_norm.default: _batch_norm,
-    aten.normal_.default: _normal,
-    aten.mm.default: _mm,
-    aten.addmm.default: _addmm,
-    aten.scatter_.src: _scatter,
-}
+def _meta(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_meta(item) for item in value)
+    if not isinstance(value, Tensor):
+        return value
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")

@@ -16,7 +16,7 @@ print([name for name in ("torch._dynamo", "sympy") if name in sys.modules], file
 """
 
 
-@pytest.mark.parametrize("file", ["mfeat_zer"])
+@pytest.mark.parametrize("file", ["mfeat_zer", "nyudepth_rgb"])
 def test_show_imports_no_compiler(file: str) -> None:
     """Neither torch._dynamo nor sympy, which take longer than all that is asked of them."""
     command = [sys.executable, "-c", CODE, "show", f"gin/{file}.gin"]
