@@ -57,7 +57,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["mstgraph", "mstgraph.*"]),
-    package_data={"mstgraph": ["py.typed"]},
+    package_data={"mstgraph": ["py.typed", "__init__.pyi"]},
     cmdclass={"build_py": BuildWithShipped},
     install_requires=[
         "torch>=2.4",
@@ -89,6 +89,7 @@ setup(
             "torchmetrics>=1.3",
             "import-linter>=2.17",
             "setuptools>=70.1",  # builds the wheel without the wheel package
+            "nbformat>=5.1",
             "ruff",
             "mypy",
         ],

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from mstgraph.report.progress import ConsoleReporter
 from mstgraph.run import train
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.execute import Execution
-from mstgraph.run.run_folder import RunFolder
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.interrupt import Interrupted

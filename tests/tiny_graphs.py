@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-
-import gin
 
 from mstgraph.derive.experiment import Experiment
 
@@ -89,15 +86,6 @@ Member.penultimate = 'hidden2'
 
 METHODS = tuple(sorted(path.stem for path in (ROOT / "gin/methods").glob("*.gin")))
 SHORT = tuple(f"{s}.epochs = 2" for s in ("CI", "STA", "DKD", "Distill", "Hint", "Pretrain"))
-
-
-def forget(*modules: str) -> None:
-    """Unload modules of a user's, as if Python had been started again."""
-    for name in modules:
-        sys.modules.pop(name, None)
-        for selector in [known for known, _ in gin.config._REGISTRY.items()]:
-            if selector.startswith(f"{name}."):
-                gin.config._REGISTRY.pop(selector)
 
 
 def hashes(experiment: Experiment) -> dict[str, str]:

@@ -24,10 +24,10 @@ from mstgraph.distil.gate import Gate
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import EdgeLoss
 from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.batch import Batch, Networks, Shared
 from mstgraph.run.execute import Execution
 from mstgraph.run.kept import InMemory
-from mstgraph.run.run_folder import RunFolder
 from mstgraph.stages.node import Forward, Part, Teacher
 from mstgraph.stages.stage import Stage, StageNode
 from mstgraph.store.recipe import Labels

@@ -33,7 +33,7 @@ from mstgraph.bench.report.outputs import gather, read_artefact, write_outputs
 from mstgraph.bench.results.results import Results
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive.experiment import Prepare
-from mstgraph.run.run_folder import locked
+from mstgraph.run.artefacts.run_folder import locked
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import explained, read_json, write_json, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted

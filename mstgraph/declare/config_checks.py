@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import gin
@@ -68,10 +68,9 @@ def _written(scope: str, selector: str) -> str:
     return f"{scope}/{short}" if scope else short
 
 
-def refuse_scopes_that_nobody_enters(
-    config: Mapping[tuple[str, str], Mapping[str, Any]], configuration: Configuration
-) -> None:
+def refuse_scopes_that_nobody_enters(configuration: Configuration) -> None:
     """Refuse a binding whose scope is no member: gin would ignore it without a word."""
+    config = bindings()
     members = [name for name in config.get(("", GRAPH), {}) if name not in _settings()]
     for (scope, selector), parameters in config.items():
         if selector in ("gin.macro", "gin.constant"):
@@ -118,7 +117,9 @@ def unread_on_command_line(configuration: Configuration) -> Iterator[str]:
 
     Files hold settings of stages that not every graph has; who writes ``-p DKD.k=2`` wants one.
     """
-    used = {selector for _, selector in read_so_far()}
+    with configuration.entered():
+        used = {selector for _, selector in read_so_far()}
+        short = {selector: short_selector(selector) for _, selector, _ in configuration.locations}
     for (scope, selector, parameter), place in configuration.locations.items():
         if not scope and selector not in used and configuration.from_command_line(place):
-            yield f"{place}: nothing in this graph reads {_written('', selector)}.{parameter}"
+            yield f"{place}: nothing in this graph reads {short[selector]}.{parameter}"

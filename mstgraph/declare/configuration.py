@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mstgraph.declare.gin_state import full_selector
+from mstgraph.declare.gin_state import GinState, fresh_state, full_selector
+from mstgraph.declare.user_imports import UserCode
 from mstgraph.support import lookup
 from mstgraph.support.errors import UserError
 
@@ -26,8 +28,8 @@ class Configuration:
         locations: (scope, full selector, parameter) → "file:line".
         macros: name → "file:line".
         macro_uses: name → "file:line" of the first binding that uses it.
-        modules: name → file of the user's own modules that gin files import, and of those that
-            these import.
+        code: the user's own modules that gin files import.
+        state: gin's state with all of this, to be entered while anything of it is called.
     """
 
     files: tuple[Path, ...] = ()
@@ -35,7 +37,27 @@ class Configuration:
     locations: dict[tuple[str, str, str], str] = field(default_factory=dict)
     macros: dict[str, str] = field(default_factory=dict)
     macro_uses: dict[str, str] = field(default_factory=dict)
-    modules: dict[str, Path] = field(default_factory=dict)
+    code: UserCode = field(default_factory=UserCode, init=False, repr=False)
+    state: GinState = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.state = fresh_state(self.code)
+
+    def entered(self) -> AbstractContextManager[None]:
+        """Put what was loaded in the place of gin's state, and that back on leaving.
+
+        Whatever calls a configurable enters it: outside, the same call finds other bindings or
+        none. It may be entered while it, or another configuration, is.
+        """
+        return self.state.entered()
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> Configuration:
+        """Return itself: a copied student is configured by what configured the first."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave gin's state behind: it holds classes of modules that another process lacks."""
+        return Configuration, (self.files, self.bindings)
 
     def where(self, selector: str | Callable[..., Any], parameter: str, scope: str = "") -> str:
         """Return the place of a binding, or of the member's declaration if it has none."""

@@ -1,4 +1,4 @@
-"""Gin files into gin's state, with the file and line of every binding kept.
+"""Gin files into a state of gin's, with the file and line of every binding kept.
 
 Gin itself forgets where a binding came from, ignores bindings in scopes that nobody enters, and
 lets a file include itself for ever. The loader here drives gin's own parser statement by
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import tokenize
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,15 @@ from mstgraph.declare.config_checks import (
     refuse_values_of_another_type,
 )
 from mstgraph.declare.configuration import COMMAND_LINE, Configuration
-from mstgraph.declare.gin_state import configurable, configurables, full_selector
-from mstgraph.declare.user_code import importing_from, refuse_other_code, user_modules
+from mstgraph.declare.gin_state import configurable, configurables, full_selector, registering
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.lookup import find_file
-
-_current = Configuration()
 
 
 def load(
     files: Sequence[Path | str], bindings: Sequence[str] = (), *, register: Callable[[], None]
 ) -> Configuration:
-    """Parse gin files and then bindings into gin's state, and finalise it.
+    """Parse gin files and then bindings into a state of gin's of their own, and finalise it.
 
     Args:
         files: gin files, later ones win; they and what they include are looked up as
@@ -49,22 +46,25 @@ def load(
         UserError: a file is missing, has a syntax error or includes itself; a name is unknown, or
             a value is of another type than its parameter.
     """
-    global _current
-    gin.clear_config()
-    register()
-    paths = tuple(find_file(name) for name in files)
-    _current = Configuration(files=paths, bindings=tuple(bindings))
-    for path in paths:
-        _parse_file(path, place="", stack=())
-    for binding in bindings:
-        _parse_statements(binding, name=f"{COMMAND_LINE} '-p {binding}'", folder=None, stack=())
-    refuse_macros_without_value_or_use(_current)
-    refuse_values_of_another_type(_current)
-    gin.finalize()
-    return _current
+    with registering():
+        register()
+    configuration = Configuration(tuple(find_file(name) for name in files), tuple(bindings))
+    with configuration.entered():
+        for path in configuration.files:
+            _parse_file(path, configuration, place="", stack=())
+        for binding in bindings:
+            name = f"{COMMAND_LINE} '-p {binding}'"
+            _parse_statements(binding, configuration, name=name, folder=None, stack=())
+        refuse_macros_without_value_or_use(configuration)
+        refuse_values_of_another_type(configuration)
+        refuse_scopes_that_nobody_enters(configuration)
+        gin.finalize()
+    return configuration
 
 
-def _parse_file(path: Path, place: str, stack: tuple[Path, ...]) -> None:
+def _parse_file(
+    path: Path, configuration: Configuration, place: str, stack: tuple[Path, ...]
+) -> None:
     resolved = path.resolve()
     if resolved in stack:
         chain = " → ".join(_short(step) for step in (*stack[stack.index(resolved) :], resolved))
@@ -73,20 +73,28 @@ def _parse_file(path: Path, place: str, stack: tuple[Path, ...]) -> None:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{place}gin file '{path}' cannot be read: {error}") from error
-    _parse_statements(text, name=str(path), folder=resolved.parent, stack=(*stack, resolved))
+    stack = (*stack, resolved)
+    _parse_statements(text, configuration, name=str(path), folder=resolved.parent, stack=stack)
 
 
-def _parse_statements(text: str, name: str, folder: Path | None, stack: tuple[Path, ...]) -> None:
+def _parse_statements(
+    text: str,
+    configuration: Configuration,
+    name: str,
+    folder: Path | None,
+    stack: tuple[Path, ...],
+) -> None:
     for statement, place in _statements(text, name):
         if isinstance(statement, config_parser.IncludeStatement):
             included = find_file(statement.filename, [folder] if folder else [], place)
-            _parse_file(included, f"{place}: ", stack)
+            _parse_file(included, configuration, f"{place}: ", stack)
         elif isinstance(statement, config_parser.ImportStatement):
-            _import(statement, place, folder or Path.cwd())
+            with configuration.code.importing(statement.module, folder or Path.cwd(), place):
+                _run_import(statement, place)
         elif isinstance(statement, config_parser.BlockDeclaration):
             _known_selector(statement.selector, place)
         else:
-            _bind(statement, place)
+            _bind(statement, place, configuration)
 
 
 def _statements(text: str, name: str) -> Iterator[tuple[Any, str]]:
@@ -137,13 +145,6 @@ def _ambiguous(error: KeyError) -> str:
     return f"{words}; write the module in front of the name"
 
 
-def _import(statement: Any, place: str, folder: Path) -> None:
-    with importing_from(folder):
-        _run_import(statement, place)
-        refuse_other_code(statement.module, folder, place)
-    _current.modules |= user_modules(statement.module)
-
-
 def _run_import(statement: Any, place: str) -> None:
     try:
         gin.parse_config(statement.format())
@@ -169,14 +170,14 @@ def _known_selector(selector: str, place: str) -> Callable[..., Any]:
     return wrapped
 
 
-def _bind(statement: Any, place: str) -> None:
+def _bind(statement: Any, place: str, configuration: Configuration) -> None:
     scope, selector, parameter, value, _ = statement
     for name in macros_in(value):
-        _current.macro_uses.setdefault(name, place)
+        configuration.macro_uses.setdefault(name, place)
     if not parameter:  # a macro: NAME = value
         key = f"{scope}/{selector}" if scope else selector
         gin.bind_parameter((key, "gin.macro", "value"), value)
-        _current.macros[key] = place
+        configuration.macros[key] = place
         return
     wrapped = _known_selector(selector, place)
     full = full_selector(selector)
@@ -185,7 +186,7 @@ def _bind(statement: Any, place: str) -> None:
         gin.bind_parameter((scope, full, parameter), value)
     except ValueError as error:
         raise UserError(f"{place}: {str(error).splitlines()[0]}") from error
-    _current.locations[scope, full, parameter] = place
+    configuration.locations[scope, full, parameter] = place
 
 
 def _known_parameter(
@@ -198,10 +199,3 @@ def _known_parameter(
         raise UserError(
             f"{place}: '{selector}' has no parameter '{parameter}'{nearest(parameter, names)}"
         )
-
-
-@gin.config.register_finalize_hook
-def _refuse_scopes_that_nobody_enters(
-    config: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> None:
-    refuse_scopes_that_nobody_enters(config, _current)

@@ -1,14 +1,115 @@
-"""Gin's private state, touched here and nowhere else (gin-config 0.5)."""
+"""Gin's private state, touched here and nowhere else (gin-config 0.5).
+
+Gin has one state per process. What is loaded here gets one of its own, which takes the place of
+gin's while it is entered: a program that uses gin itself, or has locked it, finds gin as it was.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import gin
+from gin.selector_map import SelectorMap
+
+from mstgraph.declare.user_imports import UserCode
 
 Calls = dict[tuple[str, str], dict[str, Any]]
+
+PACKAGE = "mstgraph."  # selectors of what mstgraph itself registers begin with it
+
+# Gin has one state at a time: a thread waits until another one has left the state it entered.
+_lock = threading.RLock()
+
+
+class GinState:
+    """All that gin remembers between two calls: bindings, registry, scopes, whether it is locked.
+
+    Args:
+        registry: what gin files may name from the start: full selector → gin's entry.
+        code: the user's modules that register in it; they come and go with it.
+    """
+
+    def __init__(self, registry: Mapping[str, Any], code: UserCode | None = None):
+        self._code = code
+        entries, constants = SelectorMap(), SelectorMap()
+        for selector, entry in registry.items():
+            entries[selector] = entry
+        constants["gin.REQUIRED"] = gin.REQUIRED
+        self._values: dict[str, Any] = {
+            "_REGISTRY": entries,
+            "_INVERSE_REGISTRY": {entry.wrapped: entry for entry in registry.values()},
+            "_RENAMED_SELECTORS": {},
+            "_CONFIG": {},
+            "_IMPORTS": set(),
+            "_OPERATIVE_CONFIG": {},
+            "_SCOPE_MANAGER": gin.config._ScopeManager(),
+            "_FINALIZE_HOOKS": [],
+            "_CONFIG_IS_LOCKED": False,
+            "_INTERACTIVE_MODE": False,
+            "_CONSTANTS": constants,
+            "_PARSE_CONTEXTS": [gin.config.ParseContext()],
+            "_SINGLETONS": {},
+            "_LOCATION_PREFIXES": [""],
+        }
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Put this state in the place of gin's, and what was there back on leaving."""
+        global _current
+        with _lock:
+            before = _current
+            before._give_way_to(self)
+            _current = self
+            try:
+                yield
+            finally:
+                self._give_way_to(before)
+                _current = before
+
+    def _give_way_to(self, other: GinState) -> None:
+        if other is not self:
+            if self._code is not None:
+                self._code.take_out()
+            self._values = _exchanged(other._values)
+            if other._code is not None:
+                other._code.put_in()
+
+
+def _exchanged(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put values into gin's module, and return those that were there."""
+    before = {name: getattr(gin.config, name) for name in values}
+    for name, value in values.items():
+        setattr(gin.config, name, value)
+    return before
+
+
+def _entries() -> dict[str, Any]:
+    return dict(gin.config._REGISTRY.items())
+
+
+_current = GinState({})  # gin's own, that of whoever uses it beside mstgraph
+
+# Where mstgraph's modules register, whoever imports them first, and however locked gin is then.
+_own = GinState({name: entry for name, entry in _entries().items() if name.startswith("gin.")})
+
+
+@contextmanager
+def registering() -> Iterator[None]:
+    """Let modules of mstgraph that are imported meanwhile register in a state of their own."""
+    with _own.entered():
+        yield
+
+
+def fresh_state(code: UserCode) -> GinState:
+    """Return a state without bindings that knows gin's own configurables and mstgraph's."""
+    with _lock:
+        # Whoever imports a module of mstgraph directly registers it in gin's state of the moment.
+        beside = {n: entry for n, entry in _entries().items() if n.startswith(PACKAGE)}
+        with registering():
+            return GinState({**beside, **_entries()}, code)
 
 
 def bindings() -> Mapping[tuple[str, str], Mapping[str, Any]]:

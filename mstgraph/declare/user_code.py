@@ -1,4 +1,4 @@
-"""The user's own modules behind a gin file: in which files they are, and that these are loaded.
+"""The user's own modules behind a gin file: which they are, and in which files.
 
 A user's module is one that is neither part of mstgraph nor installed nor of the standard library.
 What it imports is read from its source, so that the answer depends on the files alone, not on
@@ -13,33 +13,22 @@ import importlib.util
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
-from weakref import WeakKeyDictionary
 
-from mstgraph.support.errors import UserError
-from mstgraph.support.files import file_digest
-
-_PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = tuple(
     Path(sysconfig.get_path(name)).resolve()
     for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 _INSTALLED_NAMES = {"site-packages", "dist-packages"}
 
-# Folders of gin files and the working directory, in Python's path after everything else.
-_folders: list[str] = []
-# Module → digest of its file when it was first seen here, which is when gin imported it.
-_when_loaded: WeakKeyDictionary[ModuleType, str] = WeakKeyDictionary()
-
 
 @functools.cache
 def is_users(file: Path) -> bool:
     """Say whether a source file is the user's own."""
     resolved = file.resolve()
-    if resolved.is_relative_to(_PACKAGE) or _INSTALLED_NAMES.intersection(resolved.parts):
+    if resolved.is_relative_to(PACKAGE) or _INSTALLED_NAMES.intersection(resolved.parts):
         return False
     return not any(resolved.is_relative_to(folder) for folder in _INSTALLED)
 
@@ -55,7 +44,7 @@ def user_modules(name: str) -> dict[str, Path]:
     waiting = [name]
     while waiting:
         module = waiting.pop()
-        file = None if module in seen else _file(module)
+        file = None if module in seen else file_of(module)
         seen.add(module)
         if file is not None and is_users(file):
             found[module] = file
@@ -69,61 +58,7 @@ def relative_path(name: str, file: Path) -> Path:
     return path / file.name if file.stem == "__init__" else path.with_name(file.name)
 
 
-@contextmanager
-def importing_from(folder: Path) -> Iterator[None]:
-    """Let modules in a gin file's folder come first, and those of the working directory be found.
-
-    Only for one import: folders that hold gin's or Hugging Face's namesakes must not stay first.
-    """
-    added = dict.fromkeys((str(folder), str(Path.cwd()), *_folders))
-    _folders[:] = [path for path in added if path in _folders or path not in sys.path]
-    sys.path[:] = [path for path in sys.path if path not in _folders] + _folders
-    importlib.invalidate_caches()
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
-def refuse_other_code(name: str, folder: Path, place: str) -> None:
-    """Refuse modules that Python has loaded from elsewhere, or before they were edited.
-
-    Python loads one module of a name: a second gin file that imports its own would silently get
-    the first one's. Copies with the same content are as good as one another.
-
-    Args:
-        name: the module that a gin file imports.
-        folder: of that gin file; its modules come before those of the working directory.
-        place: where the gin file says so.
-
-    Raises:
-        UserError: it, or one of the user's modules that it imports, is other code.
-    """
-    own = _file(name)
-    modules = user_modules(name)
-    if own is not None and not own.resolve().is_relative_to(_PACKAGE):
-        modules[name] = own
-    for module, file in modules.items():
-        loaded = sys.modules.get(module)
-        if loaded is None:  # imported when it is needed
-            continue
-        digest = _when_loaded.setdefault(loaded, file_digest(file))
-        expected = _beside(module, folder) or _beside(module, Path.cwd()) or file
-        if file_digest(expected) == digest:
-            continue
-        if expected.resolve() == file.resolve():
-            raise UserError(
-                f"{place}: the module '{module}' ({file}) has changed since it was loaded; "
-                "expected a new Python process"
-            )
-        raise UserError(
-            f"{place}: the module '{module}' is {expected} here, but other code of that name is "
-            f"loaded already, from {file}; expected different names, or a new Python process"
-        )
-
-
-def _file(name: str) -> Path | None:
+def file_of(name: str) -> Path | None:
     """Return a module's file without importing anything; None for one without."""
     module = sys.modules.get(name)
     if module is not None:
@@ -149,11 +84,11 @@ def _spec(name: str) -> ModuleSpec | None:
 
 def _imported(name: str, file: Path) -> Iterator[str]:
     """Yield the names that a module's source imports, and the packages that it lies in."""
-    yield from _with_packages(name)[:-1]
+    yield from with_packages(name)[:-1]
     if file.suffix == ".py":
         package = name if file.stem == "__init__" else name.rpartition(".")[0]
         for imported in _import_names(file.read_bytes(), package):
-            yield from _with_packages(imported)
+            yield from with_packages(imported)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -180,13 +115,14 @@ def _absolute(name: str, package: str) -> str:
         return ""
 
 
-def _with_packages(name: str) -> list[str]:
+def with_packages(name: str) -> list[str]:
     """Return a, a.b and a.b.c for a.b.c: importing it runs them all."""
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
-def _beside(name: str, folder: Path) -> Path | None:
+def beside(name: str, folder: Path) -> Path | None:
+    """Return the file of a module below a folder, or None if there is none."""
     path = folder.joinpath(*name.split("."))
     candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
     return next((candidate for candidate in candidates if candidate.is_file()), None)

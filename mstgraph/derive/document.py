@@ -28,7 +28,8 @@ def plan_document(
     """
     plan, source = experiment.plan, experiment.source
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    constants = constants_by_stage(experiment, device, folder)
+    with experiment.entered():
+        constants = constants_by_stage(experiment, device, folder)
     return {
         "name": experiment.name,
         "seed": plan.graph.seed,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,10 @@ class Experiment:
     plan: Plan
     parts: Parts
 
+    def entered(self) -> AbstractContextManager[None]:
+        """Put this experiment's gin state in the place of gin's; see `Configuration.entered`."""
+        return self.configuration.entered()
+
     @property
     def split(self) -> str:
         """Name of the split in the store."""
@@ -143,10 +148,16 @@ def open_experiment(
     """
     if finished:
         configuration = load(files, bindings)
-        data = _with_its_store(Data(), configuration)
+        data = _with_its_store(_data(configuration), configuration)
     else:
         files, configuration, data = _load_with_data(files, bindings, notice)
     source = _source(data, configuration, prepare, finished)
+    with configuration.entered():
+        return _derive("-".join(Path(file).stem for file in files), configuration, data, source)
+
+
+def _derive(name: str, configuration: Configuration, data: Data, source: Source) -> Experiment:
+    """Go from a configuration whose data is known to a checked plan."""
     task = choose_task(data, source.labels, configuration)
     graph = declare(configuration, source.modalities)
     _check_data(data, graph.seed, configuration, source)
@@ -163,7 +174,7 @@ def open_experiment(
     _touch(plan, parts, configuration)
     refuse_unused_scoped_bindings(configuration, graph.members)
     return Experiment(
-        name="-".join(Path(file).stem for file in files),
+        name=name,
         configuration=configuration,
         gin_text=_operative(),
         data=data,
@@ -173,6 +184,11 @@ def open_experiment(
         plan=plan,
         parts=parts,
     )
+
+
+def _data(configuration: Configuration) -> Data:
+    with configuration.entered():
+        return Data()
 
 
 def _operative() -> str:
@@ -188,7 +204,7 @@ def _load_with_data(
 ) -> tuple[Sequence[Path | str], Configuration, Data]:
     """Load; without the data that the files ask for, put the demonstration profile on the first."""
     configuration = load(files, bindings)
-    data = Data()
+    data = _data(configuration)
     if not data.store or not data.recipe:
         missing = "store" if not data.store else "recipe"
         place = configuration.where("data", missing)
@@ -208,7 +224,7 @@ def _load_with_data(
     profile = _named_file(data.demonstration, "demonstration", configuration)
     files = [files[0], profile, *files[1:]]  # what is given after the student's file wins
     configuration = load(files, bindings)
-    shown = Data()
+    shown = _data(configuration)
     stand_in_recipe = _named_file(shown.recipe, "recipe", configuration)
     notice(
         f"the store '{data.store}' is not prepared: {recipe_class(recipe).requires}, then "

@@ -90,6 +90,7 @@ class Parts:
         meta = torch.device(device).type == "meta"
         seed = derive_seed(self.plan.graph.seed, "initial", part.name)
         with (
+            self.configuration.entered(),
             torch.random.fork_rng(devices=[] if meta else None),
             torch.device(device),
             OnlyShapes() if meta else nullcontext(),
@@ -111,7 +112,7 @@ class Parts:
 
     def _on_meta(self, part: Part) -> tuple[int, Calls]:
         if part not in self._built:
-            with recorded_calls() as calls:
+            with self.configuration.entered(), recorded_calls() as calls:
                 count = count_parameters(self.build(part, "meta"))
             self._built[part] = count, calls
         return self._built[part]
@@ -124,7 +125,8 @@ class Parts:
         """
         if (member, points) not in self._trunks:
             network = self.build(Part("network", member), "meta").eval()
-            crossing = probe_cut(network, points, self.input_shapes(member))
+            with self.configuration.entered():
+                crossing = probe_cut(network, points, self.input_shapes(member))
             self._trunks[member, points] = crossing
         return self._trunks[member, points]
 
@@ -226,7 +228,7 @@ class Parts:
 
     def _inspect(self, name: str) -> MemberShapes:
         part = Part("network", name)
-        with recorded_calls() as calls:
+        with self.configuration.entered(), recorded_calls() as calls:
             network = self.build(part, "meta")
             outputs, points = self._outputs(network, name)
         self._built[part] = count_parameters(network), calls

@@ -202,7 +202,8 @@ class _Builder:
     def _add_adaptation(self, stage: type[Stage], student: str, teacher: Teacher) -> None:
         settings, masknet = _settings(stage, teacher.member), _masknet(student, teacher).name
         name = f"{settings.kind}-{student}-{teacher.name}"
-        node = self._node(name, settings, teacher.member, (), student, [teacher])
+        guides = settings.guides(student, self.graph.teachers_of(student))
+        node = self._node(name, settings, teacher.member, (), student, [teacher], guides)
         self._add(replace(node, trains=(masknet,)))
         self.adapted[student][teacher.name] = name
 
@@ -235,11 +236,12 @@ class _Builder:
         members: tuple[str, ...] = (),
         student: str = "",
         teachers: Sequence[Teacher] = (),
+        guides: tuple[str, ...] = (),
     ) -> StageNode:
         """Return a stage with the networks and MaskNets that its responses need."""
-        forwards = {m: Forward(m) for m in (*members, *filter(None, [student]))}
-        if student:
-            taps = self._taps(student, teachers, settings, True) if student in members else ()
+        forwards = {m: Forward(m) for m in (*members, *guides)}
+        if student in members:
+            taps = self._taps(student, teachers, settings, True)
             forwards[student] = Forward(student, taps=taps)
         for teacher in teachers:
             masknet = _masknet(student, teacher).name if teacher.point else ""

@@ -13,10 +13,10 @@ from rich.console import Console
 from mstgraph.data.feed import Pool
 from mstgraph.derive.experiment import Experiment, open_experiment
 from mstgraph.report.tables import table
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.batch import Networks
 from mstgraph.run.evaluation import evaluate
 from mstgraph.run.execute import load_modules
-from mstgraph.run.run_folder import RunFolder
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
 from mstgraph.tasks.task import Metric
@@ -42,6 +42,13 @@ def evaluate_run(path: Path, split: str | None, part: str, device: torch.device)
     if not config.is_file():
         raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
     experiment = open_experiment([config], finished=True)
+    with experiment.entered():
+        return _evaluate(experiment, path, split, part, device)
+
+
+def _evaluate(
+    experiment: Experiment, path: Path, split: str | None, part: str, device: torch.device
+) -> dict[str, Any]:
     assert experiment.source.store is not None
     folder = RunFolder(path)
     _check_finished(experiment, folder)

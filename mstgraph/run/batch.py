@@ -200,6 +200,8 @@ class Batch:
 
     def features(self, name: str, roles: Sequence[str]) -> Mapping[str, tuple[Tensor, ...]]:
         """Return role → what the layers return that play it, [batch, ...] float each."""
+        if not roles:
+            return {}
         outputs, layers = self._answered(name), self.node.layers[self.node.forwards[name].member]
         return {
             role: tuple(outputs[layer] for layer in layers[role])

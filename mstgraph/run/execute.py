@@ -18,15 +18,15 @@ from mstgraph.derive.constants import cut_networks, find_constants, kept_in_word
 from mstgraph.derive.document import plan_document, with_states
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.passes import group_stages
-from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.artefacts.checkpoint import Checkpoints
+from mstgraph.run.artefacts.metrics_log import MetricsLog
+from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.run.artefacts.student import student_description
+from mstgraph.run.artefacts.summary import summarise
 from mstgraph.run.batch import Networks
-from mstgraph.run.checkpoint import Checkpoints
 from mstgraph.run.evaluation import evaluate
 from mstgraph.run.keeper import Keeper
-from mstgraph.run.metrics_log import MetricsLog
-from mstgraph.run.run_folder import RunFolder
-from mstgraph.run.student import student_description
-from mstgraph.run.summary import summarise
+from mstgraph.run.reporter import Reporter
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
 from mstgraph.support import memory
@@ -77,7 +77,7 @@ class Execution:
         experiment: Experiment,
         folder: RunFolder,
         device: torch.device,
-        reporter: ConsoleReporter,
+        reporter: Reporter,
         interrupt: Interrupt | None = None,
     ):
         assert experiment.source.store is not None
@@ -123,7 +123,7 @@ class Execution:
 
     def _copy_modules(self) -> None:
         """Put the user's modules beside config.gin, where they are found from any directory."""
-        for name, file in self.experiment.configuration.modules.items():
+        for name, file in self.experiment.configuration.code.modules.items():
             path = self.folder.path / relative_path(name, file)
             with explained(path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,9 +146,14 @@ class Execution:
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
-        """Hold the folder, listen for requests to stop, and set the precision."""
+        """Hold the folder, listen for requests to stop, set the precision, enter gin's state.
+
+        Raises:
+            UserError: a module of the user's was edited after the experiment was loaded.
+        """
+        self.experiment.configuration.code.refuse_edited()
         precision = numerics(self.experiment.engine.precision, self.device)
-        with self.folder.locked(), self.interrupt, precision:
+        with self.folder.locked(), self.interrupt, precision, self.experiment.entered():
             yield
 
     def _remove_stale(self) -> None:

@@ -12,17 +12,22 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from mstgraph.data.feed import Feed
+from mstgraph.run.artefacts.checkpoint import (
+    Checkpoints,
+    TrainingState,
+    random_states,
+    restore_random_states,
+)
 from mstgraph.run.averaging import Average
 from mstgraph.run.batch import Batch, Networks, Shared
-from mstgraph.run.checkpoint import Checkpoints, TrainingState, random_states, restore_random_states
 from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.keeper import Keeper
+from mstgraph.run.reporter import Listener
 from mstgraph.stages.stage import StageNode, Term
 from mstgraph.support.errors import RunError
 from mstgraph.support.interrupt import Interrupt, Interrupted
@@ -30,18 +35,6 @@ from mstgraph.support.seeds import derive_seed
 from mstgraph.tasks.task import Task
 
 SAMPLES = "samples"  # the running sum that counts samples; no loss term may have its name
-
-
-class Reporter(Protocol):
-    """Is told how a stage proceeds."""
-
-    def batch_done(
-        self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
-    ) -> None:
-        """Called after each batch; the sums stay on the device until somebody reads them."""
-
-    def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:
-        """Called after each epoch with its record, also for those of an earlier session."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,7 @@ class Training:
     """
 
     def __init__(
-        self, node: StageNode, setting: Setting, checkpoints: Checkpoints, reporter: Reporter
+        self, node: StageNode, setting: Setting, checkpoints: Checkpoints, reporter: Listener
     ):
         self.node = node
         self.setting = setting

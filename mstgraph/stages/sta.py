@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import gin
 import torch
@@ -15,15 +15,21 @@ from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
 from mstgraph.stages.stage import Place, Stage, StageNode, Term
+from mstgraph.stages.weighting import mean_response, teacher_weights
+from mstgraph.support.errors import nearest
+
+Target = Literal["student", "teachers"]
 
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
 class STA(Stage):
-    """One MaskNet trains inside its frozen teacher, guided by the frozen student's responses.
+    """One MaskNet trains inside its frozen teacher, guided by frozen responses.
 
     Attributes:
-        consistency: loss between the student's response and the specialised teacher's (Eq. 8).
+        consistency: loss between the guide's response and the specialised teacher's (Eq. 8).
+        target: the guide: the ``'student'``, whose language the teacher learns, or the mean of the
+            log-probabilities of all ``'teachers'`` that teach it, unmasked.
         unlabelled: whether samples without a label take part. The language of a student with few
             labels makes its teachers unlearn what they know.
     """
@@ -32,6 +38,7 @@ class STA(Stage):
     place: ClassVar[Place] = "mask"
 
     consistency: ResponseLoss = field(default_factory=KL)
+    target: Target = "student"
     unlabelled: bool = False
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
@@ -40,9 +47,23 @@ class STA(Stage):
         return {"consistency": Term(mean(self.validation_loss(node, batch)))}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return ℓ_j = KL(student ‖ teacher j) of each sample (Eq. 8)."""
-        student, teacher = batch.response(node.student), batch.response(node.teachers[0].name)
-        return batch.divergence(self.consistency, student, teacher)
+        """Return ℓ_j = KL(guide ‖ teacher j) of each sample (Eq. 8)."""
+        asked = [name for name in node.forwards if name != node.teachers[0].name]
+        responses = [batch.response(name) for name in asked]
+        guide = responses[0]
+        if self.target == "teachers":
+            guide = mean_response(responses, teacher_weights(batch, asked, "mean"))
+        return batch.divergence(self.consistency, guide, batch.response(node.teachers[0].name))
+
+    def guides(self, student: str, teachers: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the student, or all that teach it."""
+        return teachers if self.target == "teachers" else (student,)
+
+    def problem(self, node: StageNode) -> tuple[str, str] | None:
+        """Refuse a guide that is none."""
+        if self.target not in get_args(Target):
+            return "target", f"is '{self.target}'{nearest(str(self.target), get_args(Target))}"
+        return super().problem(node)
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the specialised teacher."""

@@ -101,6 +101,15 @@ class Stage(ABC):
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the names of the responses whose metrics are reported."""
 
+    def guides(self, student: str, teachers: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the members whose plain responses guide what trains at a mask point.
+
+        Args:
+            student: whom the specialised teacher is to teach.
+            teachers: the members that teach it.
+        """
+        return (student,)
+
     def selecting(self, node: StageNode) -> tuple[str, ...]:
         """Return those whose mean metric chooses the epoch with ``select = 'metric'``."""
         return self.reported(node)

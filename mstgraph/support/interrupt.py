@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """The run stopped on request; its state is saved and the same command continues."""
 
 

@@ -42,8 +42,8 @@ from mstgraph.bench.plan.dag import describe_cell, jobs_of, open_cell
 from mstgraph.cli import main
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.experiment import open_experiment
+from mstgraph.run.artefacts.run_folder import RunFolder, locked
 from mstgraph.run.execute import Execution
-from mstgraph.run.run_folder import RunFolder, locked
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import read_json

@@ -47,8 +47,8 @@ def test_the_command_line_wins_over_files_and_later_files_over_earlier(folder: P
     write("a.gin", "CI.epochs = 1\nSTA.epochs = 1\nDKD.epochs = 1\n")
     write("b.gin", "include 'a.gin'\nCI.epochs = 2\n")
     write("c.gin", "STA.epochs = 3\n")
-    load(["b.gin", "c.gin"], ["DKD.epochs = 4"])
-    found = [gin.query_parameter(f"{name}.epochs") for name in ("CI", "STA", "DKD")]
+    with load(["b.gin", "c.gin"], ["DKD.epochs = 4"]).entered():
+        found = [gin.query_parameter(f"{name}.epochs") for name in ("CI", "STA", "DKD")]
     assert found == [2, 3, 4]
 
 
@@ -58,7 +58,8 @@ def test_nothing_is_left_of_what_was_loaded_before(folder: Path) -> None:
     write("b.gin", "CI.epochs = 2\n")
     load(["a.gin"])
     configuration = load(["b.gin"])
-    assert CI() == CI(epochs=2)
+    with configuration.entered():
+        assert CI() == CI(epochs=2)
     assert list(configuration.locations) == [("", "mstgraph.CI", "epochs")]
     assert configuration.macros == {}
 
@@ -70,8 +71,8 @@ def test_includes_are_found_beside_the_file_above_it_and_from_here(
     """The working directory, the file's folder and every folder above it are searched."""
     write(place, "CI.epochs = 7\n")
     main = write("deep/er/main.gin", "include 'common.gin'\n").resolve()
-    load([main])
-    assert CI().epochs == 7
+    with load([main]).entered():
+        assert CI().epochs == 7
 
 
 def test_includes_are_found_from_the_working_directory_first(folder: Path) -> None:
@@ -79,8 +80,8 @@ def test_includes_are_found_from_the_working_directory_first(folder: Path) -> No
     write("base.gin", "CI.epochs = 1\n")
     write("sub/base.gin", "CI.epochs = 2\n")
     write("sub/main.gin", "include 'base.gin'\n")
-    load(["sub/main.gin"])
-    assert CI().epochs == 1
+    with load(["sub/main.gin"]).entered():
+        assert CI().epochs == 1
 
 
 def test_the_place_of_a_binding_is_known(folder: Path) -> None:
@@ -139,8 +140,8 @@ def test_a_file_may_be_included_twice(folder: Path) -> None:
     write("base.gin", "CI.epochs = 1\n")
     write("a.gin", "include 'base.gin'\n")
     write("b.gin", "include 'base.gin'\ninclude 'a.gin'\nCI.epochs = 5\n")
-    load(["b.gin"])
-    assert CI().epochs == 5
+    with load(["b.gin"]).entered():
+        assert CI().epochs == 5
 
 
 @pytest.mark.parametrize(
@@ -274,15 +275,15 @@ def test_a_value_of_the_right_type_is_let_through(folder: Path, text: str) -> No
 def test_an_overridden_mistake_is_none(folder: Path) -> None:
     """Types are checked of what holds in the end."""
     write("a.gin", "CI.epochs = 'ten'\n")
-    load(["a.gin"], ["CI.epochs = 10"])
-    assert CI().epochs == 10
+    with load(["a.gin"], ["CI.epochs = 10"]).entered():
+        assert CI().epochs == 10
 
 
 def test_a_macro_may_lose_its_last_use_to_an_override(folder: Path) -> None:
     """A base file's macro is no mistake because a later binding replaced what used it."""
     write("a.gin", "E = 5\nCI.epochs = %E\n")
-    load(["a.gin"], ["CI.epochs = 10"])
-    assert CI().epochs == 10
+    with load(["a.gin"], ["CI.epochs = 10"]).entered():
+        assert CI().epochs == 10
 
 
 def test_a_name_of_two_configurables_is_refused(folder: Path) -> None:
@@ -295,14 +296,11 @@ def test_a_name_of_two_configurables_is_refused(folder: Path) -> None:
     write("a.gin", "import twin_networks\nMember.network = @twin_networks.FusedMLP\n")
     write("b.gin", "import twin_networks\nMember.network = @FusedMLP\n")
     write("c.gin", "import twin_networks\nFusedMLP.hidden = (3,)\n")
-    try:
-        load(["a.gin"])
-        for name in ("b.gin", "c.gin"):
-            message = refused([name])
-            assert message.startswith(f"{name}:2: Ambiguous selector 'FusedMLP', matches ")
-            assert message.endswith("; write the module in front of the name")
-    finally:
-        gin.config._REGISTRY.pop("twin_networks.FusedMLP")
+    load(["a.gin"])
+    for name in ("b.gin", "c.gin"):
+        message = refused([name])
+        assert message.startswith(f"{name}:2: Ambiguous selector 'FusedMLP', matches ")
+        assert message.endswith("; write the module in front of the name")
 
 
 def test_a_users_module_that_fails_is_named(folder: Path) -> None:
@@ -366,8 +364,8 @@ def test_what_is_shipped_is_found_from_anywhere(folder: Path) -> None:
         place = configuration.where("data", "recipe")
         assert find_file("datasets/mfeat.py", place, configuration) == ROOT / "datasets/mfeat.py"
     write("gin/base/mfeat.gin", "CI.epochs = 7\n")
-    load(["gin/mfeat_zer.gin"])
-    assert CI().epochs == 7
+    with load(["gin/mfeat_zer.gin"]).entered():
+        assert CI().epochs == 7
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gin").glob("*.gin")), ids=os.path.basename)

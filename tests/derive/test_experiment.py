@@ -164,11 +164,11 @@ def test_no_stand_in_for_a_store_that_is_being_prepared(needy: Path) -> None:
     assert refused().startswith("graph.gin:3: the store 'stores/needy' is only half prepared, and ")
 
 
-def test_settings_of_the_data_are_checked(write_gin: Callable[..., Path]) -> None:
+def test_settings_of_the_data_are_checked(write_gin: Callable[..., Path], tiny_store: Path) -> None:
     """Splits, batch sizes and options that cannot be, before anything runs."""
     path = write_gin(TWO)
     assert refused("data.split = '7'", files=(str(path),)) == (
-        f"command line '-p data.split = '7'': the store '{Data().store}' has no split '7' "
+        f"command line '-p data.split = '7'': the store '{tiny_store}' has no split '7' "
         "(valid: 0, 1, 2, 3, 4)"
     )
     assert refused("data.batch_size = 0", files=(str(path),)) == (

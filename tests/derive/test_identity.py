@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_graphs import METHODS, ROLES, ROOT, TINY_RECIPE, TWO, Make, changed, forget, hashes
+from tiny_graphs import METHODS, ROLES, ROOT, TINY_RECIPE, TWO, Make, changed, hashes
 
 from mstgraph.derive.experiment import open_experiment
 from mstgraph.derive.identity import changes, digest
@@ -231,7 +231,6 @@ def test_the_source_of_a_users_network_counts(
     path = write_gin(USER)
     before = open_experiment([path])
     module.write_text(NETWORK + "# edited\n")
-    forget("identity_network")
     after = open_experiment([path])
     assert changed(before, after) == {"pretrain-depth", "distill-rgb"}
     assert changes(
@@ -284,7 +283,6 @@ def test_the_source_of_a_users_loss_counts(write_gin: Callable[..., Path], tmp_p
     path = write_gin("import identity_loss\n" + text + "depth/Member.loss = @Apart()\n")
     before = open_experiment([path])
     module.write_text(LOSS + "# edited\n")
-    forget("identity_loss")
     after = open_experiment([path])
     assert changed(before, after) == {"distill-rgb"}
     assert changes(
@@ -344,14 +342,13 @@ PACKAGE = ("identity_package", "identity_package.blocks", "identity_package.rate
 
 
 @pytest.fixture
-def helped(write_gin: Callable[..., Path], tmp_path: Path) -> Iterator[Path]:
+def helped(write_gin: Callable[..., Path], tmp_path: Path) -> Path:
     """A graph whose depth network is made of several modules of the user's."""
     (tmp_path / "identity_package").mkdir()
     for name, text in {**HELPERS, "identity_helped.py": HELPED}.items():
         (tmp_path / name).write_text(text)
     text = USER.replace("identity_network", "identity_helped").replace("Affine", "Helped")
-    yield write_gin(text)
-    forget("identity_helped", "identity_late", *PACKAGE)
+    return write_gin(text)
 
 
 @pytest.mark.parametrize("edited", HELPERS)
@@ -361,7 +358,6 @@ def test_the_modules_that_a_users_network_imports_count(
     """Directly, through one another, or when the network is run; the other member's stages stay."""
     before = open_experiment([helped])
     (tmp_path / edited).write_text(HELPERS[edited] + "# edited\n")
-    forget("identity_helped", "identity_late", *PACKAGE)
     after = open_experiment([helped])
     assert changed(before, after) == {"pretrain-depth", "distill-rgb"}
     name = edited.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -377,7 +373,6 @@ def test_a_users_modules_count_by_content_not_by_place(
     before = open_experiment([helped])
     moved = tmp_path_factory.mktemp("moved")
     shutil.copytree(tmp_path, moved, dirs_exist_ok=True)
-    forget("identity_helped", "identity_late", *PACKAGE)
     assert changed(before, open_experiment([moved / helped.name])) == set()
 
 
@@ -419,7 +414,6 @@ def test_the_source_of_a_users_optimiser_counts(
     path = write_gin("import identity_optimiser\n" + TWO + "STA.optimizer = @Halved\n")
     before = open_experiment([path])
     module.write_text(OPTIMISER + "# edited\n")
-    forget("identity_optimiser")
     assert changed(before, open_experiment([path])) == {*STA, *STA_DEPTH, "dkd-rgb"}
 
 

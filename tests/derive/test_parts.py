@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -80,13 +80,13 @@ class OddLayers(Base):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _networks(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Put the networks above beside no gin file, but where gin's import finds them."""
     folder = tmp_path_factory.mktemp("networks")
     (folder / "odd_networks.py").write_text(NETWORKS)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        __import__("odd_networks")
+        yield
 
 
 IMPORT = "import odd_networks\n"

@@ -414,7 +414,11 @@ def test_layers_and_taps_follow_the_roles_of_each_member(method: Method) -> None
     hint = fitnets["hint-rgb"]
     assert hint.forwards["fused"].taps == ("hidden2", "fusion")
     assert hint.forwards["rgb"].taps == ("hidden1", "hidden2")
-    assert hint.layers["fused"] == {"penultimate": ("hidden2",), "hints": ("hidden2", "fusion")}
+    assert hint.layers["fused"] == {
+        "penultimate": ("hidden2",),
+        "hints": ("hidden2", "fusion"),
+        "representation": ("hidden2",),
+    }
     # OFA reads the student's layers alone.
     taps = {n: f.taps for n, f in method("ofa", hints).plan.stages["distill-rgb"].forwards.items()}
     assert taps == {"rgb": ("hidden1", "hidden2"), "fused": ()}

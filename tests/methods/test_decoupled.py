@@ -9,8 +9,8 @@ import training_worlds as small
 from torch import Tensor
 
 from mstgraph.methods.decoupled import DecoupledKD, decoupled_divergences
-from mstgraph.methods.kl import kl_divergence
 from mstgraph.methods.loss import Answer, Edge
+from mstgraph.tasks.divergence import kl_divergence
 from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)

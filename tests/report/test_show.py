@@ -14,7 +14,7 @@ from tiny_graphs import TWO
 from mstgraph.derive.document import plan_document
 from mstgraph.derive.experiment import Experiment
 from mstgraph.report.show import dot, mermaid, print_plan
-from mstgraph.run.run_folder import RunFolder
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.files import write_json
 

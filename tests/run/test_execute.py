@@ -15,8 +15,8 @@ from tiny_graphs import SHORT
 
 from mstgraph.cli import main
 from mstgraph.derive.experiment import open_experiment
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.execute import choose_device
-from mstgraph.run.run_folder import RunFolder
 from mstgraph.support.errors import UserError
 from mstgraph.support.interrupt import Interrupted
 
@@ -71,7 +71,7 @@ def test_a_folder_without_an_artefact_is_not_finished() -> None:
 
 
 def test_what_a_run_leaves() -> None:
-    """The files that the head of `mstgraph.run.run_folder` promises, and nothing half written."""
+    """The files that the head of `run_folder` promises, and nothing half written."""
     small.run(small.mfeat(), "run")
     found = {str(p.relative_to("run")) for p in Path("run").rglob("*") if p.is_file()}
     assert {"config.gin", "plan.json", "summary.json", "student-zer.safetensors"} <= found

@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gin
 import pytest
 import torch
 import training_worlds as small
-from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mstgraph.data.feed import batch_positions
@@ -26,20 +24,26 @@ pytestmark = pytest.mark.usefixtures("workspace")
 ALONE = ("graph.alone = True", "CI.epochs = 1", "STA.epochs = 1", "DKD.epochs = 2")
 
 
+# Learns without a parameter: logits are the distances to a running mean of its inputs.
+REMEMBERING = """
+import gin
+import torch
+from torch import nn
+
+
 @gin.configurable
 class Remembering(nn.Module):
-    """Learns without a parameter: logits are the distances to a running mean of its inputs."""
 
-    def __init__(self, inputs: dict[str, tuple[int, ...]], num_outputs: int):
+    def __init__(self, inputs, num_outputs):
         super().__init__()
         self.register_buffer("mean", torch.zeros(num_outputs))
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Return logits, [batch, num_outputs]."""
+    def forward(self, values):
         values = values[:, : len(self.mean)]
         if self.training:
             self.mean.lerp_(values.mean(0), 0.1)
         return values - self.mean
+"""
 
 
 def by_hand(experiment: small.Experiment, epochs: int) -> tuple[torch.nn.Module, list[float]]:
@@ -172,7 +176,9 @@ def test_training_loss_is_weighted_by_samples() -> None:
 
 def test_a_stage_whose_parts_have_buffers_alone() -> None:
     """It has no optimiser, learns, and comes to the same buffers after a stop."""
-    bindings = (*ALONE, "zer/Member.network = @Remembering", "zer/Member.mutual = ()")
+    Path("remembering.py").write_text(REMEMBERING)
+    network = ("import remembering", "zer/Member.network = @Remembering")
+    bindings = (*ALONE, *network, "zer/Member.mutual = ()")
     small.run(small.mfeat(*bindings), "whole")
     stopped = small.quiet(small.mfeat(*bindings), "run")
     done = stopped.reporter.batch_done

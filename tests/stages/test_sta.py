@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import training_worlds as small
 from mstgraph.distil.masknet import MaskNet
 from mstgraph.methods.kl import KL
 from mstgraph.run.train import total
+from mstgraph.stages.node import Forward
 from mstgraph.stages.sta import STA
 
 pytest_plugins = ("training_fixtures",)
@@ -106,3 +108,27 @@ def test_the_spread_of_masks_is_in_the_record(workspace: object) -> None:
         assert 0 < result["mask_mean"] < 1
         assert result["mask_spread_channels"] > 0
         assert result["mask_spread_samples"] > 0
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_the_teachers_mean_can_be_the_guide(dense: bool) -> None:
+    """KL(mean of the log-probabilities of all teachers, unmasked ‖ specialised teacher)."""
+    settings = STA(consistency=KL(2.0), target="teachers")
+    world = small.world(settings, "sta", dense=dense, teachers=[("f", "hidden")])
+    own = world.node.forwards["f.hidden"]
+    forwards = {"f": Forward("f"), "t": Forward("t"), "f.hidden": own}
+    world.node = replace(world.node, forwards=forwards)
+    mean = sum(small.log_softmax(world.numpy(name)) for name in ("f", "t")) / 2
+    values = small.kl(mean, world.numpy("f.hidden"), 2.0)
+    expected = small.per_sample(values, world.labels.numpy(), dense).mean()
+    loss = total(settings.losses(world.node, world.batch(), 1))
+    assert float(loss.detach()) == pytest.approx(expected, abs=1e-13)
+
+
+def test_the_plan_asks_all_teachers_where_they_are_the_guide(workspace: object) -> None:
+    """Unmasked and frozen, as they are before STA; the student is not asked then."""
+    stages = small.mfeat("STA.target = 'teachers'").plan.stages
+    node = stages["sta-zer-fou.hidden1"]
+    assert set(node.forwards) == {"fused", "fou", "fou.hidden1"}
+    assert not node.forwards["fou"].masknet
+    assert node.sources == {"fused": "ci", "fou": "ci"}

@@ -23,7 +23,7 @@ from mstgraph.derive.experiment import open_experiment
 from mstgraph.methods.kl import KL
 from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary
-from mstgraph.run.student import load_student
+from mstgraph.run.artefacts.student import load_student
 from mstgraph.store.recipe import Labels
 from mstgraph.support.errors import UserError
 from mstgraph.tasks.task import Task

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
-from mstgraph.run.run_folder import RunFolder
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.train import Training, train_epoch
 from tools.engine_bench.shapes import Shape
 from tools.engine_bench.ways import (

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
 from mstgraph.derive.experiment import Experiment, open_experiment
 from mstgraph.derive.passes import group_stages
 from mstgraph.distil.gate import Gate
-from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.artefacts.checkpoint import Checkpoints
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.batch import Shared
-from mstgraph.run.checkpoint import Checkpoints
 from mstgraph.run.execute import Execution
-from mstgraph.run.run_folder import RunFolder
+from mstgraph.run.reporter import Silent
 from mstgraph.run.train import Setting, Training, begin_epoch, step
 from mstgraph.stages.stage import StageNode
 from tools.engine_bench.plain import PlainNetworks, unfold
@@ -94,11 +93,9 @@ def execution(
     experiment: Experiment, way: str, folder: RunFolder, device: torch.device
 ) -> Execution:
     """Return the run of an experiment in one of the ways, which tells nobody about it."""
-    console = Console(quiet=True)
-    reporter = ConsoleReporter(console, experiment.task, experiment.source.synthetic)
     if way not in (OFF, RELEASED):
-        return Execution(experiment, folder, device, reporter)
-    plain = PlainExecution(experiment, folder, device, reporter)
+        return Execution(experiment, folder, device, Silent())
+    plain = PlainExecution(experiment, folder, device, Silent())
     plain.tracked = way == RELEASED
     return plain
 
@@ -144,18 +141,6 @@ class Unsaved(Checkpoints):
         return False
 
 
-class Silent:
-    """A reporter that reports nothing."""
-
-    def batch_done(
-        self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
-    ) -> None:
-        """Do nothing."""
-
-    def epoch_done(self, node: StageNode, record: Mapping[str, object]) -> None:
-        """Do nothing."""
-
-
 def ready(
     shape: Shape, way: str, kind: str, place: Place, epochs: tuple[int, int, int]
 ) -> list[Training]:
@@ -163,12 +148,19 @@ def ready(
     experiment = opened(shape, way, place, epochs)
     groups = group_stages(list(experiment.plan.stages.values()))
     group = next(group for group in groups if group[0].kind == kind)
-    setting = execution(experiment, way, Untrained(place.folder), place.device).setting(group)
+    with experiment.entered():
+        return _trainings(
+            group, execution(experiment, way, Untrained(place.folder), place.device), way
+        )
+
+
+def _trainings(group: Sequence[StageNode], run: Execution, way: str) -> list[Training]:
+    setting = run.setting(group)
     for name, module in setting.networks.modules.items():
         module.requires_grad_(name in setting.networks.trained or way == RELEASED)
         if isinstance(module, Gate):
             module.__class__ = EvenGate
-    checkpoints = Unsaved(place.folder / "checkpoint.pt")
+    checkpoints = Unsaved(run.folder.path / "checkpoint.pt")
     return [Training(node, setting, checkpoints, Silent()) for node in group]
 
 

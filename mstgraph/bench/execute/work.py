@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from mstgraph.bench.execute.outcome import Outcome, Status
 from mstgraph.bench.plan.dag import Job, artefact_name, open_cell, places
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.experiment import Experiment
-from mstgraph.report.progress import ConsoleReporter
+from mstgraph.run.artefacts.run_folder import RunFolder, locked
 from mstgraph.run.execute import Execution, choose_device
-from mstgraph.run.run_folder import RunFolder, locked
+from mstgraph.run.reporter import Silent
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.locks import InUse
@@ -115,7 +114,7 @@ class _Scratch(RunFolder):
 
 
 def is_held(folder: Path) -> bool:
-    """Say whether another process has locked a folder (`mstgraph.run.run_folder.locked`)."""
+    """Say whether another process has locked a folder, see `RunFolder.locked`."""
     with ExitStack() as held:
         return folder.is_dir() and not _taken(folder, held)
 
@@ -172,15 +171,14 @@ def _train(job: Job, place: Workplace, asked: StopAsked, interrupt: Interrupt) -
         raise Interrupted(job.name)
     torch.set_num_threads(place.threads)
     device = choose_device(place.device)
-    experiment = open_cell(job.cell)  # gin's state is one per process: each job brings its own
+    experiment = open_cell(job.cell)
     _check_planned(job, experiment)
     experiment = replace(experiment, engine=_shared(experiment.engine, device, place))
-    silent = Console(quiet=True, force_terminal=False)
     Execution(
         experiment,
         _Scratch(place.scratch / job.name, places(experiment, place.artefacts), asked),
         device,
-        ConsoleReporter(silent, experiment.task, experiment.source.synthetic),
+        Silent(),
         interrupt,
     ).run_group(job.stages)
 

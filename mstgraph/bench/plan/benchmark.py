@@ -189,8 +189,9 @@ def declare(
     own = [binding for binding in bindings if binding.lstrip().startswith(OWN)]
     given = tuple(binding for binding in bindings if binding not in own)
     configuration = load([file], own)
+    with configuration.entered():
+        settings, gin_text = Bench(), gin.operative_config_str()
     _refuse_foreign_bindings(configuration)
-    settings = Bench()
     if seeds is not None:
         settings = replace(settings, seeds=tuple(seeds))
     _check_values(settings, configuration)
@@ -206,7 +207,7 @@ def declare(
         rows=rows,
         given=given,
         place=str(file),
-        gin_text=gin.operative_config_str(),
+        gin_text=gin_text,
         metrics_place=configuration.where(Bench, "metrics"),
     )
 

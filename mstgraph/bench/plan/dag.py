@@ -91,7 +91,7 @@ class Job:
 def open_cell(
     cell: Cell, prepare: Prepare | None = None, notice: Callable[[str], None] = lambda _: None
 ) -> Experiment:
-    """Open a cell's experiment; gin's state is that of the cell opened last.
+    """Open a cell's experiment.
 
     Raises:
         UserError: the cell is at fault; the sentence names where the benchmark says so.

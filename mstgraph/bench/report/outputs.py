@@ -27,7 +27,7 @@ from mstgraph.bench.results.results import (
     StudentMetrics,
     save_results,
 )
-from mstgraph.run.run_folder import ARTEFACT
+from mstgraph.run.artefacts.run_folder import ARTEFACT
 from mstgraph.support.files import read_json, write_json, write_text
 
 TEXT_WIDTH = 200  # of table.txt

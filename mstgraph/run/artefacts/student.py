@@ -1,12 +1,13 @@
 """The student ready to use: raw values of one modality in, logits out.
 
-from mstgraph.run.student import load_student
-student = load_student("runs/nyudepth_rgb-seed0")
+import mstgraph
+student = mstgraph.load_student("runs/nyudepth_rgb-seed0")
 logits = student(rgb)  # [batch, 3, height, width] uint8, as the store holds it
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mstgraph.data.feed import Pool
+from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.graph import Declaration
 from mstgraph.derive.configurables import load
 from mstgraph.derive.experiment import Experiment
@@ -36,8 +38,11 @@ class Student(nn.Module):
     factor: Tensor
     offset: Tensor
 
-    def __init__(self, network: nn.Module, description: dict[str, Any]):
+    def __init__(
+        self, network: nn.Module, description: dict[str, Any], configuration: Configuration
+    ):
         super().__init__()
+        self._configuration = configuration
         self.network = network
         self.classes = tuple(description["classes"])
         self.modality = description["modality"]
@@ -53,7 +58,9 @@ class Student(nn.Module):
         Args:
             values: the modality as the store holds it, [batch, *shape] of any numeric type.
         """
-        return self.network(torch.addcmul(self.offset, values.to(torch.float32), self.factor))
+        normalised = torch.addcmul(self.offset, values.to(torch.float32), self.factor)
+        with self._configuration.entered():  # a network may call configurables when it answers
+            return self.network(normalised)
 
 
 def student_description(experiment: Experiment, target: str, pool: Pool) -> dict[str, Any]:
@@ -91,7 +98,14 @@ def load_student(run: Path | str, target: str | None = None) -> Student:
     if target not in found:
         raise UserError(f"'{folder}' has no student '{target}'{nearest(str(target), found)}")
     description = read_json(found[target])
-    load([folder / "config.gin"])
+    configuration = load([folder / "config.gin"])
+    with configuration.entered():
+        network = _network(target, description)
+    load_weights(found[target].with_suffix(".safetensors"), network)
+    return Student(network, description, configuration).eval()
+
+
+def _network(target: str, description: Mapping[str, Any]) -> nn.Module:
     member = Declaration().members[target]
     assert member is not None
     assert member.network is not None
@@ -99,6 +113,4 @@ def load_student(run: Path | str, target: str | None = None) -> Student:
         shapes = {description["modality"]: tuple(description["shape"])}
         # Earlier runs had one output for each class, always.
         outputs = description.get("outputs", len(description["classes"]))
-        network = member.network(shapes, outputs)
-    load_weights(found[target].with_suffix(".safetensors"), network)
-    return Student(network, description).eval()
+        return member.network(shapes, outputs)

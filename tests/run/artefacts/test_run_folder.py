@@ -11,7 +11,7 @@ import pytest
 import torch
 import training_worlds as small
 
-from mstgraph.run.run_folder import ARTEFACT, RunFolder, default_folder
+from mstgraph.run.artefacts.run_folder import ARTEFACT, RunFolder, default_folder
 from mstgraph.stages.pretrain import Pretrain
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
@@ -83,8 +83,12 @@ def test_the_artefact_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     node, world = stage(a=1)
     folder.begin(node)
     written: list[str] = []
-    monkeypatch.setattr("mstgraph.run.run_folder.save_weights", lambda p, m: written.append(p.name))
-    monkeypatch.setattr("mstgraph.run.run_folder.write_json", lambda p, v: written.append(p.name))
+    monkeypatch.setattr(
+        "mstgraph.run.artefacts.run_folder.save_weights", lambda p, m: written.append(p.name)
+    )
+    monkeypatch.setattr(
+        "mstgraph.run.artefacts.run_folder.write_json", lambda p, v: written.append(p.name)
+    )
     folder.finish(node, world.networks.modules, {})
     assert written == ["s.safetensors", ARTEFACT]
 

@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 from torch import Tensor
 
-from mstgraph.run.train import Reporter
+from mstgraph.run.reporter import Listener
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.files import explained, json_ready
 
@@ -25,7 +25,7 @@ class MetricsLog:
     epoch once, however often the run was killed.
     """
 
-    def __init__(self, folder: Path, listener: Reporter):
+    def __init__(self, folder: Path, listener: Listener):
         self.listener = listener
         with explained(folder):
             for old in folder.glob("events.out.tfevents.*"):

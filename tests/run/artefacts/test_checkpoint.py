@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mstgraph.run import checkpoint
-from mstgraph.run.checkpoint import (
+from mstgraph.run.artefacts import checkpoint
+from mstgraph.run.artefacts.checkpoint import (
     COST_SHARE,
     Checkpoints,
     TrainingState,

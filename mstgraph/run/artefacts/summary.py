@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from mstgraph import __version__
 from mstgraph.derive.experiment import Experiment
 
 LIBRARIES = ("torch", "numpy", "gin-config", "networkx", "lmdb", "safetensors")
@@ -56,7 +55,7 @@ def summarise(experiment: Experiment, artefacts: Artefacts, device: torch.device
             for name, node in plan.stages.items()
         ],
         "versions": {
-            "mstgraph": __version__,
+            "mstgraph": version("mstgraph"),
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
         },

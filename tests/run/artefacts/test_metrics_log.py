@@ -12,8 +12,8 @@ import pytest
 import training_worlds as small
 from tensorboardX.proto.event_pb2 import Event
 
-from mstgraph.run import metrics_log
-from mstgraph.run.metrics_log import MetricsLog, scalars
+from mstgraph.run.artefacts import metrics_log
+from mstgraph.run.artefacts.metrics_log import MetricsLog, scalars
 from mstgraph.stages.pretrain import Pretrain
 from mstgraph.support.errors import UserError
 

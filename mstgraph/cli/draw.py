@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mstgraph.cli.options import debug
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import read_json
 
@@ -20,6 +21,7 @@ Routing = Mapping[str, Sequence[Mapping[str, Any]]]
     "-p", "bindings", multiple=True, metavar="BINDING", help="Binding that wins: 'CI.epochs = 2'."
 )
 @click.option("--out", help="Where to write, without .svg and .png  [NAME-paths].")
+@debug
 def draw(source: tuple[str, ...], bindings: tuple[str, ...], out: str | None) -> None:
     """Draw the distillation paths of a graph as one picture, as SVG and as PNG.
 

@@ -1,0 +1,161 @@
+"""An experiment in Python: loaded from gin files, looked at, run.
+
+`Experiment` is what a user holds. Behind it stands `mstgraph.derive.experiment.Experiment`, the
+checked plan with all that belongs to it, which the other rooms work on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mstgraph.api.run import Run
+from mstgraph.declare.config_checks import unread_on_command_line
+from mstgraph.derive import experiment as derived
+from mstgraph.derive.document import plan_document
+from mstgraph.derive.plan import Plan
+from mstgraph.report.console import as_text, standard_console
+from mstgraph.report.preparation import prepare_declared
+from mstgraph.report.progress import ConsoleReporter
+from mstgraph.report.show import print_plan
+from mstgraph.run.artefacts.run_folder import RunFolder, default_folder
+from mstgraph.run.execute import Execution, choose_device
+from mstgraph.run.reporter import Reporter, Silent
+
+
+def load(
+    files: Path | str | Sequence[Path | str],
+    *bindings: str,
+    notice: Callable[[str], None] | None = None,
+) -> Experiment:
+    """Load gin files and derive the plan that they imply; quick for any size, nothing is trained.
+
+    Modules that the gin files import are read from their files anew, and belong to this experiment
+    alone. Gin's own state, and what Python has imported, are afterwards as they were.
+
+    Args:
+        files: a gin file, or several, of which later ones win.
+        bindings: bindings that win over the files, ``"DKD.k = 2"``; later ones win.
+        notice: is told what the user should know, such as a stand-in for missing data; default: a
+            Python warning.
+
+    Raises:
+        UserError: the files, the bindings or the graph are at fault; one sentence says where.
+    """
+    chosen = [files] if isinstance(files, (str, Path)) else list(files)
+    told: list[str] = []
+    opened = derived.open_experiment(chosen, bindings, notice=told.append)
+    for sentence in (*told, *unread_on_command_line(opened.configuration)):
+        if notice:
+            notice(sentence)
+        else:
+            warnings.warn(sentence, stacklevel=2)
+    return Experiment(opened, chosen, bindings)
+
+
+class Experiment:
+    """A checked experiment; ``print(experiment)`` shows what ``mstgraph show`` does.
+
+    Made by `load`. Several can be open at once, also with modules of the user's that share names.
+    """
+
+    def __init__(
+        self, opened: derived.Experiment, files: Sequence[Path | str], bindings: Sequence[str]
+    ):
+        self._opened = opened
+        self._files = files
+        self._bindings = bindings
+
+    @property
+    def name(self) -> str:
+        """From the gin files' names, for the run's folder."""
+        return self._opened.name
+
+    @property
+    def plan(self) -> Plan:
+        """The derived plan: stages in order, teachers of each student, δ(j), the graph."""
+        return self._opened.plan
+
+    @property
+    def gin_text(self) -> str:
+        """The operative configuration; as a gin file it gives the same experiment."""
+        return self._opened.gin_text
+
+    @property
+    def folder(self) -> Path:
+        """Where a run goes unless told otherwise: ``runs/NAME-seedN``."""
+        return default_folder(self.name, self.plan.graph.seed)
+
+    def entered(self) -> AbstractContextManager[None]:
+        """Put this experiment's gin state in the place of gin's, and that back on leaving.
+
+        For code of one's own that calls what the gin files configure; everything here enters it
+        by itself.
+        """
+        return self._opened.entered()
+
+    def document(self, out: Path | str | None = None) -> dict[str, Any]:
+        """Return the plan as plain data, with what is done already in a run's folder.
+
+        Args:
+            out: the folder; default: `folder`.
+        """
+        folder = RunFolder(Path(out) if out else self.folder)
+        return plan_document(self._opened, folder.state, folder.path)
+
+    def show(self, console: Console, out: Path | str | None = None) -> None:
+        """Print members, teachers and schedule to a console."""
+        print_plan(self.document(out), console)
+
+    def __str__(self) -> str:
+        return as_text(self.show)
+
+    def __repr__(self) -> str:
+        return f"<mstgraph.Experiment {self.name}: {', '.join(self.plan.stages)}>"
+
+    def run(
+        self,
+        out: Path | str | None = None,
+        *,
+        device: str = "auto",
+        progress: bool | Reporter = True,
+    ) -> Run:
+        """Train every stage that is not finished yet, after preparing a store that is missing.
+
+        Ctrl-C stops it after the batch under way and saves its state; the same call continues,
+        and gives bit for bit what it would have given without.
+
+        Args:
+            out: the run's folder; default: `folder`.
+            device: ``"auto"`` takes a GPU where there is one; ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+            progress: bars and a line per stage on standard output, nothing, or who is told.
+
+        Raises:
+            Interrupted: a KeyboardInterrupt that names the stage; its state is saved.
+            UserError: there is no such device, the folder cannot be written, or a module of the
+                user's was edited after it was loaded.
+            RunError: a stage failed, with a loss that is no number for example.
+        """
+        where = choose_device(device)
+        self._prepare(bool(progress))
+        folder = RunFolder(Path(out) if out else self.folder)
+        Execution(self._opened, folder, where, self._reporter(progress)).run()
+        return Run(folder.path)
+
+    def _prepare(self, progress: bool) -> None:
+        """Build the store if it is missing; identities depend on what it holds."""
+        if self._opened.source.store is None:
+            self._opened = derived.open_experiment(
+                self._files, self._bindings, prepare=prepare_declared(progress)
+            )
+
+    def _reporter(self, progress: bool | Reporter) -> Reporter:
+        if progress is True:
+            opened = self._opened
+            return ConsoleReporter(standard_console(), opened.task, opened.source.synthetic)
+        return progress or Silent()

@@ -1,0 +1,134 @@
+"""A run in Python: what its folder holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mstgraph.report.console import as_text
+from mstgraph.report.evaluate_run import evaluate_run
+from mstgraph.report.summary import print_summary
+from mstgraph.run.artefacts.metrics_log import scalars
+from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.run.artefacts.student import Student, load_student
+from mstgraph.run.execute import choose_device
+from mstgraph.support.errors import UserError
+from mstgraph.support.files import read_json
+
+
+def open_run(folder: Path | str) -> Run:
+    """Open the folder of a run, be it finished or not.
+
+    A run's folder is code: its configuration names modules that it brings, and a student is made
+    by importing them.
+
+    Raises:
+        UserError: it is no run's folder.
+    """
+    path = Path(folder)
+    if not (path / "config.gin").is_file():
+        raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
+    return Run(path)
+
+
+class Run:
+    """What a run has left; ``print(run)`` shows the table of a finished one.
+
+    Attributes:
+        path: its folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end."""
+        return (self.path / "summary.json").is_file()
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The plan that it follows, as plain data: ``plan.json``."""
+        return read_json(self.path / "plan.json")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What it came to, as plain data: ``summary.json``.
+
+        Metrics of the test split (fractions of 1) per student and teacher, routing per teacher;
+        per stage its best epoch, time in seconds and peak memory in bytes; versions.
+
+        Raises:
+            UserError: the run is not finished.
+        """
+        if not self.finished:
+            raise UserError(f"the run '{self.path}' is not finished; run it to its end first")
+        return read_json(self.path / "summary.json")
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return a row per stage and epoch, as far as the run came; a data frame takes it as is.
+
+        Each holds ``stage``, ``epoch`` (from 1), ``best`` (whether its weights were the best so
+        far), ``seconds`` (since the stage began) and what ``metrics.jsonl`` says under names like
+        ``training/task/value`` or ``validation/loss``; nan where a metric is undefined.
+        """
+        stages = [stage["name"] for stage in self.plan["stages"]]
+        return [row for stage in stages for row in self._rows(stage)]
+
+    def _rows(self, stage: str) -> list[dict[str, Any]]:
+        path = RunFolder(self.path).stage(stage) / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [_row(stage, json.loads(line)) for line in lines]
+
+    def student(self, target: str | None = None) -> Student:
+        """Return a student in eval mode, its normalisation included: raw values in, logits out.
+
+        Args:
+            target: which one, where the run has several.
+
+        Returns:
+            A module from [batch, *shape of the modality] of any numeric type to logits, [batch,
+            num_outputs] or [batch, num_outputs, height, width] float; ``classes`` names them.
+
+        Raises:
+            UserError: the run is not finished, or has no such student.
+        """
+        return load_student(self.path, target)
+
+    def evaluate(
+        self, split: str | None = None, part: str = "test", device: str = "auto"
+    ) -> dict[str, Any]:
+        """Evaluate every student, alone and distilled, and every teacher.
+
+        Args:
+            split: name of a split of the store; default: the one the run was trained on.
+            part: ``"train"``, ``"validation"`` or ``"test"``.
+            device: see `Experiment.run`.
+
+        Returns:
+            Plain data; ``["metrics"][stage][response][metric]`` are fractions of 1.
+
+        Raises:
+            UserError: the run is not finished, its store is gone, or there is no such split.
+        """
+        return evaluate_run(self.path, split, part, choose_device(device))
+
+    def show(self, console: Console) -> None:
+        """Print the table of a finished run to a console."""
+        print_summary(self.summary, console)
+
+    def __str__(self) -> str:
+        return as_text(self.show) if self.finished else repr(self)
+
+    def __repr__(self) -> str:
+        return f"<mstgraph.Run '{self.path}'{'' if self.finished else ', not finished'}>"
+
+
+def _row(stage: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: math.nan if value is None else value for name, value in scalars(record)}
+    return {"stage": stage, "epoch": record["epoch"], "best": record["best"], **values}

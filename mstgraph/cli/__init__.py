@@ -1,0 +1,56 @@
+"""The command line: parses options, calls the Python door, prints. Help imports no torch."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from mstgraph.cli.bench import bench
+from mstgraph.cli.draw import draw
+from mstgraph.cli.evaluate import evaluate
+from mstgraph.cli.options import DEBUG, INTERRUPTED
+from mstgraph.cli.prepare import prepare
+from mstgraph.cli.run import run
+from mstgraph.cli.show import show
+from mstgraph.cli.store import store
+from mstgraph.support.errors import RunError, UserError
+
+
+class Commands(click.Group):
+    """Turns errors into one sentence and an exit code: 1 a run failed, 2 the input is at fault."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (UserError, RunError) as error:
+            if ctx.meta.get(DEBUG):
+                traceback.print_exc()
+            click.echo(f"mstgraph: {str(error).splitlines()[0]}", err=True)
+            sys.exit(2 if isinstance(error, UserError) else 1)
+        except KeyboardInterrupt:
+            click.echo("mstgraph: stopped", err=True)
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mstgraph")
+def main() -> None:
+    """Cross-modal knowledge distillation, declared as a graph in gin.
+
+    \b
+    mstgraph show gin/mfeat_zer.gin       what a graph implies: teachers, δ, schedule
+    mstgraph run gin/mfeat_zer.gin        train it; again: continues or reuses
+    mstgraph prepare datasets/mfeat.py    build a feature store
+    mstgraph eval runs/mfeat_zer-seed0    evaluate a finished run
+    mstgraph bench gin/bench/quick.gin    compare methods: a table over students and seeds
+    """  # noqa: D301 (click wants the backspace itself)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+
+
+for command in (show, run, prepare, store, evaluate, bench, draw):
+    main.add_command(command)

@@ -1,0 +1,104 @@
+"""``mstgraph bench``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+import mstgraph
+from mstgraph.cli.options import INTERRUPTED, all_bindings, debug, no_cache, notice, precision
+from mstgraph.support.errors import RunError
+
+
+@click.command()
+@click.argument("gin_file", type=click.Path(path_type=Path), metavar="GIN")
+@click.option(
+    "-p",
+    "bindings",
+    multiple=True,
+    metavar="BINDING",
+    help="Binding for every cell, 'CI.epochs = 2'; one of the benchmark's own begins with bench.",
+)
+@click.option("--seeds", help="0-4 or 0,2,5, in place of bench.seeds.")
+@precision
+@no_cache
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Stages trained at a time on this machine, each in a process.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of each; numbers depend on them in their last digits, and on --jobs not at all.",
+)
+@click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help="Hand the stages to a Ray cluster: host:port, auto, or local for --jobs workers here.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder [runs/bench-NAME].")
+@click.option(
+    "--artefacts",
+    type=click.Path(path_type=Path),
+    help="What stages leave, shared by benchmarks that name the same folder [OUT/artefacts].",
+)
+@debug
+def bench(
+    gin_file: Path,
+    bindings: tuple[str, ...],
+    seeds: str | None,
+    precision: str | None,
+    no_cache: bool,
+    jobs: int,
+    threads: int,
+    address: str | None,
+    device: str,
+    out: Path | None,
+    artefacts: Path | None,
+) -> None:
+    """Compare methods: every row × student × seed of a benchmark's gin file, and a table.
+
+    A stage that several cells need is trained once: a teacher serves every method under its seed.
+    After Ctrl-C the same command continues; finished stages are reused as long as nothing changed
+    that can change them. A cell that fails is reported and does not stop the others (exit code 1).
+
+    \b
+    mstgraph bench gin/bench/quick.gin                          all methods, minutes on a laptop
+    mstgraph bench gin/bench/table1.gin --seeds 0 --jobs 4      one seed, four stages at a time
+    mstgraph bench gin/bench/quick.gin -p 'DKD.k = 2'           a setting for every cell
+    mstgraph bench gin/bench/fig6.gin \\
+        -p "bench.students = (('audio', 'gin/ravdess_audio.gin'),)"   another student
+    mstgraph bench gin/bench/table1.gin --ray auto              on a Ray cluster
+
+    The folder holds results.json, table.txt, .md, .tex and .csv, cells.json (which stages are a
+    cell's) and artefacts/ (weights and records of every stage).
+    """  # noqa: D301 (click wants the backspace itself)
+    given = all_bindings(bindings, None, precision, no_cache)
+    try:
+        results = mstgraph.bench(
+            gin_file,
+            *given,
+            seeds=seeds,
+            jobs=jobs,
+            threads=threads,
+            ray=address or "",
+            device=device,
+            out=out,
+            artefacts=artefacts,
+            notice=notice,
+        )
+    except mstgraph.Interrupted as stopped:
+        notice(f"stopped after {stopped}; the same command continues")
+        sys.exit(INTERRUPTED)
+    failed = sum(cell.metrics is None for cell in results.cells)
+    if failed:
+        raise RunError(f"{failed} of {len(results.cells)} cells failed; the table says why")

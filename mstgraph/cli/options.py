@@ -1,0 +1,67 @@
+"""What several commands have in common: options, the console, notices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTERRUPTED = 130
+DEBUG = "mstgraph.debug"
+
+files = click.argument("files", nargs=-1, required=True, metavar="GIN…")
+bindings = click.option(
+    "-p", "bindings", multiple=True, metavar="BINDING", help="Binding that wins: 'CI.epochs = 2'."
+)
+seed = click.option("--seed", type=int, help="Same as -p 'graph.seed = N'.")
+precision = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16"]),
+    help="Same as -p \"engine.precision = 'NAME'\"  [fp32].",
+)
+no_cache = click.option(
+    "--no-cache",
+    is_flag=True,
+    help="Same as -p 'engine.cache = False': keep nothing that could be kept. Slower, as exact.",
+)
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.find_root().meta[DEBUG] = value
+
+
+debug = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_remember_debug,
+    help="Show tracebacks.",
+)
+
+
+def console() -> Console:
+    """Return the console of standard output."""
+    from mstgraph.report.console import standard_console
+
+    return standard_console()
+
+
+def notice(sentence: str) -> None:
+    """Print a sentence on standard error."""
+    click.echo(f"mstgraph: {sentence}", err=True)
+
+
+def all_bindings(
+    given: tuple[str, ...], seed: int | None, precision: str | None, no_cache: bool
+) -> list[str]:
+    """Return the bindings of a command line, those that have an option of their own last."""
+    short = {
+        "graph.seed": seed,
+        "engine.precision": precision,
+        "engine.cache": False if no_cache else None,
+    }
+    return [*given, *(f"{name} = {value!r}" for name, value in short.items() if value is not None)]

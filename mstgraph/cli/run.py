@@ -1,0 +1,56 @@
+"""``mstgraph run``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+import mstgraph
+from mstgraph.cli.options import (
+    INTERRUPTED,
+    all_bindings,
+    bindings,
+    console,
+    debug,
+    files,
+    no_cache,
+    notice,
+    precision,
+    seed,
+)
+
+
+@click.command()
+@files
+@bindings
+@seed
+@precision
+@no_cache
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/NAME-seedN].")
+@debug
+def run(
+    files: tuple[str, ...],
+    bindings: tuple[str, ...],
+    seed: int | None,
+    precision: str | None,
+    no_cache: bool,
+    device: str,
+    out: Path | None,
+) -> None:
+    """Run a graph: prepare the store if it is missing, train every stage, print the table.
+
+    Finished stages are reused as long as nothing changed that can change them. After Ctrl-C, a
+    kill or a full disk, the same command continues.
+    """
+    chosen = all_bindings(bindings, seed, precision, no_cache)
+    experiment = mstgraph.load(files, *chosen, notice=notice)
+    try:
+        left = experiment.run(out, device=device)
+    except mstgraph.Interrupted as stopped:
+        notice(f"stopped in stage {stopped}; the same command continues there")
+        sys.exit(INTERRUPTED)
+    left.show(console())
+    console().print(f"everything is in {left.path}", highlight=False)

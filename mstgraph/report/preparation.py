@@ -1,0 +1,60 @@
+"""Build a feature store with a bar, and a line on what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from mstgraph.declare.settings import Data
+from mstgraph.report.console import standard_console
+from mstgraph.store import Store, load_recipe
+from mstgraph.store.build.builder import build
+
+
+def prepare(
+    recipe: Path | str,
+    out: Path | str | None = None,
+    *,
+    raw: Path | str | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Store:
+    """Build a feature store from a recipe, or continue an interrupted build.
+
+    Args:
+        recipe: the recipe's file, such as ``datasets/mfeat.py``.
+        out: folder of the store; default: ``stores/RECIPE``.
+        raw: the raw data, for recipes that read some.
+        options: options of the recipe, ``{"size": (96, 128)}``.
+        progress: whether to show a bar and a line on standard output.
+
+    Returns:
+        The store: ``len(store)`` samples, ``store.modalities`` by name, ``store.describe()`` as
+        plain data.
+
+    Raises:
+        UserError: the recipe, its options or its raw data are at fault.
+    """
+    place = Path(out) if out else Path("stores") / Path(recipe).stem
+    loaded = load_recipe(Path(recipe), Path(raw) if raw else None, dict(options or {}))
+    console = standard_console(progress)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(f"preparing {loaded.title}", total=len(loaded))
+        store = build(loaded, place, progress=lambda done, total: bar.update(task, completed=done))
+    label = f" [{loaded.synthetic}]" if loaded.synthetic else ""
+    console.print(
+        f"store {place}: {loaded.title}{label}, {store.length} samples",
+        markup=False,
+        highlight=False,
+    )
+    return store
+
+
+def prepare_declared(progress: bool) -> Callable[[Data, Path], Store]:
+    """Return what builds the store that gin files declare, from their settings and the recipe."""
+    return lambda data, recipe: prepare(
+        recipe, data.store, raw=data.raw or None, options=data.options, progress=progress
+    )
