@@ -7,6 +7,7 @@ change). torch.fx traces the network; one that cannot be traced is run whole, sl
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 
@@ -74,7 +75,12 @@ class _Tail:
             if node in after or (node.op == "get_attr" and after & set(node.users)):
                 copies[node] = tail.node_copy(node, lambda n: copies[n])
         tail.lint()
-        self.module = fx.GraphModule(network, tail)
+        self._network, self._graph = network, tail
+
+    @functools.cached_property
+    def module(self) -> fx.GraphModule:
+        """What runs, compiled when it first does: a probe runs no tail."""
+        return fx.GraphModule(self._network, self._graph)
 
 
 class _Tracer(fx.Tracer):
