@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,19 @@ class Remembering(nn.Module):
 
 
 def by_hand(experiment: small.Experiment, epochs: int) -> tuple[torch.nn.Module, list[float]]:
-    """Train the student on its task alone, in a plain loop."""
+    """Train the student on its task alone, in a plain loop; the best epoch by validation loss."""
     node = experiment.plan.stages["alone-zer"]
     network = experiment.parts.build(node.parts["zer"], "cpu")
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     pool = small.quiet(experiment, "unused").pool
     ((inputs, labels, _),) = pool.feed("train", ("zer",)).epoch(1200)
     ((valid, truth, _),) = pool.feed("validation", ("zer",)).epoch(400)
-    losses, best, best_loss = [], {}, float("inf")
+    losses, best, best_loss, steps = [], {}, float("inf"), 0
     for epoch in range(1, epochs + 1):
         total = 0.0
         for rows in batch_positions(epoch_order(1200, 0, epoch), 128):
+            done, steps = steps / (10 * epochs), steps + 1  # 1,200 samples by 128
+            optimizer.param_groups[0]["lr"] = 1e-3 * (1 + math.cos(math.pi * done)) / 2
             optimizer.zero_grad()
             loss = F.cross_entropy(network(inputs["zer"][rows]), labels[rows])
             loss.backward()
@@ -75,7 +78,7 @@ def by_hand(experiment: small.Experiment, epochs: int) -> tuple[torch.nn.Module,
 @pytest.mark.usefixtures("float64")
 def test_a_stage_is_a_plain_training_loop() -> None:
     """Same losses, and the weights of the same best epoch."""
-    experiment = small.mfeat(*ALONE)
+    experiment = small.mfeat(*ALONE, "DKD.select = 'loss'")
     small.run(experiment, "run")
     network, losses = by_hand(experiment, 3)
     lines = Path("run/stages/alone-zer/metrics.jsonl").read_text().splitlines()
@@ -141,6 +144,7 @@ def test_the_weights_before_the_first_epoch_may_be_kept(select: str) -> None:
 def test_patience_ends_a_stage_that_gets_no_better() -> None:
     """After so many epochs without a better one it is over; the next stage goes on."""
     bindings = ("DKD.epochs = 30", "DKD.learning_rate = 10.0", "DKD.patience = 2")
+    bindings += ("DKD.select = 'loss'",)
     small.run(small.mfeat(*ALONE, *bindings), "run")
     artefact = json.loads(Path("run/stages/dkd-zer/artefact.json").read_text())
     assert artefact["epochs"] == artefact["best_epoch"] + 2 < 30
