@@ -20,7 +20,7 @@ from torch import nn
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.passes import group_stages
 from mstgraph.derive.placement import Decision, Value, decide
-from mstgraph.distil.cuts import Cut, crossing_shapes, try_cut
+from mstgraph.distil.cuts import Cut
 from mstgraph.stages.node import RESPONSE, Forward
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.text import size_in_words
@@ -33,11 +33,9 @@ class Constants:
     """What of a group cannot change, and what is done about it.
 
     Attributes:
-        cuts: member → its frozen network, cut at its mask points.
         decisions: part of the split → one decision per constant value.
     """
 
-    cuts: Mapping[str, Cut]
     decisions: Mapping[str, Sequence[Decision]]
 
 
@@ -67,7 +65,6 @@ def trunk_points(group: Sequence[StageNode]) -> dict[str, tuple[str, ...]]:
 def find_constants(
     experiment: Experiment,
     group: Sequence[StageNode],
-    modules: Mapping[str, nn.Module],
     *,
     memory: int,
     disk: int,
@@ -77,13 +74,11 @@ def find_constants(
     Args:
         experiment: the experiment.
         group: its stages.
-        modules: name of a part → module; on the meta device where nothing is to be computed.
         memory: bytes of the device that are left.
         disk: bytes of disk that are left.
     """
     engine = experiment.engine
-    cuts = _cuts(experiment, group, modules) if engine.cache else {}
-    trunks = _trunks(experiment, group, modules, cuts)
+    trunks = _trunks(experiment, group)
     values = _values(experiment, group, trunks)
     read = {"train": values, "validation": _read_in_validation(group, values)}
     sizes = experiment.source.samples(experiment.split)
@@ -104,7 +99,7 @@ def find_constants(
         kept = place(below, memory=memory, disk=disk)
         memory, disk = _left(kept, memory, disk)
         decisions[part] += kept
-    return Constants(cuts, decisions)
+    return Constants(decisions)
 
 
 def _left(decisions: Sequence[Decision], memory: int, disk: int) -> tuple[int, int]:
@@ -127,30 +122,27 @@ def _computed_again(decisions: Sequence[Decision]) -> dict[str, None]:
     }
 
 
-def _cuts(
+def cut_networks(
     experiment: Experiment, group: Sequence[StageNode], modules: Mapping[str, nn.Module]
 ) -> dict[str, Cut]:
-    cuts = {}
-    for member, points in trunk_points(group).items():
-        modules[member].eval()
-        cut = try_cut(modules[member], points, experiment.input_shapes(member))
-        if cut is not None:
-            cuts[member] = cut
-    return cuts
+    """Return member → its frozen network, cut at its mask points; without those that run whole.
+
+    Args:
+        experiment: the experiment.
+        group: stages.
+        modules: name of a part → module.
+    """
+    trunks = _trunks(experiment, group)
+    return {member: Cut(modules[member].eval(), trunk.points) for member, trunk in trunks.items()}
 
 
-def _trunks(
-    experiment: Experiment,
-    group: Sequence[StageNode],
-    modules: Mapping[str, nn.Module],
-    cuts: Mapping[str, Cut],
-) -> dict[str, Value]:
+def _trunks(experiment: Experiment, group: Sequence[StageNode]) -> dict[str, Value]:
     """Return member → what crosses the cuts of its frozen network."""
-    points, trunks = trunk_points(group), {}
-    for member, cut in cuts.items():
-        shapes = crossing_shapes(cut, modules[member], experiment.input_shapes(member))
-        assert shapes is not None
-        trunks[member] = Value("trunk", member, None, points[member], shapes)
+    trunks = {}
+    for member, points in trunk_points(group).items() if experiment.engine.cache else ():
+        shapes = experiment.parts.trunk(member, points)
+        if shapes is not None:
+            trunks[member] = Value("trunk", member, None, points, shapes)
     return trunks
 
 
@@ -193,7 +185,7 @@ def constants_by_stage(
     """Return stage → what is constant in it, and what would be done about it on this machine.
 
     Args:
-        experiment: the experiment; its networks are built on the meta device.
+        experiment: the experiment.
         device: where it would run.
         folder: where its values on disk would go.
     """
@@ -201,9 +193,7 @@ def constants_by_stage(
     memory, disk = engine.memory_budget(device), engine.disk_budget(folder)
     found: dict[str, list[dict[str, Any]]] = {}
     for group in group_stages(list(experiment.plan.stages.values())):
-        parts = {name: part for node in group for name, part in node.parts.items()}
-        modules = {name: experiment.parts.build(part, "meta") for name, part in parts.items()}
-        constants = find_constants(experiment, group, modules, memory=memory, disk=disk)
+        constants = find_constants(experiment, group, memory=memory, disk=disk)
         found |= {node.name: _concerning(node, constants) for node in group}
     return found
 

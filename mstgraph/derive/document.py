@@ -74,6 +74,25 @@ def plan_document(
     }
 
 
+def with_states(
+    document: Mapping[str, Any], experiment: Experiment, state: State
+) -> dict[str, Any]:
+    """Return a plan's document with the states that its stages have now.
+
+    Args:
+        document: see `plan_document`.
+        experiment: the experiment it describes.
+        state: as for `plan_document`.
+    """
+    stages = experiment.plan.stages
+    return {
+        **document,
+        "stages": [
+            {**stage, **_state(stages[stage["name"]], state)} for stage in document["stages"]
+        ],
+    }
+
+
 def _member(experiment: Experiment, index: int, name: str) -> dict[str, Any]:
     graph, shapes = experiment.plan.graph, experiment.parts.members[name]
     member = graph.members[name]
@@ -150,7 +169,6 @@ def _teacher(experiment: Experiment, student: str, teacher: Teacher) -> dict[str
 
 
 def _stage(experiment: Experiment, node: StageNode, state: State) -> dict[str, Any]:
-    done, reason = state(node)
     return {
         "name": node.name,
         "kind": node.kind,
@@ -164,9 +182,13 @@ def _stage(experiment: Experiment, node: StageNode, state: State) -> dict[str, A
         "responses": _responses(node),
         "student": node.student,
         "hash": node.hash,
-        "done": done,
-        "reason": reason,
+        **_state(node, state),
     }
+
+
+def _state(node: StageNode, state: State) -> dict[str, Any]:
+    done, reason = state(node)
+    return {"done": done, "reason": reason}
 
 
 def _responses(node: StageNode) -> Mapping[str, list[str]]:

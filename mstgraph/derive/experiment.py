@@ -6,6 +6,7 @@ is read.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -117,7 +118,7 @@ class Experiment:
 
     def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
         """Return modality → shape of a sample, for a member's modalities."""
-        return {name: self.source.modalities[name].shape for name in self.inputs_of[member]}
+        return self.parts.input_shapes(member)
 
 
 Prepare = Callable[[Data, Path], Store]
@@ -406,6 +407,10 @@ def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Confi
         )
 
 
+CHECKED_LATE = ("fused", "foreach", "differentiable")
+"""What torch's optimisers check after they took their parameters; all else they check before."""
+
+
 def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
     import torch
 
@@ -419,10 +424,18 @@ def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
                     f"{place}: the stage gives {optimizer.__name__}.{given}; expected "
                     f"{name}.learning_rate in its place"
                 )
-        parameter = torch.zeros(1, requires_grad=True)
+        module = getattr(inspect.unwrap(optimizer), "__module__", None) or ""
+        late = any(configuration.exactly_where(optimizer, o, node.scope) for o in CHECKED_LATE)
+        # To take parameters, torch's own import its compiler; but their settings come first.
+        early = module.startswith("torch.") and not late
         try:
-            optimizer([parameter], lr=node.settings.learning_rate)
+            optimizer(
+                [] if early else [torch.zeros(1, requires_grad=True)],
+                lr=node.settings.learning_rate,
+            )
         except Exception as error:  # whatever an optimiser of the user's raises
+            if early and str(error).startswith("optimizer got an empty parameter list"):
+                return
             place = configuration.where(name, "optimizer", node.scope)
             raise UserError(
                 f"{place}: the optimiser of stage {node.name} cannot be built: "

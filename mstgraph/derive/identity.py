@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -163,7 +164,12 @@ def _source_digest(constructor: Callable[..., Any]) -> str:
 
 def _source_file(constructor: Callable[..., Any]) -> str:
     source = inspect.getsourcefile(inspect.unwrap(constructor))
-    return str(Path(source).resolve()) if source else ""
+    return _resolved(source) if source else ""
+
+
+@functools.cache
+def _resolved(path: str) -> str:
+    return str(Path(path).resolve())
 
 
 def digest(identity: Mapping[str, Any]) -> str:

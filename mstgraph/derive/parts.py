@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,10 @@ from torch import nn
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.gin_state import Calls, recorded_calls
 from mstgraph.derive.plan import Plan
+from mstgraph.distil.cuts import Crossing, probe_cut
 from mstgraph.distil.gate import Gate, layers_read
 from mstgraph.distil.insertion import output_shapes
+from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
 from mstgraph.stages.node import Part
 from mstgraph.store.recipe import Modality
@@ -79,14 +81,22 @@ class Parts:
         self.task = task
         self.configuration = configuration
         self._built: dict[Part, tuple[int, Calls]] = {}
+        self._trunks: dict[tuple[str, tuple[str, ...]], Crossing | None] = {}
         self.members = {name: self._inspect(name) for name in plan.graph.members}
         self._check_outputs()
 
     def build(self, part: Part, device: torch.device | str) -> nn.Module:
         """Build a part with initial weights that depend on the seed and its name alone."""
-        entered = self.configuration.entered()
-        with entered, torch.random.fork_rng(), torch.device(device):
-            torch.manual_seed(derive_seed(self.plan.graph.seed, "initial", part.name))
+        meta = torch.device(device).type == "meta"
+        seed = derive_seed(self.plan.graph.seed, "initial", part.name)
+        with (
+            self.configuration.entered(),
+            torch.random.fork_rng(devices=[] if meta else None),
+            torch.device(device),
+            OnlyShapes() if meta else nullcontext(),
+        ):
+            # All devices' generators take a while; without numbers one is enough.
+            (torch.default_generator.manual_seed if meta else torch.manual_seed)(seed)
             return self._construct(part)
 
     def parameters(self, part: Part) -> int:
@@ -106,6 +116,24 @@ class Parts:
                 count = count_parameters(self.build(part, "meta"))
             self._built[part] = count, calls
         return self._built[part]
+
+    def trunk(self, member: str, points: tuple[str, ...]) -> Crossing | None:
+        """Return what crosses the cuts of a member's network at mask points, probed once.
+
+        Returns:
+            Name → (shape without batch, type); None if the network has to run whole.
+        """
+        if (member, points) not in self._trunks:
+            network = self.build(Part("network", member), "meta").eval()
+            with self.configuration.entered():
+                crossing = probe_cut(network, points, self.input_shapes(member))
+            self._trunks[member, points] = crossing
+        return self._trunks[member, points]
+
+    def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
+        """Return modality → shape of a sample, for a member's modalities."""
+        inputs = self.plan.graph.members[member].inputs
+        return {name: self.modalities[name].shape for name in inputs}
 
     def feature(self, part: Part) -> tuple[int, ...]:
         """Return the shape of the feature that a MaskNet masks."""
@@ -136,8 +164,7 @@ class Parts:
     def _given(self, part: Part) -> tuple[Any, ...]:
         """Return the arguments that follow from the data and the plan."""
         if part.kind == "network":
-            inputs = self.plan.graph.members[part.member].inputs
-            return {name: self.modalities[name].shape for name in inputs}, self.task.num_outputs
+            return self.input_shapes(part.member), self.task.num_outputs
         if part.kind == "masknet":
             return (self.feature(part),)
         if part.kind == "adapter":
@@ -218,7 +245,7 @@ class Parts:
     ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
         """Return layer → shape of its output, and the layers that count: mask points and taps."""
         member = self.plan.graph.members[name]
-        shapes = {modality: self.modalities[modality].shape for modality in member.inputs}
+        shapes = self.input_shapes(name)
         declared = {"masks": member.masks, **self._layers_read(name)}
         points = tuple(dict.fromkeys(point for layers in declared.values() for point in layers))
         try:

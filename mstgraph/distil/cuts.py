@@ -7,12 +7,19 @@ change). torch.fx traces the network; one that cannot be traced is run whole, sl
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, fx, nn
 
+from mstgraph.distil.shapes import OnlyShapes
+
 PROBE_BATCH = 3
+
+Crossing = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+"""What crosses the cuts: name → (shape without batch, type)."""
 
 
 class Cut:
@@ -68,7 +75,12 @@ class _Tail:
             if node in after or (node.op == "get_attr" and after & set(node.users)):
                 copies[node] = tail.node_copy(node, lambda n: copies[n])
         tail.lint()
-        self.module = fx.GraphModule(network, tail)
+        self._network, self._graph = network, tail
+
+    @functools.cached_property
+    def module(self) -> fx.GraphModule:
+        """What runs, compiled when it first does: a probe runs no tail."""
+        return fx.GraphModule(self._network, self._graph)
 
 
 class _Tracer(fx.Tracer):
@@ -134,10 +146,10 @@ def _trunk_graph(graph: fx.Graph, outputs: Sequence[fx.Node]) -> fx.Graph:
     return trunk
 
 
-def try_cut(
+def probe_cut(
     network: nn.Module, points: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
-) -> Cut | None:
-    """Cut a network, or return None if it has to run whole.
+) -> Crossing | None:
+    """Return what crosses the cuts of a network, or None if it has to run whole.
 
     Args:
         network: an eval-mode network.
@@ -145,16 +157,14 @@ def try_cut(
         shapes: modality → shape of a sample, to probe what crosses.
     """
     try:
-        cut = Cut(network, points)
-        crossing = crossing_shapes(cut, network, shapes)
+        return crossing_shapes(Cut(network, points), network, shapes)
     except Exception:  # torch.fx raises whatever the network's own code raises on its proxies
         return None
-    return cut if crossing is not None else None
 
 
 def crossing_shapes(
     cut: Cut, network: nn.Module, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[tuple[int, ...], torch.dtype]] | None:
+) -> Crossing | None:
     """Return name → (shape without batch, dtype) of what crosses, or None if it is no batch.
 
     A value that is no tensor, or whose first extent is not the batch, cannot be kept by sample.
@@ -162,7 +172,8 @@ def crossing_shapes(
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     device = next(iter(state.values())).device if state else torch.device("cpu")
     samples = [torch.zeros(PROBE_BATCH, *shape, device=device) for shape in shapes.values()]
-    with torch.no_grad():
+    only_shapes = OnlyShapes() if device.type == "meta" else nullcontext()
+    with torch.no_grad(), only_shapes:
         values = cut.trunk(samples)
     for value in values.values():
         if not isinstance(value, Tensor) or value.dim() < 1 or len(value) != PROBE_BATCH:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.support.errors import UserError, nearest
 
 PROBE_BATCH = 2
@@ -124,7 +125,7 @@ def _run_on_meta(
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     meta = {name: value.detach().to("meta") for name, value in state.items()}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), OnlyShapes():
             return functional_call(network, meta, tuple(samples))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         given = ", ".join(f"'{name}' {shape}" for name, shape in inputs.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,8 +14,8 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from mstgraph.data.feed import Feed, Pool
 from mstgraph.declare.user_code import relative_path
-from mstgraph.derive.constants import find_constants, kept_in_words
-from mstgraph.derive.document import plan_document
+from mstgraph.derive.constants import cut_networks, find_constants, kept_in_words
+from mstgraph.derive.document import plan_document, with_states
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.passes import group_stages
 from mstgraph.run.artefacts.checkpoint import Checkpoints
@@ -110,13 +110,15 @@ class Execution:
             self._remove_stale()
             write_text(self.folder.path / "config.gin", self.experiment.gin_text)
             self._copy_modules()
-            self._write_plan()
+            document = plan_document(self.experiment, self.folder.state, self.folder.path)
+            self._write_plan(document)
             for name, shapes in self.experiment.parts.members.items():
                 self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
             for group in group_stages(stages):
                 self._run_group(group)
                 if self.interrupt.requested:
                     raise Interrupted(group[-1].name)
+            self._write_plan(with_states(document, self.experiment, self.folder.state))
             return self._conclude()
 
     def _copy_modules(self) -> None:
@@ -166,8 +168,7 @@ class Execution:
             if path.stem not in current:
                 path.unlink()
 
-    def _write_plan(self) -> None:
-        document = plan_document(self.experiment, self.folder.state, self.folder.path)
+    def _write_plan(self, document: Mapping[str, Any]) -> None:
         write_json(self.folder.path / "plan.json", document)
 
     def _run_group(self, group: Sequence[StageNode]) -> None:
@@ -217,14 +218,12 @@ class Execution:
         constants = find_constants(
             experiment,
             group,
-            modules,
             memory=self.pool.remaining,
             disk=engine.disk_budget(self.folder.path),
         )
         trained = frozenset(name for node in group for name in node.trains)
-        networks = Networks(
-            modules, experiment.inputs_of, trained, constants.cuts, engine.precision
-        )
+        cuts = cut_networks(experiment, group, modules)
+        networks = Networks(modules, experiment.inputs_of, trained, cuts, engine.precision)
         batch_size = group[0].settings.batch_size or experiment.data.batch_size
         keeper = Keeper(
             networks=networks,
@@ -314,7 +313,6 @@ class Execution:
             save_weights(self.folder.path / f"student-{target}.safetensors", network)
             description = student_description(self.experiment, target, self.pool)
             write_json(self.folder.path / f"student-{target}.json", description)
-        self._write_plan()
         artefacts = {name: self.folder.artefact(name) for name in plan.stages}
         summary = summarise(self.experiment, artefacts, self.folder.samples, self.device)
         write_json(self.folder.path / "summary.json", summary)

@@ -14,8 +14,6 @@ from tiny_graphs import METHODS, SHORT
 from torch import Tensor
 
 from mstgraph.declare.settings import Engine
-from mstgraph.derive import constants
-from mstgraph.distil import cuts
 from mstgraph.networks.mlp import MLP
 from mstgraph.run.keeper import Keeper
 
@@ -141,12 +139,9 @@ def test_networks_that_cannot_be_traced_run_whole(monkeypatch: pytest.MonkeyPatc
         return plain(self, *inputs)
 
     monkeypatch.setattr(MLP, "forward", forward)
-    found = []
-    monkeypatch.setattr(
-        constants, "try_cut", lambda *given: found.append(cuts.try_cut(*given)) or found[-1]
-    )
-    small.run(small.mfeat(), "whole")
-    assert None in found
+    whole = small.mfeat()
+    assert whole.parts.trunk("fou", ("hidden1", "hidden2")) is None
+    small.run(whole, "whole")
     small.assert_weights("whole", "traced", 1e-9)
 
 

@@ -231,10 +231,28 @@ def test_settings_of_the_stages_are_checked(experiment: Make, binding: str, sent
     assert str(caught.value) == f"command line '-p {binding}': {sentence}"
 
 
-def test_an_optimiser_that_cannot_be_built_is_refused(experiment: Make) -> None:
-    """Torch's own words, with the stage in front."""
-    with pytest.raises(UserError, match="the optimiser of stage ci cannot be built: Invalid beta"):
-        experiment(TWO, "Adam.betas = (2.0, 2.0)")
+@pytest.mark.parametrize(
+    ("bindings", "words"),
+    [
+        (["Adam.betas = (2.0, 2.0)"], "Invalid beta parameter at index 0: 2.0"),
+        (["Adam.betas = (0.9, 1.0)"], "Invalid beta parameter at index 1: 1.0"),
+        (["Adam.weight_decay = -0.1"], "Invalid weight_decay value: -0.1"),
+        (["Adam.eps = -1.0"], "Invalid epsilon value: -1.0"),
+        (["Adam.fused = True", "Adam.foreach = True"], "cannot be `True` together"),
+        (["Adam.differentiable = True"], "`fused` does not support `differentiable`"),
+        (["CI.optimizer = @SGD", "SGD.momentum = -0.5"], "Invalid momentum value: -0.5"),
+        (["CI.optimizer = @SGD", "SGD.weight_decay = -1.0"], "Invalid weight_decay value: -1.0"),
+        (["CI.optimizer = @SGD", "SGD.nesterov = True"], "Nesterov momentum requires a momentum"),
+    ],
+)
+def test_an_optimiser_that_cannot_be_built_is_refused(
+    experiment: Make, bindings: list[str], words: str
+) -> None:
+    """Torch's own words, with the stage in front; a plan can be made of nothing else."""
+    with pytest.raises(UserError) as caught:
+        experiment(TWO, *bindings)
+    assert "the optimiser of stage ci cannot be built: " in str(caught.value)
+    assert words in str(caught.value)
 
 
 def test_a_users_network_beside_its_gin_file(

@@ -1,0 +1,54 @@
+"""A plan is shown without torch's compiler, and nothing is looked at twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import training_worlds as small
+from tiny_graphs import ROOT
+
+from mstgraph.networks.mlp import MLP
+
+CODE = """
+import sys
+from mstgraph.cli import main
+main(standalone_mode=False)
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("file", ["mfeat_zer", "nyudepth_rgb"])
+def test_show_imports_no_compiler(file: str) -> None:
+    """Neither torch._dynamo nor sympy, which take longer than all that is asked of them."""
+    command = [sys.executable, "-c", CODE, "show", f"gin/{file}.gin"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_run_builds_networks_without_numbers_once_to_look_and_once_to_cut(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """However many stages ask what is constant, and however often the plan is written."""
+    looked: Counter[str] = Counter()
+    plain = MLP.__init__
+
+    def counted(
+        self: MLP, inputs: Mapping[str, tuple[int, ...]], *given: Any, **kwargs: Any
+    ) -> None:
+        plain(self, inputs, *given, **kwargs)
+        if next(self.parameters()).is_meta:
+            looked.update(inputs.keys())
+
+    monkeypatch.setattr(MLP, "__init__", counted)
+    experiment = small.mfeat()
+    assert set(looked.values()) == {1}
+    small.run(experiment, tmp_path)
+    cut = {name for name, member in experiment.plan.graph.members.items() if member.masks}
+    assert looked == {name: 1 + (name in cut) for name in looked}
+    assert 2 in looked.values()
