@@ -444,6 +444,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # Data sets without a demonstration: modalities and number of classes of a stand-in store.
 STAND_INS = {
+    "avdigits": ({"image": (1, 28, 28), "audio": (1, 56, 56)}, 10),
     "avmnist": ({"image": (1, 28, 28), "audio": (1, 112, 112)}, 10),
     "crisismmd": ({"image": (2048,), "text": (768,)}, 8),
     "ravdess": ({"visual": (3, 8, 32, 32), "audio": (15, 156)}, 8),
@@ -468,7 +469,7 @@ def test_the_written_configuration_is_the_same_experiment(project: Path, name: s
     bindings, data = ["graph.seed = 3", "DKD.k = 2"], name.split("_")[0]
     if data in STAND_INS:
         build_stand_ins(project)
-        bindings.append(f"data.recipe = '{data}_stand_in.py'")
+        bindings += [f"data.recipe = '{data}_stand_in.py'", "data.split = '3'"]
     first = open_experiment([f"gin/{name}"], bindings)
     (project / "config.gin").write_text(first.gin_text)
     again = open_experiment(["config.gin"])

@@ -118,8 +118,8 @@ REFUSED = {
         "member 'depth': KL is no network, expected a torch module"
     ),
     "depth/Member.masks = ()\ndepth/Member.network = @WrongClasses": (
-        "the network WrongClasses of member 'depth' answers with 4, expected 3 (classes, and size "
-        "of the labels)"
+        "the network WrongClasses of member 'depth' answers with 4, expected 3 (outputs of the "
+        "task, and size of the labels)"
     ),
     "depth/Member.masks = ()\ndepth/Member.network = @WrongOutput": (
         "member 'depth': WrongOutput returns a dict, expected one float tensor"

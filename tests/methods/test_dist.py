@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mstgraph.methods.dist import DIST, EPSILON, correlation_losses, pearson
 from mstgraph.methods.loss import Answer, Edge
-from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")
@@ -28,7 +27,7 @@ def loss(
     """The loss of a batch."""
     shape = (len(teacher), *teacher.shape[2:])
     labels = torch.zeros(shape, dtype=torch.int64) if labels is None else labels
-    task = Task(teacher.shape[1], tuple("abcdefgh"[: teacher.shape[1]]), shape[1:], ignored)
+    task = small.class_task(teacher.shape[1], shape[1:], ignored)
     return made.edge(
         Edge(Answer(teacher), Answer(student), labels, torch.arange(len(labels)), task)
     )

@@ -142,7 +142,7 @@ def test_the_loss_is_the_weighted_sum_of_bands_and_of_the_shared_classifier(
     ignored: int | None,
 ) -> None:
     """Of each sample; one without a label has no part in the classifier's loss alone."""
-    task = Task(CLASSES, tuple("abcd"), ignored=ignored)
+    task = small.class_task(CLASSES, ignored=ignored)
     adapter, value = made((6,), (6,), task, FDCMKD(0.4, 2.0, 3.0, 0.5))
     teacher, student = pair(5, 6)
     labels = torch.tensor([0, 1, 2, 3, 0]) if ignored is None else torch.tensor([0, -1, 2, 3, -1])
@@ -159,7 +159,7 @@ def test_the_loss_is_the_weighted_sum_of_bands_and_of_the_shared_classifier(
 
 def test_features_of_other_sizes_are_projected_and_equal_ones_are_not() -> None:
     """What learns is the student, the projection and the classifier; never the teacher."""
-    task = Task(CLASSES, tuple("abcd"))
+    task = small.class_task(CLASSES)
     assert isinstance(made((6,), (6,), task, FDCMKD())[0].projection, nn.Identity)
     for source, target in (((6,), (9,)), ((3, 4, 4), (5, 2, 2)), ((3, 4, 4), (7,))):
         adapter, value = made(source, target, task, FDCMKD())
@@ -174,7 +174,7 @@ def test_features_of_other_sizes_are_projected_and_equal_ones_are_not() -> None:
 
 def test_pixels_are_classified_where_labels_are_maps() -> None:
     """The classifier's map is brought to the extent of the labels; a vector is refused."""
-    task = Task(CLASSES, tuple("abcd"), (6, 4), ignored=0)
+    task = small.class_task(CLASSES, (6, 4), 0)
     adapter, value = made((3, 3, 2), (3, 3, 2), task, FDCMKD())
     teacher, student = pair(2, 3, 3, 2)
     labels = torch.randint(CLASSES, (2, 6, 4))
@@ -186,7 +186,7 @@ def test_pixels_are_classified_where_labels_are_maps() -> None:
 
 def test_gradient_against_central_differences() -> None:
     """Through standardisation, bands and logarithms."""
-    task = Task(CLASSES, tuple("abcd"))
+    task = small.class_task(CLASSES)
     _, value = made((6,), (6,), task, FDCMKD(0.5, 1.0, 2.0, 0.0))
     teacher, student = pair(3, 6)
     student.requires_grad_()

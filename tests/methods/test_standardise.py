@@ -15,7 +15,6 @@ from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import Answer, Edge, EdgeLoss
 from mstgraph.methods.mlld import MLLD
 from mstgraph.methods.standardise import EPSILON, standardise
-from mstgraph.tasks.task import Task
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")
@@ -38,7 +37,7 @@ def by_hand(logits: np.ndarray) -> np.ndarray:
 def value(loss: EdgeLoss, teacher: Tensor, student: Tensor) -> Tensor:
     """The loss of a batch of labelled samples."""
     numbers = torch.arange(len(student))
-    task = Task(student.shape[1], tuple("abcdefgh"[: student.shape[1]]))
+    task = small.class_task(student.shape[1], tuple(student.shape[2:]))
     labels = numbers % student.shape[1]
     return loss.edge(Edge(Answer(teacher), Answer(student), labels, numbers, task))
 
@@ -96,7 +95,7 @@ def test_the_gradient_against_central_differences() -> None:
     """Through the z-scores, into the student."""
     teacher, student = pair(3, 4)
     student.requires_grad_()
-    KL(2.0, standardised=True)(teacher, student).sum().backward()
+    KL(2.0, standardised=True).compare(small.class_task(4), teacher, student).sum().backward()
     p, q = teacher.numpy(), student.detach().numpy().copy()
     numeric = small.numeric_gradient(lambda: small.kl(by_hand(p), by_hand(q), 2.0).sum(), q)
     np.testing.assert_allclose(student.grad.numpy(), numeric, atol=1e-8)

@@ -31,7 +31,7 @@ TEACHERS = len(small.DEFAULT_TEACHERS)
 def numpy_weights(world: small.World, weighting: str) -> np.ndarray:
     """CA-MKD's weights, one sample after the other; entropy where there is no label."""
     labels, names = world.labels.numpy(), [t.name for t in world.node.teachers]
-    ignored = world.task.ignored
+    ignored = world.task.labels.ignored
     rows = []
     for sample, own in enumerate(labels):
         counted = np.ones_like(own, bool) if ignored is None else own != ignored
@@ -52,7 +52,7 @@ def unlabelled(world: small.World) -> small.World:
     """The same world in which two samples have no label."""
     ignored = 0 if world.task.dense else -1
     world.labels[[1, 4]] = ignored
-    world.task = replace(world.task, ignored=ignored)
+    world.task = replace(world.task, labels=replace(world.task.labels, ignored=ignored))
     return world
 
 
