@@ -18,7 +18,6 @@ ROOMIER = {
     "mstgraph/methods": math.inf,  # a method is one file, and there is no end of methods
     "mstgraph/networks": math.inf,  # nor of networks
     "mstgraph/stages": math.inf,  # nor of stages
-    "mstgraph/derive": 12,  # the steps from a graph to a plan
     "mstgraph/store": 12,  # small ones on the way from a recipe to a batch
 }
 

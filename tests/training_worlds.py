@@ -17,8 +17,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mstgraph.derive.constants import trunk_points
 from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.keeping.constants import trunk_points
 from mstgraph.distil.cuts import Cut
 from mstgraph.distil.gate import Gate
 from mstgraph.methods.kl import KL

@@ -30,8 +30,9 @@ class Data:
         recipe: recipe file that prepares the store if it is missing.
         raw: raw data that the recipe reads; None where the recipe needs none.
         options: options of the recipe, ``{'size': (96, 128)}``.
-        split: name of the split (``'0'`` to ``'4'``, or an official one); None takes the numbered
-            group ``seed % 5``, as the paper's five runs do.
+        split: name of the split: an official one, or ``'0'`` to ``'4'``; ``'numbered'`` takes the
+            random group ``seed % 5``, as the paper's five runs do, and None the split that comes
+            with the data, else a numbered one.
         labelled: share (0.1) or number (120) of training samples that keep their label, the same
             share of each class, chosen by the run's seed; the others take part in distillation
             alone. Validation and test keep theirs. None leaves all.
@@ -60,10 +61,6 @@ class Data:
     augmentation: Augmentation | None = None
     shuffle_block: int | None = None
     demonstration: str | None = None
-
-    def split_name(self, seed: int) -> str:
-        """Return the split's name in the store."""
-        return str(seed % 5) if self.split is None else str(self.split)
 
 
 @gin.configurable("engine", module="mstgraph")

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from mstgraph.derive.constants import constants_by_stage
 from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.keeping.constants import constants_by_stage
 from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 

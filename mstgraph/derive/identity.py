@@ -67,7 +67,7 @@ def _identity(
         "layers": {name: list(forward.taps) for name, forward in node.forwards.items()},
         "sources": sources,
         "store": fingerprint,
-        "split": data.split_name(plan.graph.seed),
+        "split": data.split,
         "normalisation": data.normalisation,
         "augmentation": describe(data.augmentation),
         "shuffle_block": data.shuffle_block,

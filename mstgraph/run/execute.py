@@ -14,10 +14,10 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from mstgraph.data.feed import Feed, Pool
 from mstgraph.declare.user_code import relative_path
-from mstgraph.derive.constants import cut_networks, find_constants, kept_in_words
 from mstgraph.derive.document import plan_document, with_states
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.passes import group_stages
+from mstgraph.derive.keeping.constants import cut_networks, find_constants, kept_in_words
+from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.run.artefacts.checkpoint import Checkpoints
 from mstgraph.run.artefacts.metrics_log import MetricsLog
 from mstgraph.run.artefacts.run_folder import RunFolder
@@ -134,7 +134,7 @@ class Execution:
         """Run some stages that go through the data together; what they need is finished.
 
         Args:
-            names: of stages that `mstgraph.derive.passes.group_stages` puts into one group.
+            names: of stages that `mstgraph.derive.keeping.passes.group_stages` puts into one group.
 
         Raises:
             Interrupted: on request; the same call continues.

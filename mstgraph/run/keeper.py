@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.feed import Feed
-from mstgraph.derive.placement import Decision, Value
+from mstgraph.derive.keeping.placement import Decision, Value
 from mstgraph.run.batch import Networks, Shared
 from mstgraph.run.kept import InMemory, Kept, OnDisk
 from mstgraph.stages.node import Forward

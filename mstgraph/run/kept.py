@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mstgraph.derive.placement import Shapes, kept_type
+from mstgraph.derive.keeping.placement import Shapes, kept_type
 from mstgraph.store.environment import Environment
 from mstgraph.store.gather import Gather
 from mstgraph.store.layout import Column, record_key

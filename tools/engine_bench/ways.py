@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mstgraph.derive.experiment import Experiment, open_experiment
-from mstgraph.derive.passes import group_stages
+from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.distil.gate import Gate
 from mstgraph.run.artefacts.checkpoint import Checkpoints
 from mstgraph.run.artefacts.run_folder import RunFolder

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mstgraph.bench.plan.benchmark import Cell
 from mstgraph.derive.experiment import Experiment, Prepare, open_experiment
-from mstgraph.derive.passes import group_stages
+from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
 from mstgraph.tasks.task import Metric, Task

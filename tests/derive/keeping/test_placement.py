@@ -8,9 +8,9 @@ import pytest
 import torch
 import training_worlds as small
 
-from mstgraph.derive.constants import constant_responses, trunk_points
-from mstgraph.derive.passes import group_stages
-from mstgraph.derive.placement import Value, decide, kept_type
+from mstgraph.derive.keeping.constants import constant_responses, trunk_points
+from mstgraph.derive.keeping.passes import group_stages
+from mstgraph.derive.keeping.placement import Value, decide, kept_type
 from mstgraph.stages.node import Forward
 from mstgraph.support.text import size_in_words
 

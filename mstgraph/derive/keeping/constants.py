@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.passes import group_stages
-from mstgraph.derive.placement import Decision, Value, decide
+from mstgraph.derive.keeping.passes import group_stages
+from mstgraph.derive.keeping.placement import Decision, Value, decide
 from mstgraph.distil.cuts import Cut
 from mstgraph.stages.node import RESPONSE, Forward
 from mstgraph.stages.stage import StageNode

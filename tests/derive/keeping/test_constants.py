@@ -10,9 +10,9 @@ import torch
 import training_worlds as small
 from tiny_graphs import SHORT
 
-from mstgraph.derive.constants import constants_by_stage
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.passes import group_stages
+from mstgraph.derive.keeping.constants import constants_by_stage
+from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.run.execute import Execution
 from mstgraph.run.keeper import Keeper
 from mstgraph.run.kept import OnDisk

@@ -1,0 +1,153 @@
+"""What makes no sense of a plan, its data, losses, stages or optimisers, refused with its place."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+
+import gin
+
+from mstgraph.declare.configuration import Configuration
+from mstgraph.declare.settings import Data
+from mstgraph.derive.parts import Parts
+from mstgraph.derive.plan import Plan
+from mstgraph.derive.source import Source
+from mstgraph.methods.loss import EdgeLoss, ResponseLoss
+from mstgraph.stages.stage import StageNode
+from mstgraph.support.errors import UserError, nearest
+from mstgraph.tasks.task import Task
+
+
+def check_data(data: Data, configuration: Configuration, source: Source) -> None:
+    """Refuse sizes and shares that are none, and a split that the store does not have."""
+    if data.batch_size < 1:
+        raise UserError(
+            f"{configuration.where('data', 'batch_size')}: data.batch_size is {data.batch_size}, "
+            "expected at least 1"
+        )
+    if data.shuffle_block is not None and data.shuffle_block < 1:
+        raise UserError(
+            f"{configuration.where('data', 'shuffle_block')}: data.shuffle_block is "
+            f"{data.shuffle_block}, expected at least 1, or None to shuffle all samples"
+        )
+    labelled = data.labelled
+    if labelled is not None and not (
+        0 < labelled <= 1 if isinstance(labelled, float) else labelled >= 1
+    ):
+        raise UserError(
+            f"{configuration.where('data', 'labelled')}: data.labelled is {labelled}, expected a "
+            "share such as 0.1, a number of samples such as 120, or None"
+        )
+    splits = source.store.metadata["splits"] if source.store else {}
+    wanted = str(data.split)
+    if splits and wanted not in splits:
+        raise UserError(
+            f"{configuration.where('data', 'split')}: the store '{data.store}' has no split "
+            f"'{wanted}'{nearest(wanted, splits)}"
+        )
+
+
+def check_losses(plan: Plan, task: Task, configuration: Configuration) -> None:
+    """A loss must have a meaning for the task, and for single samples where a gate routes them."""
+    for node in plan.stages.values():
+        for teacher in node.teachers:
+            loss, name = teacher.loss, type(teacher.loss).__name__
+            place = configuration.where("Member", "loss", teacher.member)
+            what = f"{place}: the loss {name} of member '{teacher.member}'"
+            if task.dense and not loss.dense:
+                raise UserError(
+                    f"{what} compares samples that have one label each, but here every pixel has "
+                    "one; expected a loss for dense prediction, such as KL, FitNets or C2KD"
+                )
+            if loss.classes_only and not task.exclusive_classes:
+                raise UserError(
+                    f"{what} compares exclusive classes, but the task '{task.kind}' has none; "
+                    "expected a loss for any task, such as KL, FitNets or RKD"
+                )
+            if node.gate and not isinstance(loss, ResponseLoss):
+                raise UserError(
+                    f"{what} is not made of logits of single samples, so no gate can route it; "
+                    "expected graph.gate = None, or a loss such as KL"
+                )
+
+
+def check_stages(plan: Plan, configuration: Configuration) -> None:
+    """Refuse settings of losses and stages that make no sense."""
+    losses = [(name, member.loss) for name, member in plan.graph.members.items()]
+    for node in plan.stages.values():
+        values = [getattr(node.settings, item.name) for item in fields(node.settings)]
+        losses += [(node.scope, value) for value in values if isinstance(value, EdgeLoss)]
+    for scope, loss in losses:
+        if problem := loss.problem():
+            name = type(loss).__name__
+            place = configuration.where(name, problem[0], scope)
+            raise UserError(f"{place}: {name}.{problem[0]} {problem[1]}")
+    for node in plan.stages.values():
+        problem = node.settings.problem(node)
+        if problem is not None:
+            parameter, sentence = problem
+            name = type(node.settings).__name__
+            place = configuration.where(name, parameter, node.scope)
+            raise UserError(f"{place}: {name}.{parameter} {sentence}")
+
+
+def try_parts(plan: Plan, parts: Parts, configuration: Configuration) -> None:
+    """Build the rest once, so that gin's operative configuration is complete and checked.
+
+    The networks are built already, to be inspected.
+    """
+    for part in (part for node in plan.stages.values() for part in node.parts.values()):
+        if part.kind != "network":
+            parts.parameters(part)
+    for node in plan.stages.values():
+        _refuse_nothing_to_train(node, parts, configuration)
+        _try_optimizer(node, configuration)
+
+
+def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Configuration) -> None:
+    """A mask that only measures needs a stage that measures; by gradient it learns nothing."""
+    masks = [node.parts[name] for name in node.trains if node.parts[name].kind == "masknet"]
+    if node.settings.learns_by_gradient and any(parts.parameters(mask) == 0 for mask in masks):
+        name = type(node.settings).__name__
+        place = configuration.where("Member", "mask", node.scope)
+        raise UserError(
+            f"{place}: stage {node.name} has nothing to train: what is inserted in member "
+            f"'{node.scope}' has no parameters, expected a MaskNet, or another stage than {name} "
+            "in graph.adaptation"
+        )
+
+
+CHECKED_LATE = ("fused", "foreach", "differentiable")
+"""What torch's optimisers check after they took their parameters; all else they check before."""
+
+
+def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
+    import torch
+
+    optimizer = node.settings.optimizer
+    with gin.config_scope(node.scope or None):
+        name = type(node.settings).__name__
+        for given in ("params", "lr"):
+            place = configuration.exactly_where(optimizer, given, node.scope)
+            if place is not None:
+                raise UserError(
+                    f"{place}: the stage gives {optimizer.__name__}.{given}; expected "
+                    f"{name}.learning_rate in its place"
+                )
+        module = getattr(inspect.unwrap(optimizer), "__module__", None) or ""
+        late = any(configuration.exactly_where(optimizer, o, node.scope) for o in CHECKED_LATE)
+        # To take parameters, torch's own import its compiler; but their settings come first.
+        early = module.startswith("torch.") and not late
+        try:
+            optimizer(
+                [] if early else [torch.zeros(1, requires_grad=True)],
+                lr=node.settings.learning_rate,
+            )
+        except Exception as error:  # whatever an optimiser of the user's raises
+            if early and str(error).startswith("optimizer got an empty parameter list"):
+                return
+            place = configuration.where(name, "optimizer", node.scope)
+            raise UserError(
+                f"{place}: the optimiser of stage {node.name} cannot be built: "
+                f"{str(error).splitlines()[0]}"
+            ) from error

@@ -1,0 +1,1 @@
+"""What cannot change while a group of stages trains, and where it is kept."""
