@@ -47,6 +47,8 @@ class Rooms(Recipe):
         samples: how many rooms.
         size: height and width in pixels; a network may ask more of them.
         seed: another seed, other rooms; room i depends on the seed and i alone.
+        light: share of the light that reaches the colour camera, whose noise stays: in a dark room
+            colours are hard to tell apart. Depth brings its own light and does not change.
     """
 
     title: ClassVar[str] = "Synthetic rooms"
@@ -57,6 +59,7 @@ class Rooms(Recipe):
     samples: int = 240
     size: tuple[int, int] = (64, 96)
     seed: int = 0
+    light: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse options that give no data set."""
@@ -66,6 +69,8 @@ class Rooms(Recipe):
             raise UserError(f"size={self.size} of Rooms must be (height, width), both positive")
         if self.seed < 0:
             raise UserError(f"seed={self.seed} of Rooms must not be negative")
+        if not 0 < self.light <= 1:
+            raise UserError(f"light={self.light} of Rooms must be a share above 0, up to 1")
 
     def modalities(self) -> tuple[Modality, ...]:
         """Return ``rgb``, ``depth`` and ``normals``, as NYU-Depth-V2 has them."""
@@ -83,7 +88,7 @@ class Rooms(Recipe):
         """Return room ``index`` as a camera would see it."""
         rng = np.random.default_rng([self.seed, index])
         room = furnish(rng)
-        return _sense(rng, cast(room, *self.size))
+        return _sense(rng, cast(room, *self.size), self.light)
 
     def identifier(self, index: int) -> str:
         """Return "room" and the index."""
@@ -471,12 +476,12 @@ def _lit(room: Room, points: np.ndarray, normals: np.ndarray, glow: np.ndarray) 
     return np.maximum(0.55 + 0.5 * lamp, glow)
 
 
-def _sense(rng: np.random.Generator, view: View) -> dict[str, np.ndarray]:
+def _sense(rng: np.random.Generator, view: View, light: float) -> dict[str, np.ndarray]:
     """Add the sensors' noise and leave out what they and the annotators would not get."""
     shape = view.depth.shape
     tint = rng.uniform(0.9, 1.0, (3, 1, 1))
     noise = rng.standard_normal((4, *shape), np.float32)
-    rgb = view.rgb * tint + 0.025 * noise[:3]
+    rgb = light * view.rgb * tint + 0.025 * noise[:3]
     # The Kinect's axial noise: Nguyen, Izadi and Lovell, 3DIMPVT 2012.
     spread = 0.0012 + 0.0019 * (view.depth - 0.4) ** 2
     chance = rng.random(shape, np.float32)

@@ -211,9 +211,22 @@ class Feed:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def order(self, seed: int, epoch: int) -> Tensor:
-        """Return the order of a training epoch, [n] int64: `mstgraph.data.order.epoch_order`."""
-        return epoch_order(len(self), seed, epoch, self.pool.shuffle_block)
+    def order(self, seed: int, epoch: int, labelled: bool = False) -> Tensor:
+        """Return the order of a training epoch, [n] int64: `mstgraph.data.order.epoch_order`.
+
+        Args:
+            seed: the run's seed.
+            epoch: the epoch's number.
+            labelled: leave out the samples whose label is hidden, and go through the others as
+                often as it takes to make as many steps as an epoch of all samples has.
+        """
+        order = epoch_order(len(self), seed, epoch, self.pool.shuffle_block)
+        if not labelled or self._hidden is None:
+            return order
+        kept = order[~self._hidden.cpu()[order]]
+        if not len(kept):
+            return order
+        return kept.repeat(-(-len(order) // len(kept)))[: len(order)]
 
     def steps(self, batch_size: int) -> int:
         """Return the number of batches of one pass."""

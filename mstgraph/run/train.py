@@ -302,7 +302,8 @@ def train_epoch(group: Sequence[Training]) -> None:
     setting, state = group[0].setting, group[0].state
     clock = _Clock(group)
     kept = setting.keeper.kept("train")
-    order = setting.training.order(setting.seed, state.epoch)
+    labelled = group[0].node.settings.samples == "labelled"
+    order = setting.training.order(setting.seed, state.epoch, labelled)
     if starting := [training for training in group if training.start_counts]:
         for training, result in zip(starting, _validated(starting), strict=True):
             training.begin(result)

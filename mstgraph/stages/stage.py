@@ -19,6 +19,7 @@ from mstgraph.stages.rates import ConstantRate, Schedule
 from mstgraph.support.errors import nearest
 
 Selection = Literal["loss", "metric", "last"]
+Samples = Literal["all", "labelled"]
 Place = Literal["members", "member", "mask", "hint", "student"]
 """Where a stage stands, and thereby what it trains: all members of a component of mutual edges
 together (as CI), one member by itself (as Pretrain), what is inserted at one mask point (as STA),
@@ -56,6 +57,8 @@ class Stage(ABC):
         schedule: how the rate changes from step to step, such as ``@CosineDecay()``.
         optimizer: gin reference, called with the trained parameters and ``lr``.
         batch_size: samples per step; None takes ``data.batch_size``.
+        samples: which samples an epoch goes through: ``'all'``, or those that keep their label
+            under ``data.labelled``, as often as it takes to make as many steps as all would.
         select: which epoch's weights are kept: lowest validation ``'loss'``, best validation
             ``'metric'`` (the task's primary one, its mean over `selecting`), or the ``'last'``.
         start_counts: whether the weights before the first epoch may be kept, too, where all that
@@ -78,6 +81,7 @@ class Stage(ABC):
     schedule: Schedule = field(default_factory=ConstantRate)
     optimizer: Callable[..., torch.optim.Optimizer] = Adam
     batch_size: int | None = None
+    samples: Samples = "all"
     select: Selection = "loss"
     start_counts: bool = False
     patience: int | None = None
@@ -140,6 +144,8 @@ class Stage(ABC):
             return "ema", f"is {self.ema}, expected more than 0 and less than 1, or None"
         if self.ema is not None and not self.learns_by_gradient:
             return "ema", f"is {self.ema}, expected None: what is measured here is a mean already"
+        if self.samples not in get_args(Samples):
+            return "samples", f"is '{self.samples}'{nearest(str(self.samples), get_args(Samples))}"
         if self.select not in get_args(Selection):
             return "select", f"is '{self.select}'{nearest(str(self.select), get_args(Selection))}"
         return None

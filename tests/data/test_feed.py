@@ -49,6 +49,31 @@ def test_resident_and_streamed_batches_are_the_same_bits(
 
 
 @pytest.mark.parametrize("name", MODALITIES)
+def test_an_epoch_of_labelled_samples_makes_as_many_steps(stores: Path, name: str) -> None:
+    """It goes round those that keep their label, each as often as any other, in another order."""
+    some = Pool(Store(stores / name), "0", "cpu", "standard", 10**9, labelled=0.3)
+    feed = some.feed("train", MODALITIES[name])
+    order = feed.order(0, 1, labelled=True)
+    assert len(order) == len(feed)
+    counts = order.bincount(minlength=len(feed))
+    hidden = some.hidden("train")
+    assert hidden is not None
+    assert (counts[hidden] == 0).all()
+    assert counts[~hidden].max() - counts[~hidden].min() <= 1
+    assert not torch.equal(order, feed.order(0, 2, labelled=True))
+    for _, labels, _ in feed.epoch(5, order):
+        assert (labels >= 0).all()
+
+
+def test_all_samples_are_labelled_where_none_is_hidden(stores: Path) -> None:
+    """Then an epoch is the same, bit for bit; and if every label is hidden, there is no other."""
+    for labelled in (None, 0.001):
+        all_or_none = Pool(Store(stores / "rooms"), "0", "cpu", "none", 0, labelled=labelled)
+        feed = all_or_none.feed("train", ("rgb",))
+        assert torch.equal(feed.order(0, 1, labelled=True), feed.order(0, 1))
+
+
+@pytest.mark.parametrize("name", MODALITIES)
 @pytest.mark.parametrize("kind", ["standard", "minmax", "none"])
 def test_normalisation_against_numpy(stores: Path, name: str, kind: str) -> None:
     """Statistics come from the training part alone, per channel, of physical values."""

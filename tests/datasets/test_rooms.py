@@ -198,7 +198,19 @@ def test_other_sizes(rooms):
     assert np.median(np.abs(middle - small["depth"][0])[both]) < 30
 
 
-@pytest.mark.parametrize("option", [{"samples": 0}, {"size": (0, 5)}, {"seed": -1}])
+def test_a_dark_room_changes_colour_alone(rooms):
+    """Little light leaves depth, normals and labels, and the colour camera's noise as it was."""
+    bright, dark = rooms.Rooms().sample(2), rooms.Rooms(light=0.2).sample(2)
+    for name in ("depth", "normals", "label"):
+        np.testing.assert_array_equal(bright[name], dark[name])
+    assert dark["rgb"].mean() == pytest.approx(0.2 * bright["rgb"].mean(), rel=0.02)
+    noise = dark["rgb"] - 0.2 * bright["rgb"].astype(float)
+    assert noise.std() == pytest.approx(255 * 0.025 * 0.8, rel=0.1)  # they drew the same noise
+
+
+@pytest.mark.parametrize(
+    "option", [{"samples": 0}, {"size": (0, 5)}, {"seed": -1}, {"light": 0.0}, {"light": 1.5}]
+)
 def test_impossible_options(rooms, option):
     """An option that gives no data set is refused by its name."""
     with pytest.raises(UserError, match=next(iter(option))):

@@ -283,6 +283,20 @@ def test_initialisation_is_kaiming_and_xavier():
     assert network.initialisation == "encoders Kaiming, decoder Xavier, no pretrained weights"
 
 
+@pytest.mark.parametrize(("units", "encoder", "decoder"), [(1, 5, 5), (2, 10, 9), (3, 13, 12)])
+def test_stages_are_cut_to_their_last_units(units, encoder, decoder):
+    """Fewer convolutions, and features of the same sizes: mask points stay what they are."""
+    maps = {"rgb": (3, 64, 32)}
+    whole, cut = FuseNetBranch(maps, 5), FuseNetBranch(maps, 5, units=units)
+    counts = [
+        sum(isinstance(module, nn.Conv2d) for module in part.modules())
+        for part in (cut.encoder, cut.decoder)
+    ]
+    assert counts == [encoder, decoder]
+    points = [f"{part}.stage{level}" for part in ("encoder", "decoder") for level in range(1, 6)]
+    assert output_shapes(cut, maps, points) == output_shapes(whole, maps, points)
+
+
 def test_copies_share_nothing():
     """A deep copy trains on its own."""
     network = FuseNetBranch({"rgb": (3, 32, 32)}, 5, width=1 / 16)
@@ -318,6 +332,13 @@ def test_copies_share_nothing():
             SMALL,
             {"width": 0.5, "initial_weights": "vgg16.pth"},
             "FuseNet.initial_weights needs FuseNet.width = 1",
+        ),
+        (FuseNet, SMALL, {"units": 0}, "FuseNet.units is 0, expected at least 1, or None"),
+        (
+            FuseNet,
+            SMALL,
+            {"units": 2, "initial_weights": "vgg16.pth"},
+            "FuseNet.initial_weights needs FuseNet.units = None",
         ),
     ],
 )

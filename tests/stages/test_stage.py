@@ -51,6 +51,7 @@ def test_the_loss_is_the_weighted_sum_of_the_terms() -> None:
         ("schedule", PolynomialDecay(power=0.0), "has power = 0.0, expected more than 0"),
         ("patience", 0, "is 0, expected at least 1, or None"),
         ("batch_size", 0, "is 0, expected at least 1"),
+        ("samples", "labeled", "is 'labeled'; did you mean 'labelled'? (valid: all, labelled)"),
         ("select", "best", "is 'best'; did you mean 'last'? (valid: last, loss, metric)"),
     ],
 )

@@ -32,9 +32,11 @@ def group_stages(stages: Sequence[StageNode]) -> list[list[StageNode]]:
 
 
 def _fits(node: StageNode, other: StageNode) -> bool:
-    one_pass = (node.settings.epochs, node.settings.batch_size) == (
-        other.settings.epochs,
-        other.settings.batch_size,
+    one, another = node.settings, other.settings
+    one_pass = (one.epochs, one.batch_size, one.samples) == (
+        another.epochs,
+        another.batch_size,
+        another.samples,
     )
     common = set(node.parts) & set(other.parts)
     frozen = common <= set(node.freezes) & set(other.freezes)

@@ -72,14 +72,15 @@ def test_types_that_values_are_kept_as() -> None:
 
 @pytest.mark.usefixtures("workspace")
 def test_stages_that_read_the_same_frozen_networks_share_a_pass() -> None:
-    """All STA of a student; not those with other epochs or batches; nothing waits in a group."""
+    """All STA of a student, unless epochs, batches or samples differ; nothing waits in a group."""
     names = [[n.name for n in g] for g in group_stages(list(small.mfeat().plan.stages.values()))]
     stas = [f"sta-zer-{p}" for p in ("fused.fusion", "fused.hidden1", "fou.hidden1", "fou.hidden2")]
     assert names == [["ci"], stas, ["dkd-zer"], ["alone-zer"]]
-    apart = small.mfeat("fou/STA.epochs = 5")
-    groups = [{n.name for n in g} for g in group_stages(list(apart.plan.stages.values()))]
-    assert set(stas[:2]) in groups
-    assert set(stas[2:]) in groups
+    for binding in ("fou/STA.samples = 'labelled'", "fou/STA.epochs = 5"):
+        apart = small.mfeat(binding)
+        groups = [{n.name for n in g} for g in group_stages(list(apart.plan.stages.values()))]
+        assert set(stas[:2]) in groups
+        assert set(stas[2:]) in groups
     done: set[str] = set()
     for group in group_stages(list(apart.plan.stages.values())):
         assert all(set(node.needs) <= done for node in group)
