@@ -149,7 +149,7 @@ def test_every_gin_file_is_shown_and_runs(name: str) -> None:
     assert summary["data"]["synthetic"] == synthetic
     assert synthetic in ran.output
     for student in summary["students"].values():
-        assert set(student) == {"stage", "distilled", "alone", "gain"}
+        assert {"stage", "distilled", "alone", "gain", "certainty", "epochs"} == set(student)
 
 
 def test_all_gin_files_are_found() -> None:

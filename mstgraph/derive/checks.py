@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from dataclasses import fields
 
 import gin
@@ -11,15 +12,14 @@ from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.settings import Data
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
-from mstgraph.derive.source import Source
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.tasks.task import Task
 
 
-def check_data(data: Data, configuration: Configuration, source: Source) -> None:
-    """Refuse sizes and shares that are none, and a split that the store does not have."""
+def check_data(data: Data, configuration: Configuration, splits: Collection[str]) -> None:
+    """Refuse sizes and shares that are none, and a split that is not one of a store's."""
     if data.batch_size < 1:
         raise UserError(
             f"{configuration.where('data', 'batch_size')}: data.batch_size is {data.batch_size}, "
@@ -38,7 +38,6 @@ def check_data(data: Data, configuration: Configuration, source: Source) -> None
             f"{configuration.where('data', 'labelled')}: data.labelled is {labelled}, expected a "
             "share such as 0.1, a number of samples such as 120, or None"
         )
-    splits = source.store.metadata["splits"] if source.store else {}
     wanted = str(data.split)
     if splits and wanted not in splits:
         raise UserError(

@@ -15,6 +15,8 @@ from tiny_graphs import ROOT
 
 from mstgraph.networks.mlp import MLP
 
+pytest_plugins = ("training_fixtures",)
+
 CODE = """
 import sys
 from mstgraph.cli import main
@@ -32,7 +34,7 @@ def test_show_imports_no_compiler(file: str) -> None:
 
 
 def test_a_run_builds_networks_without_numbers_once_to_look_and_once_to_cut(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, workspace: Path
 ) -> None:
     """However many stages ask what is constant, and however often the plan is written."""
     looked: Counter[str] = Counter()
@@ -48,7 +50,7 @@ def test_a_run_builds_networks_without_numbers_once_to_look_and_once_to_cut(
     monkeypatch.setattr(MLP, "__init__", counted)
     experiment = small.mfeat()
     assert set(looked.values()) == {1}
-    small.run(experiment, tmp_path)
+    small.run(experiment, workspace / "run")
     cut = {name for name, member in experiment.plan.graph.members.items() if member.masks}
     assert looked == {name: 1 + (name in cut) for name in looked}
     assert 2 in looked.values()
