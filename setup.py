@@ -84,10 +84,11 @@ setup(
             *PICTURES,
             "click>=8.2",  # its test runner tells standard error apart
             "pytest>=8",
+            "pytest-xdist>=3.5",
             "hypothesis>=6",
             "scikit-learn>=1.4",
             "torchmetrics>=1.3",
-            "import-linter>=2.17",
+            "import-linter>=2.17; python_version >= '3.11'",
             "setuptools>=70.1",  # builds the wheel without the wheel package
             "nbformat>=5.1",
             "ruff",

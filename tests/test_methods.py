@@ -132,8 +132,8 @@ def check_summary(summary: dict[str, Any], name: str, plan: Any) -> None:
     """A run has all stages, its student, and each teacher with metrics of its own."""
     assert [stage["name"] for stage in summary["stages"]] == list(plan.stages)
     student = summary["students"]["rgb"]
-    alone = {"stage", "alone"}
-    assert set(student) == (alone if name == "none" else {*alone, "distilled", "gain"})
+    alone = {"stage", "alone", "epochs"}
+    assert set(student) == (alone if name == "none" else {*alone, "distilled", "gain", "certainty"})
     assert student["stage"] == plan.last["rgb"]
     for row in summary["teachers"]:
         assert all(np.isfinite(value) for value in row["metrics"].values())

@@ -299,6 +299,7 @@ def _kept(found: World, names: Sequence[str]) -> dict[Any, InMemory]:
 # --- runs --------------------------------------------------------------------------------------
 
 MFEAT = (
+    "data.split = 'numbered'",
     "data.batch_size = 128",
     "MLP.hidden = (16, 16)",
     "FusedMLP.branch = (16,)",

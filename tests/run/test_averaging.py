@@ -29,6 +29,7 @@ SHORT = (
     "data.batch_size = 400",
     "Pretrain.epochs = 3",
     "Pretrain.learning_rate = 1e-2",
+    "Pretrain.schedule = @ConstantRate()",
 )
 EMA = (*SHORT, "Pretrain.ema = 0.6")
 STAGE = "pretrain-zer"

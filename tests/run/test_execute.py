@@ -101,7 +101,9 @@ def test_only_a_maskNet_changes_in_sta() -> None:  # noqa: N802
 
 def test_the_best_epoch_is_what_is_left() -> None:
     """Its validation in the artefact is that of the record with the lowest loss."""
-    small.run(small.mfeat("DKD.epochs = 6", "DKD.learning_rate = 0.3"), "run")
+    rate = "DKD.learning_rate = 0.3", "DKD.schedule = @ConstantRate()"
+    bindings = "DKD.epochs = 6", "DKD.select = 'loss'", *rate
+    small.run(small.mfeat(*bindings), "run")
     lines = Path("run/stages/dkd-zer/metrics.jsonl").read_text().splitlines()
     losses = [json.loads(line)["validation"]["loss"] for line in lines]
     artefact = json.loads(Path("run/stages/dkd-zer/artefact.json").read_text())
@@ -109,7 +111,7 @@ def test_the_best_epoch_is_what_is_left() -> None:
     assert artefact["best_epoch"] == best + 1
     assert artefact["validation"]["loss"] == losses[best]
     assert best + 1 < 6, "a test of the last epoch would pass anyway"
-    finished = small.quiet(small.mfeat("DKD.epochs = 6", "DKD.learning_rate = 0.3"), "run")
+    finished = small.quiet(small.mfeat(*bindings), "run")
     from mstgraph.report.evaluate_run import evaluate_run
 
     values = evaluate_run(Path("run"), None, "validation", finished.device)

@@ -70,7 +70,7 @@ def test_the_table_fills_while_it_runs(benchmark: Benchmark) -> None:
         scene.end()  # CI
         scene.start()  # STA
         frame = scene.frame()
-        assert frame[0].startswith("1 of 8 cells are done · 2 running · 2 failed · 2 of 16 stages")
+        assert frame[0].startswith("1 of 8 cells are done · 2 running · 2 failed · 2 of 18 stages")
         assert "left" in frame[0]
         assert frame[1] == "now rgb · MST all · seed 0: sta-rgb-fused.fusion and 3 more"
         rows = {line.split(" │ ")[0]: line.split(" │ ")[-1] for line in frame if " │ " in line}
@@ -88,6 +88,7 @@ def test_a_pipe_gets_a_line_for_each_cell_that_ends(benchmark: Benchmark) -> Non
     with scene.board:
         scene.end()
         scene.end("failed")  # CI
+        scene.end()  # the control of the two methods
         scene.end()
     lines = scene.text.getvalue().splitlines()
     assert lines[0].startswith("[3/8] rgb · w/o KD · seed 0: OA 0.5000 · 0:00, about ")
