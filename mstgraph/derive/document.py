@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.keeping.constants import constants_by_stage
+from mstgraph.derive.keeping.constants import Constants, find_constants
+from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 
@@ -194,3 +195,48 @@ def _state(node: StageNode, state: State) -> dict[str, Any]:
 def _responses(node: StageNode) -> Mapping[str, list[str]]:
     """Name of a response → the parts it depends on."""
     return {name: list(forward.parts) for name, forward in node.forwards.items()}
+
+
+def constants_by_stage(
+    experiment: Experiment, device: torch.device, folder: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Return stage → what is constant in it, and what would be done about it on this machine.
+
+    Args:
+        experiment: the experiment.
+        device: where it would run.
+        folder: where its values on disk would go.
+    """
+    engine = experiment.engine
+    memory, disk = engine.memory_budget(device), engine.disk_budget(folder)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for group in group_stages(list(experiment.plan.stages.values())):
+        constants = find_constants(
+            experiment.parts,
+            engine,
+            group,
+            experiment.source.samples(experiment.split),
+            augmented=experiment.data.augmentation is not None,
+            memory=memory,
+            disk=disk,
+        )
+        found |= {node.name: _concerning(node, constants) for node in group}
+    return found
+
+
+def _concerning(node: StageNode, constants: Constants) -> list[dict[str, Any]]:
+    """Return the decisions on values that a stage reads, as plain data."""
+    forwards = set(node.forwards.values())
+    members = {f.member for f in forwards if f.masknet}
+    return [
+        {
+            "value": decision.value.name,
+            "part": part,
+            "placement": decision.placement,
+            "bytes": decision.size,
+            "reason": decision.reason,
+        }
+        for part, decisions in constants.decisions.items()
+        for decision in decisions
+        if (decision.value.forward or decision.value.member) in forwards | members
+    ]

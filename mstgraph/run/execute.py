@@ -216,13 +216,16 @@ class Execution:
         experiment, engine = self.experiment, self.experiment.engine
         modules = load_modules(experiment, self.folder, group, self.device)
         constants = find_constants(
-            experiment,
+            experiment.parts,
+            engine,
             group,
+            experiment.source.samples(experiment.split),
+            augmented=experiment.data.augmentation is not None,
             memory=self.pool.remaining,
             disk=engine.disk_budget(self.folder.path),
         )
         trained = frozenset(name for node in group for name in node.trains)
-        cuts = cut_networks(experiment, group, modules)
+        cuts = cut_networks(experiment.parts, engine, group, modules)
         networks = Networks(modules, experiment.inputs_of, trained, cuts, engine.precision)
         batch_size = group[0].settings.batch_size or experiment.data.batch_size
         keeper = Keeper(

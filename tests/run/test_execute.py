@@ -101,7 +101,7 @@ def test_only_a_maskNet_changes_in_sta() -> None:  # noqa: N802
 
 def test_the_best_epoch_is_what_is_left() -> None:
     """Its validation in the artefact is that of the record with the lowest loss."""
-    rate = "DKD.learning_rate = 0.3", "DKD.schedule = @ConstantRate()"
+    rate = "DKD.learning_rate = 1.0", "DKD.schedule = @ConstantRate()"
     bindings = "DKD.epochs = 6", "DKD.select = 'loss'", *rate
     small.run(small.mfeat(*bindings), "run")
     lines = Path("run/stages/dkd-zer/metrics.jsonl").read_text().splitlines()

@@ -11,15 +11,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.keeping.passes import group_stages
+from mstgraph.declare.settings import Engine
 from mstgraph.derive.keeping.placement import Decision, Value, decide
+from mstgraph.derive.parts import Parts
 from mstgraph.distil.cuts import Cut
 from mstgraph.stages.node import RESPONSE, Forward
 from mstgraph.stages.stage import StageNode
@@ -63,34 +61,38 @@ def trunk_points(group: Sequence[StageNode]) -> dict[str, tuple[str, ...]]:
 
 
 def find_constants(
-    experiment: Experiment,
+    parts: Parts,
+    engine: Engine,
     group: Sequence[StageNode],
+    samples: Mapping[str, int],
     *,
+    augmented: bool,
     memory: int,
     disk: int,
 ) -> Constants:
     """Find the constant values of a group and decide where each is kept.
 
     Args:
-        experiment: the experiment.
+        parts: the shapes of what is computed.
+        engine: whether anything may be kept, and how.
         group: its stages.
+        samples: part of the split → number of its samples.
+        augmented: whether training batches are.
         memory: bytes of the device that are left.
         disk: bytes of disk that are left.
     """
-    engine = experiment.engine
-    trunks = _trunks(experiment, group)
-    values = _values(experiment, group, trunks)
+    trunks = _trunks(parts, engine, group)
+    values = _values(parts, group, trunks)
     read = {"train": values, "validation": _read_in_validation(group, values)}
-    sizes = experiment.source.samples(experiment.split)
     decisions: dict[str, list[Decision]] = {}
     for part in KEPT_PARTS:
         place = functools.partial(
             decide,
-            samples=sizes.get(part, 0),
+            samples=samples.get(part, 0),
             passes=group[0].settings.epochs,
             halved=engine.halved,
             cache=engine.cache,
-            augmented=part == "train" and experiment.data.augmentation is not None,
+            augmented=part == "train" and augmented,
         )
         decisions[part] = place(read[part], memory=memory, disk=disk)
         memory, disk = _left(decisions[part], memory, disk)
@@ -123,36 +125,35 @@ def _computed_again(decisions: Sequence[Decision]) -> dict[str, None]:
 
 
 def cut_networks(
-    experiment: Experiment, group: Sequence[StageNode], modules: Mapping[str, nn.Module]
+    parts: Parts, engine: Engine, group: Sequence[StageNode], modules: Mapping[str, nn.Module]
 ) -> dict[str, Cut]:
     """Return member → its frozen network, cut at its mask points; without those that run whole.
 
     Args:
-        experiment: the experiment.
+        parts: the shapes of what crosses.
+        engine: whether anything may be kept.
         group: stages.
         modules: name of a part → module.
     """
-    trunks = _trunks(experiment, group)
+    trunks = _trunks(parts, engine, group)
     return {member: Cut(modules[member].eval(), trunk.points) for member, trunk in trunks.items()}
 
 
-def _trunks(experiment: Experiment, group: Sequence[StageNode]) -> dict[str, Value]:
+def _trunks(parts: Parts, engine: Engine, group: Sequence[StageNode]) -> dict[str, Value]:
     """Return member → what crosses the cuts of its frozen network."""
     trunks = {}
-    for member, points in trunk_points(group).items() if experiment.engine.cache else ():
-        shapes = experiment.parts.trunk(member, points)
+    for member, points in trunk_points(group).items() if engine.cache else ():
+        shapes = parts.trunk(member, points)
         if shapes is not None:
             trunks[member] = Value("trunk", member, None, points, shapes)
     return trunks
 
 
-def _values(
-    experiment: Experiment, group: Sequence[StageNode], trunks: Mapping[str, Value]
-) -> list[Value]:
+def _values(parts: Parts, group: Sequence[StageNode], trunks: Mapping[str, Value]) -> list[Value]:
     """Constant responses, and the trunks below MaskNets that train."""
     responses = constant_responses(group)
     values = [
-        Value("response", forward.member, forward, (), _response_shape(experiment, forward))
+        Value("response", forward.member, forward, (), _response_shape(parts, forward))
         for forward in responses
     ]
     trained = {
@@ -172,48 +173,11 @@ def _read_in_validation(group: Sequence[StageNode], values: Sequence[Value]) -> 
 
 
 def _response_shape(
-    experiment: Experiment, forward: Forward
+    parts: Parts, forward: Forward
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    shapes, dtype = experiment.parts.members[forward.member], torch.get_default_dtype()
+    shapes, dtype = parts.members[forward.member], torch.get_default_dtype()
     taps = {point: (shapes.points[point], dtype) for point in forward.taps}
     return {RESPONSE: (shapes.output, dtype), **taps}
-
-
-def constants_by_stage(
-    experiment: Experiment, device: torch.device, folder: Path
-) -> dict[str, list[dict[str, Any]]]:
-    """Return stage → what is constant in it, and what would be done about it on this machine.
-
-    Args:
-        experiment: the experiment.
-        device: where it would run.
-        folder: where its values on disk would go.
-    """
-    engine = experiment.engine
-    memory, disk = engine.memory_budget(device), engine.disk_budget(folder)
-    found: dict[str, list[dict[str, Any]]] = {}
-    for group in group_stages(list(experiment.plan.stages.values())):
-        constants = find_constants(experiment, group, memory=memory, disk=disk)
-        found |= {node.name: _concerning(node, constants) for node in group}
-    return found
-
-
-def _concerning(node: StageNode, constants: Constants) -> list[dict[str, Any]]:
-    """Return the decisions on values that a stage reads, as plain data."""
-    forwards = set(node.forwards.values())
-    members = {f.member for f in forwards if f.masknet}
-    return [
-        {
-            "value": decision.value.name,
-            "part": part,
-            "placement": decision.placement,
-            "bytes": decision.size,
-            "reason": decision.reason,
-        }
-        for part, decisions in constants.decisions.items()
-        for decision in decisions
-        if (decision.value.forward or decision.value.member) in forwards | members
-    ]
 
 
 def kept_in_words(constants: Constants) -> str:

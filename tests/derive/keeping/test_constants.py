@@ -10,8 +10,8 @@ import torch
 import training_worlds as small
 from tiny_graphs import SHORT
 
+from mstgraph.derive.document import constants_by_stage
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.keeping.constants import constants_by_stage
 from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.run.execute import Execution
 from mstgraph.run.keeper import Keeper
