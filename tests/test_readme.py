@@ -104,4 +104,4 @@ def test_the_readme_has_the_two_commands() -> None:
     """One command sets up and runs the main job, the other sets up and passes the tests."""
     first, second = (line for block in blocks("sh")[:2] for line in block.splitlines())
     assert first.endswith("mstgraph run gin/nyudepth_rgb.gin")
-    assert second.endswith("&& pytest")
+    assert second.endswith("&& pytest -n 2")
