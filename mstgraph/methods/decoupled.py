@@ -58,6 +58,8 @@ def decoupled_divergences(
 class DecoupledKD(EdgeLoss):
     """α × target-class + β × non-target-class divergence, times τ² (Eq. 8).
 
+    Numbers of equations are not checked against the paper.
+
     A sample or pixel without a label has no target class, so nothing can be decoupled: its loss is
     the plain divergence of all classes times τ², of which α = 1 and β = 1 − p are the parts.
 

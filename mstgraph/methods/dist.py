@@ -24,6 +24,8 @@ EPSILON = 1e-8
 def pearson(one: Tensor, other: Tensor) -> Tensor:
     """Return Pearson's correlation ρ of the rows of two matrices (Section 3.2).
 
+    Numbers of sections are not checked against the paper.
+
     Args:
         one: [rows, columns] float.
         other: the same shape.
