@@ -1,6 +1,7 @@
 """Logit standardisation: what a teacher ranks counts, not how large its logits are.
 
-Sun et al. 2024, https://arxiv.org/abs/2403.01427, Algorithm 1 (its number is not checked). It is an option, `standardised`, of
+Sun et al. 2024, https://arxiv.org/abs/2403.01427 (the number of
+its algorithm is not checked). It is an option, `standardised`, of
 every loss that softens logits. Their temperature then is the paper's base temperature; its
 experiments give the loss a weight of its own, which here is the stage's.
 """
