@@ -141,8 +141,11 @@ class Pool:
         ids = self.store.split(self.split, part)
         if self.store.labels_spec.shape:
             return np.zeros(len(ids), np.int64)
-        labels = self.store.read_labels(ids)
-        return np.where(labels < len(self.store.labels_spec.classes), labels, UNKNOWN)
+        labels, spec = self.store.read_labels(ids), self.store.labels_spec
+        known = labels < len(spec.classes)
+        if spec.ignored is not None:
+            known &= labels != spec.ignored
+        return np.where(known, labels, UNKNOWN)
 
     def resident(self, part: str, column: str) -> Tensor | None:
         """Return all of a modality (or the labels) of a part, or None if it does not fit."""
