@@ -17,17 +17,19 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import trunk_points
+from mstgraph.derive.opening import open_experiment
 from mstgraph.distil.cuts import Cut
 from mstgraph.distil.gate import Gate
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import EdgeLoss
 from mstgraph.report.progress import ConsoleReporter
 from mstgraph.run.artefacts.run_folder import RunFolder
-from mstgraph.run.batch import Batch, Networks, Shared
+from mstgraph.run.batch import Batch
 from mstgraph.run.execute import Execution
 from mstgraph.run.kept import InMemory
+from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.node import Forward, Part, Teacher
 from mstgraph.stages.stage import Stage, StageNode
 from mstgraph.store.recipe import Labels

@@ -16,9 +16,9 @@ from mstgraph.report.summary import print_summary
 from mstgraph.run.artefacts.metrics_log import scalars
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.artefacts.student import Student, load_student
-from mstgraph.run.execute import choose_device
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import read_json
+from mstgraph.support.numerics import choose_device
 
 
 def open_run(folder: Path | str) -> Run:

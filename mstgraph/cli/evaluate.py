@@ -31,6 +31,6 @@ def evaluate(run_folder: Path, split: str | None, part: str, device: str, as_jso
     if as_json:
         click.echo(json.dumps(json_ready(result), indent=2, ensure_ascii=False))
         return
-    from mstgraph.report.evaluate_run import print_evaluation
+    from mstgraph.report.evaluation import print_evaluation
 
     print_evaluation(result, console())

@@ -6,11 +6,9 @@ import inspect
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import gin
-
 from mstgraph.declare.binding_types import is_reference, type_problem
 from mstgraph.declare.configuration import GRAPH, Configuration
-from mstgraph.declare.gin_state import bindings, read_so_far, registered, short_selector
+from mstgraph.declare.gin_state import bindings, macros_in, read_so_far, registered, short_selector
 from mstgraph.support.errors import UserError, nearest
 
 
@@ -18,13 +16,6 @@ def _settings() -> tuple[str, ...]:
     """Return the names that a gin file binds to ``graph`` and that are no members."""
     parameters = inspect.signature(registered(GRAPH)).parameters.values()
     return tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
-
-
-def macros_in(value: Any) -> Iterator[str]:
-    """Yield the names of the macros (``%NAME``) in a bound value."""
-    for reference in gin.config.iterate_references([value]):
-        if reference.configurable.wrapped is gin.config.macro:
-            yield "/".join(reference.scopes)
 
 
 def refuse_macros_without_value_or_use(configuration: Configuration) -> None:

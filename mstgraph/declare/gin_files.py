@@ -1,7 +1,7 @@
 """Gin files into a state of gin's, with the file and line of every binding kept.
 
 Gin itself forgets where a binding came from, ignores bindings in scopes that nobody enters, and
-lets a file include itself for ever. The loader here drives gin's own parser statement by
+lets a file include itself for ever. What stands here drives gin's own parser statement by
 statement, so each of these becomes one sentence that names the place.
 """
 
@@ -9,57 +9,33 @@ from __future__ import annotations
 
 import inspect
 import tokenize
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gin
 from gin import config_parser
 
-from mstgraph.declare.config_checks import (
-    macros_in,
-    refuse_macros_without_value_or_use,
-    refuse_scopes_that_nobody_enters,
-    refuse_values_of_another_type,
-)
 from mstgraph.declare.configuration import COMMAND_LINE, Configuration
-from mstgraph.declare.gin_state import configurable, configurables, full_selector, registering
+from mstgraph.declare.gin_state import configurable, configurables, full_selector, macros_in
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.lookup import find_file
 
 
-def load(
-    files: Sequence[Path | str], bindings: Sequence[str] = (), *, register: Callable[[], None]
-) -> Configuration:
-    """Parse gin files and then bindings into a state of gin's of their own, and finalise it.
+def parse(configuration: Configuration) -> None:
+    """Parse a configuration's files and then its bindings into gin's state, and keep their places.
 
     Args:
-        files: gin files, later ones win; they and what they include are looked up as
-            `mstgraph.support.lookup` says.
-        bindings: single bindings as on the command line, ``"CI.epochs = 2"``.
-        register: imports whatever gin files may name; nothing may register after gin is finalised.
-
-    Returns:
-        The configuration, with the place of each binding.
+        configuration: names both; it is entered.
 
     Raises:
-        UserError: a file is missing, has a syntax error or includes itself; a name is unknown, or
-            a value is of another type than its parameter.
+        UserError: a file has a syntax error or includes itself, or a name is unknown.
     """
-    with registering():
-        register()
-    configuration = Configuration(tuple(find_file(name) for name in files), tuple(bindings))
-    with configuration.entered():
-        for path in configuration.files:
-            _parse_file(path, configuration, place="", stack=())
-        for binding in bindings:
-            name = f"{COMMAND_LINE} '-p {binding}'"
-            _parse_statements(binding, configuration, name=name, folder=None, stack=())
-        refuse_macros_without_value_or_use(configuration)
-        refuse_values_of_another_type(configuration)
-        refuse_scopes_that_nobody_enters(configuration)
-        gin.finalize()
-    return configuration
+    for path in configuration.files:
+        _parse_file(path, configuration, place="", stack=())
+    for binding in configuration.bindings:
+        name = f"{COMMAND_LINE} '-p {binding}'"
+        _parse_statements(binding, configuration, name=name, folder=None, stack=())
 
 
 def _parse_file(

@@ -9,12 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import gin
 from gin.selector_map import SelectorMap
-
-from mstgraph.declare.user_imports import UserCode
 
 Calls = dict[tuple[str, str], dict[str, Any]]
 
@@ -24,16 +22,26 @@ PACKAGE = "mstgraph."  # selectors of what mstgraph itself registers begin with 
 _lock = threading.RLock()
 
 
+class Guest(Protocol):
+    """What comes and goes with a state, such as the user's modules that register in it."""
+
+    def put_in(self) -> None:
+        """Called when the state has taken gin's place."""
+
+    def take_out(self) -> None:
+        """Called before it gives way."""
+
+
 class GinState:
     """All that gin remembers between two calls: bindings, registry, scopes, whether it is locked.
 
     Args:
         registry: what gin files may name from the start: full selector → gin's entry.
-        code: the user's modules that register in it; they come and go with it.
+        guest: comes and goes with it.
     """
 
-    def __init__(self, registry: Mapping[str, Any], code: UserCode | None = None):
-        self._code = code
+    def __init__(self, registry: Mapping[str, Any], guest: Guest | None = None):
+        self._guest = guest
         entries, constants = SelectorMap(), SelectorMap()
         for selector, entry in registry.items():
             entries[selector] = entry
@@ -71,11 +79,11 @@ class GinState:
 
     def _give_way_to(self, other: GinState) -> None:
         if other is not self:
-            if self._code is not None:
-                self._code.take_out()
+            if self._guest is not None:
+                self._guest.take_out()
             self._values = _exchanged(other._values)
-            if other._code is not None:
-                other._code.put_in()
+            if other._guest is not None:
+                other._guest.put_in()
 
 
 def _exchanged(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,13 +111,13 @@ def registering() -> Iterator[None]:
         yield
 
 
-def fresh_state(code: UserCode) -> GinState:
+def fresh_state(guest: Guest) -> GinState:
     """Return a state without bindings that knows gin's own configurables and mstgraph's."""
     with _lock:
         # Whoever imports a module of mstgraph directly registers it in gin's state of the moment.
         beside = {n: entry for n, entry in _entries().items() if n.startswith(PACKAGE)}
         with registering():
-            return GinState({**beside, **_entries()}, code)
+            return GinState({**beside, **_entries()}, guest)
 
 
 def bindings() -> Mapping[tuple[str, str], Mapping[str, Any]]:
@@ -125,6 +133,13 @@ def read_so_far() -> Mapping[tuple[str, str], Mapping[str, Any]]:
 def is_macro(wrapped: Any) -> bool:
     """Say whether a configurable stands for a value: a macro, or a constant."""
     return wrapped in (gin.config.macro, gin.config._retrieve_constant)
+
+
+def macros_in(value: Any) -> Iterator[str]:
+    """Yield the names of the macros (``%NAME``) in a bound value."""
+    for reference in gin.config.iterate_references([value]):
+        if reference.configurable.wrapped is gin.config.macro:
+            yield "/".join(reference.scopes)
 
 
 def configurable(selector: str) -> Callable[..., Any] | None:

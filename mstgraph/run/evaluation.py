@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.feed import Feed
-from mstgraph.run.batch import Batch, Networks, Shared
+from mstgraph.run.batch import Batch
 from mstgraph.run.kept import Kept
+from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.node import Forward
 from mstgraph.stages.stage import StageNode
 from mstgraph.tasks.task import Task

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from mstgraph.data.feed import Feed
 from mstgraph.derive.keeping.placement import Decision, Value
-from mstgraph.run.batch import Networks, Shared
 from mstgraph.run.kept import InMemory, Kept, OnDisk
+from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.node import Forward
 from mstgraph.support.weights import weights_digest
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mstgraph.derive.keeping.placement import Shapes, kept_type
 from mstgraph.store.environment import Environment
 from mstgraph.store.gather import Gather
 from mstgraph.store.layout import Column, record_key
 from mstgraph.support.files import explained
 from mstgraph.support.lmdb_errors import as_system_errors
+from mstgraph.support.numerics import Shapes, kept_type
 
 Tensors = Mapping[str, Tensor]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tiny_graphs import DATA, ROLES, ROOT, TWO
 
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.support.errors import UserError
 
 Make = Callable[..., Experiment]

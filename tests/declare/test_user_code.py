@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mstgraph.declare.load import load
 from mstgraph.declare.user_code import is_users, relative_path, user_modules
-from mstgraph.derive.configurables import load
 from mstgraph.support.errors import UserError
 
 NETS = "import gin\nimport clash_helper\n\n\n@gin.configurable\ndef clash_net():\n    pass\n"

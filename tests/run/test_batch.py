@@ -15,8 +15,9 @@ from torch import Tensor
 from mstgraph.distil.insertion import tapped
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import Edge, EdgeLoss
-from mstgraph.run.batch import Batch, Shared
+from mstgraph.run.batch import Batch
 from mstgraph.run.kept import InMemory, Kept, OnDisk
+from mstgraph.run.networks import Shared
 from mstgraph.stages.distill import Distill
 from mstgraph.stages.sta import STA
 from mstgraph.support.errors import UserError

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from tiny_graphs import SHORT
 
 from mstgraph.cli import main
-from mstgraph.derive.experiment import open_experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.run_folder import RunFolder
-from mstgraph.run.execute import choose_device
 from mstgraph.support.errors import UserError
 from mstgraph.support.interrupt import Interrupted
+from mstgraph.support.numerics import choose_device
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")

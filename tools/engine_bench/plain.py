@@ -16,7 +16,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from mstgraph.distil.insertion import inserted
 from mstgraph.distil.masknet import MaskNet
-from mstgraph.run.batch import Networks, Shared
+from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.node import RESPONSE, Forward
 from mstgraph.support.numerics import autocast
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from mstgraph.stages.node import Forward
+from mstgraph.support.numerics import Shapes, kept_type
 from mstgraph.support.text import size_in_words
 
 Placement = Literal["memory", "disk", "recompute"]
-Shapes = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 @dataclass(frozen=True)
@@ -67,13 +65,6 @@ class Decision:
     placement: Placement
     size: int
     reason: str
-
-
-def kept_type(dtype: torch.dtype, halved: bool) -> torch.dtype:
-    """Return the type a tensor is kept as: its own, or a narrower one for indices or if asked."""
-    if dtype.is_floating_point:
-        return torch.float16 if halved else dtype
-    return torch.int32 if dtype == torch.int64 else dtype
 
 
 def decide(

@@ -20,7 +20,7 @@ import numpy as np
 from torch import nn
 
 from mstgraph.certainty.samples import SAMPLES, load_samples, save_samples
-from mstgraph.derive.identity import changes
+from mstgraph.run.artefacts.changes import changes
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.files import explained, read_json, write_json
 from mstgraph.support.locks import held

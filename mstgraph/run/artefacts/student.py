@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mstgraph.data.feed import Pool
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.graph import Declaration
-from mstgraph.derive.configurables import load
+from mstgraph.declare.load import load
 from mstgraph.derive.experiment import Experiment
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import read_json

@@ -16,7 +16,7 @@ import training_worlds as small
 from click.testing import CliRunner
 
 from mstgraph.cli import main
-from mstgraph.derive.experiment import open_experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.artefacts.student import load_student
