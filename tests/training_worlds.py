@@ -30,7 +30,7 @@ from mstgraph.run.batch import Batch
 from mstgraph.run.execute import Execution
 from mstgraph.run.kept import InMemory
 from mstgraph.run.networks import Networks, Shared
-from mstgraph.stages.node import Forward, Part, Teacher
+from mstgraph.stages.node import Forward, Part, Question, Teacher, Trunk
 from mstgraph.stages.stage import Stage, StageNode
 from mstgraph.store.recipe import Labels
 from mstgraph.tasks.choice import task_for
@@ -287,11 +287,9 @@ def _kept(found: World, names: Sequence[str]) -> dict[Any, InMemory]:
     kept = {}
     for name in names:
         with torch.no_grad():
-            if name in found.networks.cuts:
-                owner, values = name, found.networks.trunk(name, shared)
-            else:
-                owner = found.node.forwards[name]
-                values = {"response": found.networks.response(owner, shared)}
+            trunk = name in found.networks.cuts
+            owner: Question = Trunk(name) if trunk else found.node.forwards[name]
+            values = found.networks.outputs(owner, shared)
         shapes = {n: (tuple(v.shape[1:]), v.dtype) for n, v in values.items()}
         kept[owner] = InMemory(shapes, BATCH, False, torch.device("cpu"))
         kept[owner].write(0, 0, values)

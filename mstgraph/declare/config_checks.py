@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterator
-from typing import Any
 
-from mstgraph.declare.binding_types import is_reference, type_problem
+from mstgraph.declare.binding_types import type_problem
 from mstgraph.declare.configuration import GRAPH, Configuration
-from mstgraph.declare.gin_state import bindings, macros_in, read_so_far, registered, short_selector
+from mstgraph.declare.gin_state import (
+    bindings,
+    bound_value,
+    read_so_far,
+    registered,
+    short_selector,
+)
 from mstgraph.support.errors import UserError, nearest
 
 
@@ -35,22 +40,10 @@ def refuse_macros_without_value_or_use(configuration: Configuration) -> None:
 def refuse_values_of_another_type(configuration: Configuration) -> None:
     """Refuse a value that is not of the type its parameter is declared with."""
     for (scope, selector, parameter), place in configuration.locations.items():
-        value = _resolved(bindings()[scope, selector][parameter])
+        value = bound_value(scope, selector, parameter)
         problem = type_problem(registered(selector), parameter, value)
         if problem is not None:
             raise UserError(f"{place}: {_written(scope, selector)}.{parameter} {problem}")
-
-
-def _resolved(value: Any) -> Any:
-    """Follow a macro to its value."""
-    seen: set[str] = set()
-    while is_reference(value):
-        name = next(macros_in(value), None)
-        if name is None or name in seen:
-            return value
-        seen.add(name)
-        value = bindings()[name, "gin.macro"]["value"]
-    return value
 
 
 def _written(scope: str, selector: str) -> str:
@@ -110,7 +103,9 @@ def unread_on_command_line(configuration: Configuration) -> Iterator[str]:
     """
     with configuration.entered():
         used = {selector for _, selector in read_so_far()}
-        short = {selector: short_selector(selector) for _, selector, _ in configuration.locations}
-    for (scope, selector, parameter), place in configuration.locations.items():
-        if not scope and selector not in used and configuration.from_command_line(place):
-            yield f"{place}: nothing in this graph reads {short[selector]}.{parameter}"
+        unread = [
+            f"{place}: nothing in this graph reads {short_selector(selector)}.{parameter}"
+            for (scope, selector, parameter), place in configuration.locations.items()
+            if not scope and selector not in used and configuration.from_command_line(place)
+        ]
+    yield from unread

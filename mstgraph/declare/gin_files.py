@@ -17,7 +17,7 @@ import gin
 from gin import config_parser
 
 from mstgraph.declare.configuration import COMMAND_LINE, Configuration
-from mstgraph.declare.gin_state import configurable, configurables, full_selector, macros_in
+from mstgraph.declare.gin_state import configurables, find_configurable
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.lookup import find_file
 
@@ -136,33 +136,39 @@ def _run_import(statement: Any, place: str) -> None:
         ) from error
 
 
-def _known_selector(selector: str, place: str) -> Callable[..., Any]:
+def _known_selector(selector: str, place: str) -> tuple[str, Callable[..., Any]]:
     try:
-        wrapped = configurable(selector)
+        found = find_configurable(selector)
     except KeyError as error:
         raise UserError(f"{place}: {_ambiguous(error)}") from error
-    if wrapped is None:
+    if found is None:
         raise UserError(f"{place}: unknown name '{selector}'{nearest(selector, configurables())}")
-    return wrapped
+    return found
 
 
 def _bind(statement: Any, place: str, configuration: Configuration) -> None:
     scope, selector, parameter, value, _ = statement
-    for name in macros_in(value):
+    for name in _macros_in(value):
         configuration.macro_uses.setdefault(name, place)
     if not parameter:  # a macro: NAME = value
         key = f"{scope}/{selector}" if scope else selector
         gin.bind_parameter((key, "gin.macro", "value"), value)
         configuration.macros[key] = place
         return
-    wrapped = _known_selector(selector, place)
-    full = full_selector(selector)
+    full, wrapped = _known_selector(selector, place)
     _known_parameter(wrapped, selector, parameter, place)
     try:
         gin.bind_parameter((scope, full, parameter), value)
     except ValueError as error:
         raise UserError(f"{place}: {str(error).splitlines()[0]}") from error
     configuration.locations[scope, full, parameter] = place
+
+
+def _macros_in(value: Any) -> Iterator[str]:
+    """Yield the names of the macros (``%NAME``) in a bound value."""
+    for reference in gin.config.iterate_references([value]):
+        if reference.configurable.wrapped is gin.config.macro:
+            yield "/".join(reference.scopes)
 
 
 def _known_parameter(

@@ -135,21 +135,26 @@ def is_macro(wrapped: Any) -> bool:
     return wrapped in (gin.config.macro, gin.config._retrieve_constant)
 
 
-def macros_in(value: Any) -> Iterator[str]:
-    """Yield the names of the macros (``%NAME``) in a bound value."""
-    for reference in gin.config.iterate_references([value]):
-        if reference.configurable.wrapped is gin.config.macro:
-            yield "/".join(reference.scopes)
+def bound_value(scope: str, selector: str, parameter: str) -> Any:
+    """Return what a parameter is bound to; a macro is followed to its value."""
+    value = gin.config._CONFIG[scope, selector][parameter]
+    seen: set[str] = set()
+    while isinstance(value, gin.config.ConfigurableReference) and value.scoped_selector not in seen:
+        if value.configurable.wrapped is not gin.config.macro:
+            break
+        seen.add(value.scoped_selector)
+        value = gin.config._CONFIG["/".join(value.scopes), "gin.macro"]["value"]
+    return value
 
 
-def configurable(selector: str) -> Callable[..., Any] | None:
-    """Return the class or function behind a selector, or None if there is none.
+def find_configurable(selector: str) -> tuple[str, Callable[..., Any]] | None:
+    """Return the full selector that one stands for and what is behind it; None if nothing is.
 
     Raises:
         KeyError: the selector is ambiguous; gin's own words say what it could be.
     """
     entry = gin.config._REGISTRY.get_match(selector)
-    return entry.wrapped if entry else None
+    return (entry.selector, entry.wrapped) if entry else None
 
 
 def registered(selector: str) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,23 @@ DIGITS = 16  # of a hash
 LONGEST_PATH = 4096  # longer text makes the system call fail
 
 
+@dataclass(frozen=True)
+class _Built:
+    """What counts of a part, whatever stages it takes part in.
+
+    Attributes:
+        configured: how it is built, and the digest of its constructor's source.
+        calls: scope/name → parameters of the configurables that it calls beside its own.
+        constructor: what builds it.
+        within: what the constructor is given and what it calls, as far as gin knows.
+    """
+
+    configured: Mapping[str, Any]
+    calls: Mapping[str, Any]
+    constructor: Callable[..., Any]
+    within: Sequence[Callable[..., Any]]
+
+
 def identify(plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: str) -> Plan:
     """Return the plan with each stage's identity and hash filled in.
 
@@ -39,33 +56,54 @@ def identify(plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: 
         engine: the engine's settings; some of them change numbers.
         fingerprint: of the store.
     """
+    built_of = functools.cache(functools.partial(_built, parts))
     stages: dict[str, StageNode] = {}
     for name, node in plan.stages.items():
-        identity = _identity(node, plan, parts, data, engine, fingerprint)
+        built = {name: built_of(part) for name, part in node.parts.items()}
+        identity = _identity(node, plan, built, data, engine, fingerprint)
         identity["needs"] = {part: stages[stage].hash for part, stage in node.sources.items()}
         stages[name] = replace(node, identity=identity, hash=digest(identity))
     return replace(plan, stages=stages)
 
 
+def _built(parts: Parts, part: Part) -> _Built:
+    scope, constructor = parts.constructor(part)
+    with gin.config_scope(scope):
+        configured, within = _by_content(describe(constructor)), callables(constructor)
+    calls = {}
+    for (entered, selector), parameters in parts.calls(part).items():
+        called = registered(selector)
+        with gin.config_scope(entered or None):
+            within += [called, *callables(parameters)]
+            if inspect.unwrap(called) is not inspect.unwrap(constructor):
+                calls[f"{entered}/{selector}"] = _by_content(describe(parameters))
+    source = {"source": _source_digest(constructor)}
+    return _Built({**configured, **source}, calls, constructor, within)
+
+
 def _identity(
-    node: StageNode, plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: str
+    node: StageNode,
+    plan: Plan,
+    built: Mapping[str, _Built],
+    data: Data,
+    engine: Engine,
+    fingerprint: str,
 ) -> dict[str, Any]:
     with gin.config_scope(node.scope or None):
         settings = describe(node.settings)
         running = _running(node, data)
     settings["batch_size"] = node.settings.batch_size or data.batch_size
-    sources = {f.__qualname__: _source_digest(f) for f in running if is_dataclass(f)}
     identity = {
         "format": FORMAT_VERSION,
         "kind": node.kind,
         "settings": settings,
-        "parts": {name: _part(parts, name, node) for name in node.parts},
+        "parts": {name: found.configured for name, found in built.items()},
         "inputs": {m: list(plan.graph.members[m].inputs) for m in _members(node)},
         "mutual": [list(pair) for pair in node.mutual],
         "student": node.student,
         "teachers": [[teacher.name, describe(teacher.loss)] for teacher in node.teachers],
         "layers": {name: list(forward.taps) for name, forward in node.forwards.items()},
-        "sources": sources,
+        "sources": {f.__qualname__: _source_digest(f) for f in running if is_dataclass(f)},
         "store": fingerprint,
         "split": data.split,
         "normalisation": data.normalisation,
@@ -77,10 +115,9 @@ def _identity(
     }
     # What follows is left out where it is empty: where all labels count for the store's own task,
     # and where nothing but mstgraph's own networks is used.
-    calls = {name: _calls(parts, part) for name, part in node.parts.items()}
     beyond = {
-        "calls": {name: called for name, called in calls.items() if called},
-        "code": _code(node, parts, running),
+        "calls": {name: found.calls for name, found in built.items() if found.calls},
+        "code": _code(list(built.values()), running),
         "task": describe(data.task),
         "labelled": data.labelled,
     }
@@ -93,12 +130,12 @@ def _running(node: StageNode, data: Data) -> list[Callable[..., Any]]:
     return callables([node.settings, data.augmentation, data.task, *losses])
 
 
-def _code(node: StageNode, parts: Parts, running: Sequence[Callable[..., Any]]) -> dict[str, str]:
+def _code(built: Sequence[_Built], running: Sequence[Callable[..., Any]]) -> dict[str, str]:
     """Return module → digest: of the user's modules behind a stage, but for digested sources."""
-    constructors = [parts.constructor(part)[1] for part in node.parts.values()]
+    constructors = [found.constructor for found in built]
     digested = [found for found in running if is_dataclass(found)] + constructors
     known = {_source_file(found) for found in digested}
-    within = [found for part in node.parts.values() for found in _within(parts, part)]
+    within = [called for found in built for called in found.within]
     modules: dict[str, Path] = {}
     for name in {_module(found) for found in (*running, *constructors, *within)}:
         modules |= user_modules(name)
@@ -109,41 +146,12 @@ def _code(node: StageNode, parts: Parts, running: Sequence[Callable[..., Any]]) 
     }
 
 
-def _within(parts: Parts, part: Part) -> list[Callable[..., Any]]:
-    """Return what a part's constructor is given and what it calls, as far as gin knows."""
-    scope, constructor = parts.constructor(part)
-    with gin.config_scope(scope):
-        found = callables(constructor)
-    for (entered, selector), parameters in parts.calls(part).items():
-        with gin.config_scope(entered or None):
-            found += [registered(selector), *callables(parameters)]
-    return found
-
-
-def _calls(parts: Parts, part: Part) -> dict[str, Any]:
-    """Return scope/name → parameters of the configurables that a part calls beside its own."""
-    own = inspect.unwrap(parts.constructor(part)[1])
-    described = {}
-    for (scope, selector), parameters in parts.calls(part).items():
-        if inspect.unwrap(registered(selector)) is not own:
-            with gin.config_scope(scope or None):
-                described[f"{scope}/{selector}"] = _by_content(describe(parameters))
-    return described
-
-
 def _module(found: Callable[..., Any]) -> str:
     return getattr(inspect.unwrap(found), "__module__", None) or ""
 
 
 def _members(node: StageNode) -> list[str]:
     return [name for name, part in node.parts.items() if part.kind == "network"]
-
-
-def _part(parts: Parts, name: str, node: StageNode) -> dict[str, Any]:
-    scope, constructor = parts.constructor(node.parts[name])
-    with gin.config_scope(scope):
-        described = describe(constructor)
-    return {**_by_content(described), "source": _source_digest(constructor)}
 
 
 def _by_content(value: Any) -> Any:

@@ -221,10 +221,10 @@ class Parts:
         """Return where the option stands that a message names, else where the part is declared."""
         _, constructor = self.constructor(part)
         name = constructor.__name__
+        places = self.configuration.bound(constructor, scope)
         for option in inspect.signature(constructor).parameters:
-            place = self.configuration.exactly_where(constructor, option, scope)
-            if place is not None and f"{name}.{option}" in text:
-                return place
+            if option in places and f"{name}.{option}" in text:
+                return places[option]
         chosen = self.configuration.exactly_where("Member", "mask", scope) is not None
         declared = {
             "network": ("Member", "network"),

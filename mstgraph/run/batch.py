@@ -6,7 +6,6 @@ is computed once per batch; what is kept (`mstgraph.run.kept`) is not computed a
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from mstgraph.methods.loss import Answer, Edge, ResponseLoss
 from mstgraph.run.kept import pick
 from mstgraph.run.networks import Networks, Outputs, Shared
-from mstgraph.stages.node import RESPONSE, Forward, Teacher
+from mstgraph.stages.node import RESPONSE, Teacher
 from mstgraph.stages.stage import StageNode
 from mstgraph.tasks.task import Task
 
@@ -45,9 +44,25 @@ class Batch:
         """Return a part of the stage, such as the gate."""
         return self._networks.modules[name]
 
-    def response(self, name: str) -> Tensor:
+    def response(self, name: str, anew: bool = False) -> Tensor:
         """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float."""
+        if anew:
+            return self._networks.computed(self.node.forwards[name], self._shared)[RESPONSE]
         return self._answered(name)[RESPONSE]
+
+    def responses(self, names: Sequence[str], chosen: Tensor) -> Sequence[Tensor]:
+        """Return what each sample's first, second, … choice answers, [batch, ...] float each."""
+        forwards, shared = [self.node.forwards[name] for name in names], self._shared
+        if all(forward in shared.kept for forward in forwards):
+            kept = [shared.kept[forward] for forward in forwards]  # nothing waits for the device
+            return [pick(kept, RESPONSE, shared.positions, slot) for slot in chosen.unbind(1)]
+        answers = self._networks.chosen_outputs(forwards, chosen, shared)
+        # Put together: a loss then runs once, not once per teacher and its samples.
+        first = answers[0][2][RESPONSE]
+        responses = first.new_empty((chosen.shape[1], len(self), *first.shape[1:]))
+        for j, rows, answer in answers:
+            responses[(chosen[rows] == j).int().argmax(1), rows] = answer[RESPONSE]
+        return responses.unbind(0)
 
     def features(self, name: str, roles: Sequence[str]) -> Mapping[str, tuple[Tensor, ...]]:
         """Return role → what the layers return that play it, [batch, ...] float each."""
@@ -59,10 +74,6 @@ class Batch:
             for role in roles
             if all(layer in outputs for layer in layers[role])
         }
-
-    def compute(self, name: str) -> Tensor:
-        """Return logits computed anew, for a stage that changes a part between two calls."""
-        return self._networks.compute(self.node.forwards[name], self._shared)[RESPONSE]
 
     def edge(self, teacher: Teacher) -> Edge:
         """Return what the loss of a teacher's edge to the student sees of the batch."""
@@ -132,62 +143,6 @@ class Batch:
     def total(self, values: Tensor) -> Tensor:
         """Add up over the samples, [batch, ...] → [...] float."""
         return values.sum(0)
-
-    def routed(
-        self,
-        names: Sequence[str],
-        losses: Sequence[ResponseLoss],
-        chosen: Tensor,
-        student: Tensor,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Return the sum of each sample's losses to the teachers it chose.
-
-        A network that is not kept answers for the samples that chose it alone.
-
-        Args:
-            names: the N responses to choose from.
-            losses: the loss of each.
-            chosen: [batch, k] int64, indices into them.
-            student: logits of the student, for all samples.
-            weights: what each choice counts, [batch, k] float; None counts each as one.
-
-        Returns:
-            [batch] float.
-        """
-        forwards = [self.node.forwards[name] for name in names]
-        responses = self._chosen_responses(forwards, chosen, student)
-        values = []
-        for place, (slot, teacher) in enumerate(zip(chosen.unbind(1), responses, strict=True)):
-            value = self._chosen_loss(losses, slot, teacher, student)
-            values.append(value if weights is None else value * weights[:, place])
-        return functools.reduce(torch.add, values)
-
-    def _chosen_loss(
-        self, losses: Sequence[ResponseLoss], slot: Tensor, teacher: Tensor, student: Tensor
-    ) -> Tensor:
-        """Return for each sample the loss of the teacher it chose, [batch] float."""
-        if losses.count(losses[0]) == len(losses):
-            return self.divergence(losses[0], teacher, student)
-        values = []
-        for loss in dict.fromkeys(losses):
-            own = student.new_tensor([float(other == loss) for other in losses])
-            values.append(self.divergence(loss, teacher, student) * own[slot])
-        return functools.reduce(torch.add, values)
-
-    def _chosen_responses(
-        self, forwards: Sequence[Forward], chosen: Tensor, student: Tensor
-    ) -> Sequence[Tensor]:
-        """Return what each sample's first, second, … choice answers, [batch, ...] each."""
-        shared = self._shared
-        if all(forward in shared.kept for forward in forwards):
-            kept = [shared.kept[forward] for forward in forwards]  # nothing waits for the device
-            return [pick(kept, RESPONSE, shared.positions, slot) for slot in chosen.unbind(1)]
-        # Put together first: the loss then runs once, not once per teacher and its samples.
-        responses = student.new_empty((chosen.shape[1], *student.shape))
-        for j, rows, teacher in self._networks.routed(forwards, chosen, shared):
-            responses[(chosen[rows] == j).int().argmax(1), rows] = teacher
-        return responses.unbind(0)
 
 
 def _mean_of(values: Tensor, rows: Tensor) -> Tensor:

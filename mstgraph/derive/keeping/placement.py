@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal
 
 from mstgraph.stages.node import Forward
@@ -91,8 +92,8 @@ def decide(
         augmented: whether the inputs are augmented.
     """
     decisions = []
-    for value in sorted(values, key=lambda v: v.bytes_per_sample(halved)):
-        size = samples * value.bytes_per_sample(halved)
+    sizes = [samples * value.bytes_per_sample(halved) for value in values]
+    for size, value in sorted(zip(sizes, values, strict=True), key=itemgetter(0)):
         placement, reason = _place(size, passes, memory, disk, cache, augmented)
         memory -= size if placement == "memory" else 0
         disk -= size if placement == "disk" else 0
