@@ -318,6 +318,8 @@ ROOMS = (
     "STA.epochs = 2",
     "DKD.epochs = 2",
 )
+# Fewer stages over rooms, where it does not matter how many there are.
+ONE_MASK = ("rgbd/Member.masks = ('fusion',)", "depth/Member.masks = ('decoder.stage5',)")
 ROOMS_FILES = ("gin/nyudepth_rgb.gin", "gin/base/rooms.gin")
 
 

@@ -39,7 +39,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, stores: Path) -> Path:
     os.chdir(path)
     small.run(small.mfeat("data.normalisation = 'minmax'"), "vectors")
     one = ("STA.epochs = 1", "DKD.epochs = 1", "graph.target = ('rgb', 'depth')")
-    small.run(small.rooms(*one, "rgb/Member.masks = ('encoder.stage5',)"), "maps")
+    masks = (*small.ONE_MASK, "rgb/Member.masks = ('encoder.stage5',)")
+    small.run(small.rooms(*one, *masks), "maps")
     os.chdir(before)
     return path
 

@@ -65,7 +65,7 @@ def test_a_summary_holds_what_the_stages_came_to() -> None:
 def test_a_summary_of_synthetic_data_says_so_and_has_no_routing_without_a_gate() -> None:
     """Numbers on drawn rooms must never be taken for real ones."""
     plain = ("graph.gate = None", "Distill.epochs = 1", "graph.alone = False", "STA.epochs = 1")
-    summary = small.run(small.rooms(*plain), "run")
+    summary = small.run(small.rooms(*plain, *small.ONE_MASK), "run")
     assert summary["data"]["synthetic"] == "synthetic rooms"
     assert summary["routing"] == {}
     assert set(summary["students"]["rgb"]) == {"stage", "distilled", "epochs"}
