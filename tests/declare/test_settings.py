@@ -52,19 +52,6 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return run
 
 
-@pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return a function that runs the digits with all defaults in single precision, once."""
-
-    @cache
-    def run() -> Any:
-        execution = small.quiet(small.mfeat(), tmp_path_factory.mktemp("plain") / "run")
-        execution.run()
-        return execution
-
-    return run
-
-
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     ("task", "graph", "place"),
