@@ -19,6 +19,7 @@ h5py = pytest.importorskip("h5py")
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NARROW = ("MLP.hidden = (24, 24)", "FusedMLP.hidden = (24, 24)", "data.batch_size = 256")
 SMALLER = {
     "gin/nyudepth_rgb.gin": [
         *(f"{stage}.epochs = 1" for stage in ("CI", "STA", "DKD")),
@@ -26,12 +27,12 @@ SMALLER = {
     ],
     "gin/mfeat_zer.gin": [
         *(f"{stage}.epochs = 1" for stage in ("Pretrain", "Distill", "CI", "STA", "DKD")),
-        "data.batch_size = 256",
+        *NARROW,
     ],
     "gin/bench/quick.gin": [
         *(f"{stage}.epochs = 1" for stage in ("Pretrain", "Hint", "Distill", "CI", "STA", "DKD")),
         "bench.seeds = (0,)",
-        "data.batch_size = 256",
+        *NARROW,
     ],
 }
 FEWER = {"mstgraph run gin/nyudepth_rgb.gin": "data.options = {'samples': 24}"}  # of 240 rooms
