@@ -107,7 +107,11 @@ class Rooms(Recipe):
     def official_splits(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
         """Return the one split, in the order of drawing: of twelve rooms 8 train, 1 validates."""
         rooms, ends = range(self.samples), (self.samples * 8 // 12, self.samples * 9 // 12)
-        parts = {"train": rooms[: ends[0]], "validation": rooms[slice(*ends)], "test": rooms[ends[1] :]}
+        parts = {
+            "train": rooms[: ends[0]],
+            "validation": rooms[slice(*ends)],
+            "test": rooms[ends[1] :],
+        }
         return {"drawn": {name: list(ids) for name, ids in parts.items()}}
 
     def identifier(self, index: int) -> str:
@@ -250,7 +254,7 @@ def _place(rng: np.random.Generator, room: Room, name: str, side: int, looks: in
         box[:, 2] = np.array(up) * height
         room.boxes.append(box)
         room.owners.append(len(room.pieces))
-    paint = _look(rng, name, int(rng.integers(looks))) if looks else _plain(rng)
+    paint = look(rng, name, int(rng.integers(looks))) if looks else _plain(rng)
     room.pieces.append((indoor.CLASSES.index(name), paint))
     return True
 
@@ -303,7 +307,7 @@ def _plain(rng: np.random.Generator) -> Paint:
     return Paint(first, first * rng.uniform(0.75, 1), stripes)
 
 
-def _look(rng: np.random.Generator, name: str, number: int) -> Paint:
+def look(rng: np.random.Generator, name: str, number: int) -> Paint:
     """Return look ``number`` of a kind of furniture, the same in every room but for its shade."""
     own = np.random.default_rng([FURNITURE.index(name), number])
     colours = [_colour(own.random(), own.uniform(0.5, 1), own.uniform(0.4, 0.95)) for _ in range(2)]
