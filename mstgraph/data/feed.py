@@ -18,7 +18,7 @@ from mstgraph.data.labelled import UNKNOWN, keep_labels
 from mstgraph.data.order import WINDOW, epoch_order
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
 from mstgraph.store.reader import Store
-from mstgraph.support.seeds import derive_seed
+from mstgraph.support.seeds import derive_seed, seed_python
 
 LABELS = "label"
 PIECE_BYTES = 16 * 1024 * 1024  # read at a time of what stays on the device
@@ -271,6 +271,7 @@ class Feed:
             labels = raw[LABELS].to(torch.int64, copy=streamed)
             if self.augmentation is not None:
                 generator = torch.Generator().manual_seed(derive_seed(seed, number))
+                seed_python(derive_seed(seed, number))
                 inputs, labels = self.augmentation(inputs, labels, generator)
             normalised = {n: self.pool.normaliser(n)(values) for n, values in inputs.items()}
             places = positions.to(self.device)

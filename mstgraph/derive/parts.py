@@ -29,7 +29,7 @@ from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError
-from mstgraph.support.seeds import derive_seed
+from mstgraph.support.seeds import derive_seed, python_seeded
 from mstgraph.support.text import shape_in_words
 from mstgraph.tasks.task import Task
 
@@ -99,6 +99,7 @@ class Parts:
         with (
             self.configuration.entered(),
             torch.random.fork_rng(devices=[] if meta else None),
+            python_seeded(seed),
             torch.device(device),
             OnlyShapes() if meta else nullcontext(),
         ):
@@ -136,6 +137,10 @@ class Parts:
                 crossing = probe_cut(network, points, self.input_shapes(member))
             self._trunks[member, points] = crossing
         return self._trunks[member, points]
+
+    def run_whole(self, member: str, points: tuple[str, ...]) -> None:
+        """Let a member's network run whole from now on, as its cut at mask points is none."""
+        self._trunks[member, points] = None
 
     def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
         """Return modality → shape of a sample, for a member's modalities."""

@@ -14,9 +14,13 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, fx, nn
 
+from mstgraph.distil.insertion import rewritten, tapped
+from mstgraph.distil.overwriting import is_copy, overwrite_copies
 from mstgraph.distil.shapes import OnlyShapes
+from mstgraph.support.seeds import python_seeded
 
 PROBE_BATCH = 3
+ROUNDING = 1e-4  # of the largest value
 
 Crossing = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 """What crosses the cuts: name → (shape without batch, type)."""
@@ -35,6 +39,7 @@ class Cut:
 
     def __init__(self, network: nn.Module, points: Sequence[str]):
         graph = _Tracer(points).trace(network)
+        overwrite_copies(graph, network, frozenset(points))
         nodes = {point: _node_at(graph, point) for point in points}
         crossing = {point: _crossing(graph, node) for point, node in nodes.items()}
         ordered = [n for n in graph.nodes if any(n in group for group in crossing.values())]
@@ -52,7 +57,7 @@ class Cut:
     def tail(self, point: str, values: Mapping[str, Tensor], masknet: nn.Module) -> Tensor:
         """Return the network's output with the feature at a point rewritten by ``masknet``."""
         tail = self._tails[point]
-        feature = masknet(values[self._points[point]])
+        feature = rewritten(masknet, values[self._points[point]])
         return tail.module(feature, *(values[name] for name in tail.others))
 
     def needed(self, point: str) -> tuple[str, ...]:
@@ -104,8 +109,9 @@ def _node_at(graph: fx.Graph, point: str) -> fx.Node:
 
 
 def _after(at: fx.Node) -> set[fx.Node]:
-    """All nodes that depend on a node."""
-    return _reachable([at], lambda node: node.users)
+    """All nodes that depend on a node, and the copies that they overwrite."""
+    after = _reachable([at], lambda node: node.users)
+    return after | {n for node in after for n in node.all_input_nodes if is_copy(n)}
 
 
 def _reachable(
@@ -179,3 +185,42 @@ def crossing_shapes(
         if not isinstance(value, Tensor) or value.dim() < 1 or len(value) != PROBE_BATCH:
             return None
     return {name: (tuple(value.shape[1:]), value.dtype) for name, value in values.items()}
+
+
+def holds(
+    cut: Cut, network: nn.Module, points: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
+) -> bool:
+    """Say whether a cut gives, in value, what its network gives; asked on random input.
+
+    Trunk and tails with an identity mask equal the whole network, what crosses at each point is
+    what the layer returned there, and no tail changes what others read.
+
+    Args:
+        cut: the cut.
+        network: the eval-mode network that it was made from.
+        points: where it is cut.
+        shapes: modality → shape of a sample.
+    """
+    device = next(iter(network.state_dict().values()), torch.empty(0)).device
+    try:
+        with torch.random.fork_rng(), python_seeded(0), torch.no_grad():
+            torch.manual_seed(0)
+            inputs = [torch.rand(PROBE_BATCH, *shape).to(device) for shape in shapes.values()]
+            with tapped(network, points) as features:
+                whole = network(*(values.clone() for values in inputs))
+            crossing = cut.trunk([values.clone() for values in inputs])
+            before = {name: value.clone() for name, value in crossing.items()}
+            answers = [cut.tail(point, crossing, nn.Identity()) for point in points]
+    except Exception:  # whatever the network's own code raises on such input
+        return False
+    pairs = [(answer, whole) for answer in answers]
+    pairs += [(before[cut.needed(point)[0]], features[point]) for point in points]
+    pairs += [(crossing[name], value) for name, value in before.items()]
+    return all(_alike(found, expected) for found, expected in pairs)
+
+
+def _alike(found: Tensor, expected: Tensor) -> bool:
+    largest = float(expected.abs().max()) if expected.numel() else 0.0
+    return found.shape == expected.shape and torch.allclose(
+        found, expected, rtol=ROUNDING, atol=ROUNDING * largest, equal_nan=True
+    )

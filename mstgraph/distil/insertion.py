@@ -43,7 +43,10 @@ def inserted(network: nn.Module, point: str, masknet: nn.Module) -> Iterator[Non
             f"before inserting one at '{point}'"
         )
     _masked.add(network)
-    handle = module.register_forward_hook(lambda _module, _inputs, output: masknet(output))
+    # What comes after may overwrite what it is given, but not what the mask goes back through.
+    handle = module.register_forward_hook(
+        lambda _module, _inputs, output: rewritten(masknet, output).clone()
+    )
     try:
         yield
     finally:
@@ -54,6 +57,8 @@ def inserted(network: nn.Module, point: str, masknet: nn.Module) -> Iterator[Non
 @contextmanager
 def tapped(network: nn.Module, points: Iterable[str]) -> Iterator[Mapping[str, Tensor]]:
     """Collect what the modules at ``points`` return while the context is open.
+
+    It is copied at once: a network may overwrite it further on, as `nn.ReLU(inplace=True)` does.
 
     Args:
         network: the network.
@@ -66,10 +71,28 @@ def tapped(network: nn.Module, points: Iterable[str]) -> Iterator[Mapping[str, T
     with ExitStack() as stack:
         for point in points:
             handle = mask_point(network, point).register_forward_hook(
-                lambda _module, _inputs, output, point=point: outputs.__setitem__(point, output)
+                lambda _module, _inputs, output, point=point: outputs.__setitem__(
+                    point, output.clone()
+                )
             )
             stack.callback(handle.remove)
         yield outputs
+
+
+def rewritten(masknet: nn.Module, feature: Tensor) -> Tensor:
+    """Return what a mask makes of a feature, which others read, too.
+
+    Raises:
+        UserError: the mask overwrites the feature.
+    """
+    version = feature._version
+    result: Tensor = masknet(feature)
+    if feature._version != version:
+        raise UserError(
+            f"the mask {type(masknet).__name__} overwrites the feature it is given, expected that "
+            "it returns a new tensor"
+        )
+    return result
 
 
 def mask_point(network: nn.Module, point: str) -> nn.Module:

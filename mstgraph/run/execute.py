@@ -191,6 +191,7 @@ class Execution:
         """Make a group ready: its networks with their weights, what is kept, its data."""
         experiment, engine = self.experiment, self.experiment.engine
         modules = load_modules(experiment.parts, self.folder, group, self.device)
+        cuts = cut_networks(experiment.parts, engine, group, modules)
         constants = find_constants(
             experiment.parts,
             engine,
@@ -201,7 +202,6 @@ class Execution:
             disk=engine.disk_budget(self.folder.path),
         )
         trained = frozenset(name for node in group for name in node.trains)
-        cuts = cut_networks(experiment.parts, engine, group, modules)
         networks = Networks(modules, experiment.inputs_of, trained, cuts, engine.precision)
         batch_size = group[0].settings.batch_size or experiment.data.batch_size
         keeper = Keeper(

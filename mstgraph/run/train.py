@@ -32,7 +32,7 @@ from mstgraph.run.reporter import SAMPLES, Listener
 from mstgraph.stages.stage import StageNode, Term
 from mstgraph.support.errors import RunError
 from mstgraph.support.interrupt import Interrupt, Interrupted
-from mstgraph.support.seeds import derive_seed
+from mstgraph.support.seeds import derive_seed, seed_python
 from mstgraph.tasks.task import Task
 
 
@@ -100,6 +100,7 @@ class Training:
         """Take one optimiser step on a batch."""
         state, node = self.state, self.node
         self._set_rate()
+        seed_python(derive_seed(self.setting.seed, node.name, "step", state.epoch, state.batch))
         batch = Batch(node, self.setting.networks, shared, self.setting.task)
         terms = node.settings.losses(node, batch, state.epoch)
         self._descend(total(terms))
@@ -331,7 +332,8 @@ def train_epoch(group: Sequence[Training]) -> None:
 
 
 def _validated(group: Sequence[Training]) -> list[Evaluation]:
-    setting = group[0].setting
+    setting, state = group[0].setting, group[0].state
+    seed_python(derive_seed(setting.seed, "validation", state.epoch))
     return evaluate(
         [training.node for training in group],
         setting.networks,

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -13,3 +18,24 @@ def derive_seed(seed: int, *names: str | int) -> int:
     """
     text = "\0".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def seed_python(seed: int) -> None:
+    """Seed the global generators of Python and of numpy, as code of the user's may draw from them.
+
+    Far cheaper than to save and restore them: who needs them in a known state seeds them there.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+@contextmanager
+def python_seeded(seed: int) -> Iterator[None]:
+    """Seed Python's and numpy's generators while the context is open; then they are as before."""
+    python, numpy = random.getstate(), np.random.get_state()
+    seed_python(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

@@ -18,7 +18,7 @@ from torch import nn
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.keeping.placement import Decision, Value, decide
 from mstgraph.derive.parts import Parts
-from mstgraph.distil.cuts import Cut
+from mstgraph.distil.cuts import Cut, holds
 from mstgraph.stages.node import RESPONSE, Forward
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.text import size_in_words
@@ -129,14 +129,24 @@ def cut_networks(
 ) -> dict[str, Cut]:
     """Return member → its frozen network, cut at its mask points; without those that run whole.
 
+    A cut that does not give the network's own values is none: its network runs whole from then on,
+    so that what is kept (`find_constants`) is to be asked afterwards.
+
     Args:
         parts: the shapes of what crosses.
         engine: whether anything may be kept.
         group: stages.
         modules: name of a part → module.
     """
-    trunks = _trunks(parts, engine, group)
-    return {member: Cut(modules[member].eval(), trunk.points) for member, trunk in trunks.items()}
+    cuts = {}
+    for member, trunk in _trunks(parts, engine, group).items():
+        network = modules[member].eval()
+        cut = Cut(network, trunk.points)
+        if holds(cut, network, trunk.points, parts.input_shapes(member)):
+            cuts[member] = cut
+        else:
+            parts.run_whole(member, trunk.points)
+    return cuts
 
 
 def _trunks(parts: Parts, engine: Engine, group: Sequence[StageNode]) -> dict[str, Value]:
