@@ -6,6 +6,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import random
 import resource
 import signal
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import training_worlds as small
@@ -196,6 +198,54 @@ def test_a_stage_that_lags_catches_up_with_its_group(monkeypatch: pytest.MonkeyP
     sizes, epochs = zip(*passes, strict=True)
     assert epochs == (1, 2, 3)  # of the one that lags, and no pass more
     assert (sizes[0], sizes[-1]) == (1, 4)
+
+
+DRAWING = """
+import random
+
+import gin
+import numpy as np
+from torch import nn
+
+
+@gin.configurable
+class Drawing(nn.Module):
+    def __init__(self, inputs, num_outputs):
+        super().__init__()
+        (features,) = next(iter(inputs.values()))
+        self.hidden1 = nn.Linear(features, 8)
+        self.scale = random.uniform(1, 2) + np.random.uniform()
+        self.classifier = nn.Linear(8, num_outputs)
+
+    def forward(self, values):
+        hidden = self.hidden1(values).relu()
+        if self.training:
+            hidden = hidden * (random.random() > 0.5) + np.random.normal(0, self.scale)
+        return self.classifier(hidden)
+"""
+
+
+def drawing(*bindings: str) -> Any:
+    """Return the experiment over digits with networks that draw from Python and numpy."""
+    Path("drawing.py").write_text(DRAWING)
+    Path("drawing.gin").write_text(
+        "import drawing\nzer/Member.network = @Drawing\nfou/Member.network = @Drawing\n"
+        "fou/Member.masks = ('hidden1',)\n"
+    )
+    return small.open_experiment(
+        ["gin/mfeat_zer.gin", "drawing.gin"], [*small.MFEAT, "CI.epochs = 3", *bindings]
+    )
+
+
+def test_what_is_random_in_python_and_numpy_comes_to_the_same_bits() -> None:
+    """As torch's own generator: whatever the process drew before, and wherever it was stopped."""
+    small.run(drawing(), "whole")
+    random.seed(1)
+    np.random.seed(1)
+    stop(drawing(), "run", ("ci", 2, 3), kill=False)
+    stop(drawing(), "run", ("dkd-zer", 2, 1), kill=True)
+    small.run(drawing(), "run")
+    assert same("run", "whole")
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit"])

@@ -16,6 +16,7 @@ from mstgraph.run.kept import Kept
 from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.node import Question
 from mstgraph.stages.stage import StageNode
+from mstgraph.support.seeds import derive_seed, seed_python
 from mstgraph.tasks.task import Task
 
 
@@ -115,7 +116,8 @@ def evaluate(
     for module in networks.modules.values():
         module.eval()
     accounts = [_Account(node, task, feed.device, by_sample) for node in nodes]
-    for inputs, labels, positions in feed.epoch(batch_size):
+    for number, (inputs, labels, positions) in enumerate(feed.epoch(batch_size)):
+        seed_python(derive_seed(0, "evaluation", number))
         shared = Shared(inputs, labels, positions, kept)
         for account in accounts:
             account.add(Batch(account.node, networks, shared, task))

@@ -20,6 +20,7 @@ from mstgraph.derive.keeping.placement import Decision, Value
 from mstgraph.run.kept import InMemory, Kept, OnDisk
 from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.node import Forward, Question, Trunk
+from mstgraph.support.seeds import derive_seed, seed_python
 from mstgraph.support.weights import weights_digest
 
 FORMAT_VERSION = 1
@@ -108,6 +109,7 @@ class Keeper:
         for done, (block, (inputs, labels, places)) in enumerate(
             zip(wanted, batches, strict=True), 1
         ):
+            seed_python(derive_seed(0, part, block))
             shared = Shared(inputs, labels, places, kept={})
             with torch.no_grad():
                 for owner, value in kept.items():

@@ -332,8 +332,7 @@ def train_epoch(group: Sequence[Training]) -> None:
 
 
 def _validated(group: Sequence[Training]) -> list[Evaluation]:
-    setting, state = group[0].setting, group[0].state
-    seed_python(derive_seed(setting.seed, "validation", state.epoch))
+    setting = group[0].setting
     return evaluate(
         [training.node for training in group],
         setting.networks,
