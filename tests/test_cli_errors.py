@@ -149,3 +149,35 @@ def test_help_does_not_import_torch(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import sys\nsys.exit(0)\n", "cannot be imported: it ends the program (sys.exit)"),
+        ("raise KeyError('x')\n", "cannot be imported: KeyError: 'x' (ending.py:1)"),
+    ],
+)
+def test_a_module_that_ends_the_program_is_no_success(
+    source: str, message: str, folder: Path
+) -> None:
+    """Exit code 0 with nothing done would be taken for a run."""
+    Path("ending.py").write_text(source)
+    Path("ending.gin").write_text("import ending\n")
+    assert message in refused("show", "ending.gin")
+
+
+def test_an_exception_of_the_users_code_is_one_sentence(folder: Path) -> None:
+    """Also where nobody expected it, with their line; the traceback is there for who asks."""
+    Path("failing.py").write_text(
+        "import gin\nfrom mstgraph.methods.kl import KL\n\n\n@gin.configurable\n"
+        "class Odd(KL):\n    def problem(self):\n        return 1 / 0\n"
+    )
+    Path("failing.gin").write_text(
+        f"include '{ROOT}/gin/mfeat_zer.gin'\nimport failing\nMember.loss = @Odd()\n"
+    )
+    said = refused("show", "failing.gin")
+    assert said == "ZeroDivisionError: division by zero (failing.py:8)"
+    result = call("show", "failing.gin", "--debug")
+    assert "Traceback" in result.stderr
+    assert result.exit_code == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -18,6 +18,7 @@ from mstgraph.cli.run import run
 from mstgraph.cli.show import show
 from mstgraph.cli.store import store
 from mstgraph.support.errors import RunError, UserError
+from mstgraph.support.origin import in_words, users_line
 
 
 class Commands(click.Group):
@@ -28,13 +29,23 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, RunError) as error:
-            if ctx.meta.get(DEBUG):
-                traceback.print_exc()
-            click.echo(f"mstgraph: {str(error).splitlines()[0]}", err=True)
-            sys.exit(2 if isinstance(error, UserError) else 1)
+            _end(ctx, str(error).splitlines()[0], 2 if isinstance(error, UserError) else 1)
         except KeyboardInterrupt:
             click.echo("mstgraph: stopped", err=True)
             sys.exit(INTERRUPTED)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except (Exception, SystemExit) as error:
+            if not users_line(error):
+                raise
+            _end(ctx, in_words(error), 2)
+
+
+def _end(ctx: click.Context, sentence: str, code: int) -> NoReturn:
+    if ctx.meta.get(DEBUG):
+        traceback.print_exc()
+    click.echo(f"mstgraph: {sentence}", err=True)
+    sys.exit(code)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

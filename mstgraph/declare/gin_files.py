@@ -20,6 +20,7 @@ from mstgraph.declare.configuration import COMMAND_LINE, Configuration
 from mstgraph.declare.gin_state import configurables, find_configurable
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.lookup import find_file
+from mstgraph.support.origin import in_words
 
 
 def parse(configuration: Configuration) -> None:
@@ -129,10 +130,9 @@ def _run_import(statement: Any, place: str) -> None:
             f"{place}: cannot import '{statement.module}': {str(error).splitlines()[0]}; expected "
             "a module beside the gin file, in the working directory or installed"
         ) from error
-    except Exception as error:  # whatever the user's own module raises
+    except (Exception, SystemExit) as error:  # whatever the user's own module raises
         raise UserError(
-            f"{place}: the module '{statement.module}' cannot be imported: {type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no message'}"
+            f"{place}: the module '{statement.module}' cannot be imported: {in_words(error)}"
         ) from error
 
 

@@ -11,26 +11,11 @@ import ast
 import functools
 import importlib.util
 import sys
-import sysconfig
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
-_INSTALLED = tuple(
-    Path(sysconfig.get_path(name)).resolve()
-    for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
-_INSTALLED_NAMES = {"site-packages", "dist-packages"}
-
-
-@functools.cache
-def is_users(file: Path) -> bool:
-    """Say whether a source file is the user's own."""
-    resolved = file.resolve()
-    if resolved.is_relative_to(PACKAGE) or _INSTALLED_NAMES.intersection(resolved.parts):
-        return False
-    return not any(resolved.is_relative_to(folder) for folder in _INSTALLED)
+from mstgraph.support.origin import is_users
 
 
 def user_modules(name: str) -> dict[str, Path]:

@@ -13,16 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from mstgraph.declare.user_code import (
-    PACKAGE,
-    beside,
-    file_of,
-    is_users,
-    user_modules,
-    with_packages,
-)
+from mstgraph.declare.user_code import beside, file_of, user_modules, with_packages
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import file_digest
+from mstgraph.support.origin import PACKAGE, is_users
 
 
 class UserCode:

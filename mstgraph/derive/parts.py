@@ -22,13 +22,14 @@ from mstgraph.declare.gin_state import Calls, recorded_calls
 from mstgraph.declare.graph import Graph
 from mstgraph.distil.cuts import Crossing, probe_cut
 from mstgraph.distil.gate import Gate, layers_read
-from mstgraph.distil.insertion import output_shapes
+from mstgraph.distil.probing import looks_at_values, output_shapes, refuse_lazy, unstorable
 from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
 from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError
+from mstgraph.support.origin import in_words
 from mstgraph.support.seeds import derive_seed, python_seeded
 from mstgraph.support.text import shape_in_words
 from mstgraph.tasks.task import Task
@@ -88,13 +89,20 @@ class Parts:
         self.configuration = configuration
         self._forwards = {f for node in stages for f in node.forwards.values()}
         self._built: dict[Part, tuple[int, Calls]] = {}
+        self._skeletons: dict[Part, nn.Module] = {}
         self._trunks: dict[tuple[str, tuple[str, ...]], Crossing | None] = {}
         self.members = {name: self._inspect(name) for name in graph.members}
         self._check_outputs()
 
     def build(self, part: Part, device: torch.device | str) -> nn.Module:
-        """Build a part with initial weights that depend on the seed and its name alone."""
+        """Build a part with initial weights that depend on the seed and its name alone.
+
+        On the meta device, a network that cannot live there is the one that was built on the CPU,
+        without its values.
+        """
         meta = torch.device(device).type == "meta"
+        if meta and part in self._skeletons:
+            return self._skeletons[part]
         seed = derive_seed(self.graph.seed, "initial", part.name)
         with (
             self.configuration.entered(),
@@ -121,7 +129,9 @@ class Parts:
     def _on_meta(self, part: Part) -> tuple[int, Calls]:
         if part not in self._built:
             with self.configuration.entered(), recorded_calls() as calls:
-                count = count_parameters(self.build(part, "meta"))
+                module = self.build(part, "meta")
+                self._refuse_state(part, module)
+                count = count_parameters(module)
             self._built[part] = count, calls
         return self._built[part]
 
@@ -171,6 +181,7 @@ class Parts:
             module = constructor(*given)
             if not isinstance(module, nn.Module):
                 raise UserError(f"{constructor.__name__} is no network, expected a torch module")
+            refuse_lazy(module)
             return module
 
     def _given(self, part: Part) -> tuple[Any, ...]:
@@ -215,8 +226,8 @@ class Parts:
             text = str(error).splitlines()[0]
             place = self._place(part, scope, text)
             raise UserError(f"{place}: {where}member '{scope}': {text}") from error
-        except Exception as error:  # whatever a network of the user's raises
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except (Exception, SystemExit) as error:  # whatever a network of the user's raises
+            text = in_words(error)
             raise UserError(
                 f"{self._place(part, scope, text)}: {where}member '{scope}': its {part.kind} "
                 f"cannot be built: {text}"
@@ -241,8 +252,8 @@ class Parts:
     def _inspect(self, name: str) -> MemberShapes:
         part = Part("network", name)
         with self.configuration.entered(), recorded_calls() as calls:
-            network = self.build(part, "meta")
-            outputs, points = self._outputs(network, name)
+            network, outputs, points = self._asked(part)
+            self._refuse_state(part, network)
         self._built[part] = count_parameters(network), calls
         return MemberShapes(
             network=type(network).__name__,
@@ -252,8 +263,29 @@ class Parts:
             initialisation=getattr(network, "initialisation", "standard initialisation"),
         )
 
+    def _asked(self, part: Part) -> tuple[nn.Module, dict[str, tuple[int, ...]], tuple[str, ...]]:
+        """Return a network without values, and its outputs; built on the CPU if it must be."""
+        try:
+            network = self.build(part, "meta")
+            return network, *self._outputs(network, part.member)
+        except UserError as error:
+            if not looks_at_values(error):
+                raise
+        network = self.build(part, "cpu")
+        outputs = self._outputs(network, part.member, by_value=True)
+        self._skeletons[part] = network.to("meta")
+        return network, *outputs
+
+    def _refuse_state(self, part: Part, module: nn.Module) -> None:
+        if wrong := unstorable(module):
+            scope, _ = self.constructor(part)
+            raise UserError(
+                f"{self._place(part, scope, '')}: the {part.kind} {type(module).__name__} of "
+                f"member '{scope}' cannot be kept: {wrong}"
+            )
+
     def _outputs(
-        self, network: nn.Module, name: str
+        self, network: nn.Module, name: str, by_value: bool = False
     ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
         """Return layer → shape of its output, and the layers that count: mask points and taps."""
         member = self.graph.members[name]
@@ -261,10 +293,13 @@ class Parts:
         declared = {"masks": member.masks, **self._layers_read(name)}
         points = tuple(dict.fromkeys(point for layers in declared.values() for point in layers))
         try:
-            return output_shapes(network, shapes, points), points
+            return output_shapes(network, shapes, points, by_value=by_value), points
         except UserError as error:
             candidates = {"network": (), **declared}
-            at_fault = next(o for o, names in candidates.items() if _fails(network, shapes, names))
+            at_fault = next(
+                (o for o, names in candidates.items() if _fails(network, shapes, names, by_value)),
+                "network",
+            )
             place = self.configuration.where("Member", at_fault, name)
             raise UserError(f"{place}: member '{name}': {error}") from error
 
@@ -290,10 +325,13 @@ class Parts:
 
 
 def _fails(
-    network: nn.Module, shapes: Mapping[str, tuple[int, ...]], points: tuple[str, ...]
+    network: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    points: tuple[str, ...],
+    by_value: bool,
 ) -> bool:
     try:
-        output_shapes(network, shapes, points)
+        output_shapes(network, shapes, points, by_value=by_value)
     except UserError:
         return True
     return False

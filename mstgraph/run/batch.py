@@ -16,6 +16,7 @@ from mstgraph.run.kept import pick
 from mstgraph.run.networks import Networks, Outputs, Shared
 from mstgraph.stages.node import RESPONSE, Teacher
 from mstgraph.stages.stage import StageNode
+from mstgraph.support.errors import UserError
 from mstgraph.tasks.task import Task
 
 
@@ -36,6 +37,7 @@ class Batch:
         self._shared = shared
         self._task = task
         self._outputs: dict[str, Outputs] = {}
+        self._versions: dict[str, dict[str, int]] = {}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -110,8 +112,25 @@ class Batch:
 
     def _answered(self, name: str) -> Outputs:
         if name not in self._outputs:
-            self._outputs[name] = self._networks.outputs(self.node.forwards[name], self._shared)
+            outputs = self._networks.outputs(self.node.forwards[name], self._shared)
+            self._outputs[name] = outputs
+            self._versions[name] = {key: value._version for key, value in outputs.items()}
         return self._outputs[name]
+
+    def refuse_overwritten(self) -> None:
+        """Refuse a loss that overwrote what it was given: others read it, too.
+
+        Raises:
+            UserError: names the stage and the response.
+        """
+        for name, outputs in self._outputs.items():
+            for key, value in outputs.items():
+                if value._version != self._versions[name][key]:
+                    what = "response" if key == RESPONSE else f"layer '{key}'"
+                    raise UserError(
+                        f"stage {self.node.name}: a loss overwrites the {what} of '{name}', "
+                        "expected that it makes a new tensor"
+                    )
 
     def task_loss(self, name: str) -> Tensor:
         """Return the task loss of a response for each sample, [batch] float."""

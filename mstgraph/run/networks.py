@@ -16,6 +16,7 @@ from mstgraph.distil.cuts import Cut
 from mstgraph.distil.insertion import inserted, tapped
 from mstgraph.run.kept import Kept
 from mstgraph.stages.node import RESPONSE, Forward, Question, Trunk
+from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import autocast
 
 Outputs = Mapping[str, Tensor]
@@ -69,6 +70,7 @@ class Networks:
         self.trained = trained
         self.cuts = cuts
         self.precision = precision
+        self._leaves_inputs: set[tuple[str, bool]] = set()  # member, in training
 
     def outputs(self, question: Question, shared: Shared, rows: Tensor | None = None) -> Outputs:
         """Return what networks answer for a batch, or for some of its rows ([n] int64).
@@ -137,9 +139,25 @@ class Networks:
             # After the mask: at a mask point the masked feature is tapped.
             features = stack.enter_context(tapped(network, question.taps)) if question.taps else {}
             stack.enter_context(autocast(self.precision, shared.labels.device))
-            logits = network(*self._arguments(question, shared, rows))
+            logits = self._call(question.member, self._arguments(question, shared, rows))
         outputs = {**features, RESPONSE: logits}
         return {name: value.to(torch.get_default_dtype()) for name, value in outputs.items()}
+
+    def _call(self, member: str, arguments: list[Tensor]) -> Tensor:
+        """Run a network; one that overwrites its inputs gets copies, as others read them, too."""
+        network = self.modules[member]
+        known = (member, network.training)
+        given = arguments if known in self._leaves_inputs else [v.clone() for v in arguments]
+        versions = [values._version for values in given]
+        logits: Tensor = network(*given)
+        if versions == [values._version for values in given]:
+            self._leaves_inputs.add(known)
+        elif given is arguments:
+            raise UserError(
+                f"the network {type(network).__name__} of member '{member}' overwrites its input "
+                "for some batches and for others not, expected that it makes a new tensor"
+            )
+        return logits
 
     def _is_cut(self, forward: Forward) -> bool:
         return bool(forward.masknet) and forward.member in self.cuts and not forward.taps

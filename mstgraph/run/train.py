@@ -103,6 +103,7 @@ class Training:
         seed_python(derive_seed(self.setting.seed, node.name, "step", state.epoch, state.batch))
         batch = Batch(node, self.setting.networks, shared, self.setting.task)
         terms = node.settings.losses(node, batch, state.epoch)
+        batch.refuse_overwritten()
         self._descend(total(terms))
         if self.average is not None:
             self.average.update()

@@ -309,7 +309,7 @@ def test_a_users_module_that_fails_is_named(folder: Path) -> None:
     write("a.gin", "CI.epochs = 1\nimport broken_network\n")
     assert refused(["a.gin"]) == (
         "a.gin:2: the module 'broken_network' cannot be imported: ZeroDivisionError: division by "
-        "zero"
+        "zero (broken_network.py:1)"
     )
 
 

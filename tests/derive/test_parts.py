@@ -126,7 +126,7 @@ REFUSED = {
         "member 'depth': WrongOutput returns a dict, expected one float tensor"
     ),
     "depth/Member.masks = ()\ndepth/Member.network = @Crashes": (
-        "member 'depth': its network cannot be built: 'width'"
+        "member 'depth': its network cannot be built: KeyError: 'width'"
     ),
     "depth/Member.masks = ()\ndepth/Member.network = @WrongForward": (
         "member 'depth': WrongForward does not run on samples of 'depth' (6,): "
@@ -302,3 +302,105 @@ def test_roles_are_asked_of_a_network_where_a_loss_reads_them(
     )
     own = ["graph.gate = None", "depth/Member.loss = @RKD()", "depth/Member.penultimate = 'hidden'"]
     assert "hidden" in open_experiment([path], own).parts.members["depth"].points
+
+
+VALUES = """
+import gin
+import torch
+from torch import nn
+
+
+class Base(nn.Module):
+    def __init__(self, inputs, num_outputs):
+        super().__init__()
+        (features,) = next(iter(inputs.values()))
+        self.hidden1 = nn.Linear(features, 6)
+        self.hidden2 = nn.Linear(6, 6)
+        self.classifier = nn.Linear(6, num_outputs)
+
+    def forward(self, x):
+        return self.classifier(self.hidden2(self.hidden1(x).relu()))
+
+
+@gin.configurable
+class Rates(Base):
+    def __init__(self, inputs, num_outputs):
+        super().__init__(inputs, num_outputs)
+        self.drop = nn.Dropout([x.item() for x in torch.linspace(0, 0.5, 3)][-1])
+
+
+@gin.configurable
+class Loaded(Base):
+    def __init__(self, inputs, num_outputs):
+        super().__init__(inputs, num_outputs)
+        if float(self.hidden1.weight.detach().abs().sum()) == 0:
+            raise ValueError("not loaded")
+
+
+@gin.configurable
+class Looks(Base):
+    def forward(self, x):
+        return super().forward(x if x.any() else x + 1)
+
+
+@gin.configurable
+class Extra(Base):
+    def get_extra_state(self):
+        return {"seen": 0}
+
+
+@gin.configurable
+class Exits(Base):
+    def __init__(self, inputs, num_outputs):
+        raise SystemExit(0)
+
+
+@gin.configurable
+class Lazy(Base):
+    def __init__(self, inputs, num_outputs):
+        super().__init__(inputs, num_outputs)
+        self.hidden1 = nn.LazyLinear(6)
+"""
+
+
+@pytest.fixture
+def looking(write_gin: Callable[..., Path]) -> Callable[[str], Experiment]:
+    """Return an experiment whose member depth has a network that looks at values."""
+
+    def opened(name: str) -> Experiment:
+        text = f"import looking_networks\ndepth/Member.network = @{name}\n"
+        path = write_gin(TWO + text)
+        (path.parent / "looking_networks.py").write_text(VALUES)
+        return open_experiment([path])
+
+    return opened
+
+
+@pytest.mark.parametrize("name", ["Rates", "Loaded", "Looks"])
+def test_a_network_that_looks_at_values_is_built_once_on_the_cpu(
+    name: str, looking: Callable[[str], Experiment]
+) -> None:
+    """And shown as any other; what is built to train starts from the weights of its own seed."""
+    parts, part = looking(name).parts, Part("network", "depth")
+    assert parts.members["depth"].points == {"hidden1": (6,), "hidden2": (6,)}
+    assert parts.members["depth"].parameters == 6 * 6 + 6 + 6 * 6 + 6 + 6 * 3 + 3
+    built = parts.build(part, "cpu")
+    assert not any(value.is_meta for value in built.state_dict().values())
+    assert torch.equal(built.hidden1.weight, parts.build(part, "cpu").hidden1.weight)
+    assert all(value.is_meta for value in parts.build(part, "meta").state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Extra", "network Extra of member 'depth' cannot be kept: its state '_extra_state' is"),
+        ("Exits", "member 'depth': its network cannot be built: it ends the program"),
+        ("Lazy", "member 'depth': layer 'hidden1' is a LazyLinear, which learns its shape"),
+    ],
+)
+def test_a_network_that_could_not_be_trained_or_kept_is_refused(
+    name: str, message: str, looking: Callable[[str], Experiment]
+) -> None:
+    """Before anything is trained, with file and line, member and reason."""
+    with pytest.raises(UserError, match=rf"^[^ ]+graph\.gin:\d+: .*{message}"):
+        looking(name)

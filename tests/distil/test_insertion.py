@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mstgraph.distil.insertion import inserted, output_shapes
+from mstgraph.distil.insertion import inserted
 from mstgraph.distil.masknet import MaskNet
+from mstgraph.distil.probing import output_shapes
 from mstgraph.networks.fusenet import FuseNet
 from mstgraph.networks.mlp import MLP, FusedMLP
 from mstgraph.support.errors import UserError

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mstgraph.distil.cuts import Cut
-from mstgraph.distil.insertion import output_shapes
+from mstgraph.distil.probing import output_shapes
 from mstgraph.networks.avmnist import FusedCNN, LeNet5, ThreeLayerCNN
 from mstgraph.support.errors import UserError
 

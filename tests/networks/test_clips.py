@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mstgraph.distil.insertion import output_shapes
+from mstgraph.distil.probing import output_shapes
 from mstgraph.networks.clips import FusedClips, ThreeLayerCNN1d, ThreeLayerCNN3d
 from mstgraph.support.errors import UserError
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mstgraph.distil.cuts import Cut
-from mstgraph.distil.insertion import output_shapes
+from mstgraph.distil.probing import output_shapes
 from mstgraph.networks.sequence import FusedSequence1d, Sequence1d
 from mstgraph.support.errors import UserError
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 import training_worlds as small
-from torch import Tensor
+from torch import Tensor, nn
 
 from mstgraph.distil.insertion import tapped
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import Edge, EdgeLoss
 from mstgraph.run.batch import Batch
 from mstgraph.run.kept import InMemory, Kept, OnDisk
-from mstgraph.run.networks import Shared
+from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.distill import Distill
 from mstgraph.stages.dkd import routed
 from mstgraph.stages.sta import STA
@@ -424,3 +424,44 @@ def test_means_over_the_samples_are_taken_here() -> None:
     np.testing.assert_allclose(batch.total(values), values.numpy().sum(0))
     assert batch.mean(values[:, 0]).item() == values[:, 0].mean().item()
     assert batch.mean(values[0, 0]).item() == values[0, 0].item()
+
+
+class Shifts(nn.Module):
+    """Overwrites what it is given."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return logits."""
+        for values in inputs:
+            values.sub_(1.0)
+        return self.network(*inputs)
+
+
+def test_a_network_that_overwrites_its_input_leaves_that_of_others() -> None:
+    """Another member reads the same modality, in every batch."""
+    world = small.world(Distill(), "distill")
+    plain = {name: world.batch().response(name).detach() for name in ("t", "f.hidden")}
+    modules = {**world.networks.modules, "t": Shifts(world.networks.modules["t"])}
+    networks = Networks(modules, world.networks.inputs_of, frozenset("s"), {})
+    before = {name: values.clone() for name, values in world.inputs.items()}
+    for _ in range(3):
+        shared = Shared(world.inputs, world.labels, torch.arange(small.BATCH), {})
+        batch = Batch(world.node, networks, shared, world.task)
+        assert not torch.allclose(batch.response("t"), plain["t"])
+        torch.testing.assert_close(batch.response("f.hidden"), plain["f.hidden"])
+        assert all(torch.equal(values, before[name]) for name, values in world.inputs.items())
+
+
+@pytest.mark.parametrize("name", ["s", "t"])
+def test_a_loss_that_overwrites_a_response_is_refused(name: str) -> None:
+    """Another loss of the batch, and another stage, reads the same one."""
+    batch = small.world(Distill(), "distill").batch()
+    response = batch.response(name)
+    response.detach().clone().mul_(2)
+    batch.refuse_overwritten()
+    response.mul_(2)
+    with pytest.raises(UserError, match=f"a loss overwrites the response of '{name}'"):
+        batch.refuse_overwritten()

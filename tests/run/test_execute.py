@@ -191,3 +191,39 @@ def test_an_artefact_of_nobody_is_not_used() -> None:
     Path("run/stages/ci/artefact.json").write_text("{}")
     state = RunFolder(Path("run")).state(small.mfeat(*SHORT).plan.stages["ci"])
     assert not state[0]
+
+
+LATE = """
+import gin
+from torch import nn
+
+
+class Layer(nn.Linear):
+    def forward(self, values):
+        if self.training and values.device.type == "cpu" and values.shape[0] > 2:
+            raise ValueError("too many")
+        return super().forward(values)
+
+
+@gin.configurable
+class Late(nn.Module):
+    def __init__(self, inputs, num_outputs):
+        super().__init__()
+        (features,) = next(iter(inputs.values()))
+        self.layers = nn.Sequential(Layer(features, num_outputs))
+
+    def forward(self, values):
+        return self.layers(values)
+"""
+
+
+def test_what_the_users_code_raises_in_training_is_one_sentence() -> None:
+    """With stage, member, layer, and the line of their code."""
+    Path("late.py").write_text(LATE)
+    Path("late.gin").write_text("import late\nzer/Member.network = @Late\n")
+    experiment = open_experiment(["gin/mfeat_zer.gin", "late.gin"], small.MFEAT)
+    with pytest.raises(UserError) as caught:
+        small.run(experiment, "run")
+    assert str(caught.value) == (
+        "stage ci: part 'zer', layer 'layers.0': ValueError: too many (late.py:9)"
+    )
