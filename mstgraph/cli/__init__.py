@@ -17,8 +17,7 @@ from mstgraph.cli.prepare import prepare
 from mstgraph.cli.run import run
 from mstgraph.cli.show import show
 from mstgraph.cli.store import store
-from mstgraph.support.errors import RunError, UserError
-from mstgraph.support.origin import in_words, users_line
+from mstgraph.support.errors import RunError, UserError, in_words, users_line
 
 
 class Commands(click.Group):

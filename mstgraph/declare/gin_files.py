@@ -18,9 +18,8 @@ from gin import config_parser
 
 from mstgraph.declare.configuration import COMMAND_LINE, Configuration
 from mstgraph.declare.gin_state import configurables, find_configurable
-from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.errors import UserError, in_words, nearest
 from mstgraph.support.lookup import find_file
-from mstgraph.support.origin import in_words
 
 
 def parse(configuration: Configuration) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from mstgraph.support.origin import is_users
+from mstgraph.support.errors import is_users
 
 
 def user_modules(name: str) -> dict[str, Path]:

@@ -14,9 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 from mstgraph.declare.user_code import beside, file_of, user_modules, with_packages
-from mstgraph.support.errors import UserError
+from mstgraph.support.errors import PACKAGE, UserError, is_users
 from mstgraph.support.files import file_digest
-from mstgraph.support.origin import PACKAGE, is_users
 
 
 class UserCode:

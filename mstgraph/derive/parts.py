@@ -28,8 +28,7 @@ from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
 from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
-from mstgraph.support.errors import UserError
-from mstgraph.support.origin import in_words
+from mstgraph.support.errors import UserError, in_words
 from mstgraph.support.seeds import derive_seed, python_seeded
 from mstgraph.support.text import shape_in_words
 from mstgraph.tasks.task import Task

@@ -20,8 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from mstgraph.distil.insertion import mask_point
 from mstgraph.distil.shapes import OnlyShapes
-from mstgraph.support.errors import UserError
-from mstgraph.support.origin import in_words
+from mstgraph.support.errors import UserError, in_words
 from mstgraph.support.seeds import python_seeded
 from mstgraph.support.text import shape_in_words
 

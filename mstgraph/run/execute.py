@@ -30,11 +30,10 @@ from mstgraph.run.reporter import Reporter
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
 from mstgraph.support import memory
-from mstgraph.support.errors import RunError, UserError
+from mstgraph.support.errors import RunError, UserError, in_words, users_line
 from mstgraph.support.files import explained, write_atomically, write_json, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import numerics
-from mstgraph.support.origin import in_words, users_line
 from mstgraph.support.weights import save_weights
 
 KEPT = "kept"  # folder of values that are kept on disk
