@@ -12,7 +12,7 @@ from mstgraph.declare.load import load
 from mstgraph.declare.settings import Data
 from mstgraph.store.load import load_recipe, missing_raw, recipe_class
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Labels, Modality
+from mstgraph.store.recipe import Labels, Modality, declared
 from mstgraph.store.splits import numbered_split
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import file_digest
@@ -171,11 +171,10 @@ def find_source(
         )
     raw = Path(data.raw) if data.raw else None
     path = _named_file(data.recipe, "recipe", configuration)
-    recipe = load_recipe(path, raw, data.options)
-    modalities = {modality.name: modality for modality in recipe.modalities()}
-    own = next(iter(recipe.official_splits()), "")
-    labels, length = recipe.labels(), len(recipe)
-    return Source(recipe.title, recipe.synthetic, modalities, labels, length, None, own)
+    said = declared(load_recipe(path, raw, data.options))
+    modalities = {modality.name: modality for modality in said.modalities}
+    own = next(iter(said.official_splits), "")
+    return Source(said.title, said.synthetic, modalities, said.labels, said.length, None, own)
 
 
 def _check_options(data: Data, store: Store, configuration: Configuration) -> None:

@@ -12,6 +12,7 @@ from mstgraph.declare.settings import Data
 from mstgraph.report.console import standard_console
 from mstgraph.store import Store, load_recipe
 from mstgraph.store.build.builder import build
+from mstgraph.store.recipe import declared
 
 
 def prepare(
@@ -40,13 +41,14 @@ def prepare(
     """
     place = Path(out) if out else Path("stores") / Path(recipe).stem
     loaded = load_recipe(Path(recipe), Path(raw) if raw else None, dict(options or {}))
+    said = declared(loaded)
     console = standard_console(progress)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(f"preparing {loaded.title}", total=len(loaded))
+        task = bar.add_task(f"preparing {said.title}", total=said.length)
         store = build(loaded, place, progress=lambda done, total: bar.update(task, completed=done))
-    label = f" [{loaded.synthetic}]" if loaded.synthetic else ""
+    label = f" [{said.synthetic}]" if said.synthetic else ""
     console.print(
-        f"store {place}: {loaded.title}{label}, {store.length} samples",
+        f"store {place}: {said.title}{label}, {store.length} samples",
         markup=False,
         highlight=False,
     )

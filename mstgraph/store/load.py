@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mstgraph.store.recipe import Recipe
-from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.errors import UserError, nearest, users_code
 from mstgraph.support.lookup import find_file
+from mstgraph.support.seeds import python_seeded
 
 
 def load_recipe(
@@ -40,7 +42,22 @@ def load_recipe(
         if "raw" not in _fields(chosen):
             raise UserError(f"recipe {path} takes no raw data; expected no --raw, got {raw}")
         values["raw"] = Path(raw)
-    return chosen(**values)
+    _refuse_lacking(chosen, path, values)
+    with users_code(f"recipe {path} refuses its options"), python_seeded(0):
+        return chosen(**values)
+
+
+def _refuse_lacking(chosen: type[Recipe], path: Path, values: Mapping[str, object]) -> None:
+    """Refuse options without a value and without a default."""
+    if not dataclasses.is_dataclass(chosen):
+        return
+    for item in dataclasses.fields(chosen):
+        lacking = item.default is item.default_factory is dataclasses.MISSING
+        if item.init and lacking and item.name not in values:
+            raise UserError(
+                f"option '{item.name}' of recipe {path} has no value; expected a default in the "
+                f"recipe, or a value by -o {item.name}=VALUE or data.options"
+            )
 
 
 def recipe_class(path: Path) -> type[Recipe]:
@@ -93,14 +110,11 @@ def _run(named: Path) -> types.ModuleType:
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # dataclasses look their module up
     try:
-        specification.loader.exec_module(module)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:  # what is no recipe may be a program
+        with users_code(f"recipe {path} cannot be loaded"):  # what is no recipe may be a program
+            specification.loader.exec_module(module)
+    except BaseException:
         del sys.modules[name]
-        raise UserError(
-            f"recipe {path} cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
+        raise
     return module
 
 
@@ -108,7 +122,8 @@ def _fields(chosen: type[Recipe]) -> dict[str, Any]:
     """Return the type of each option by name."""
     if not dataclasses.is_dataclass(chosen):
         return {}
-    hints = get_type_hints(chosen)
+    with users_code(f"the types of the options of {chosen.__name__} cannot be read"):
+        hints = get_type_hints(chosen)
     return {field.name: hints[field.name] for field in dataclasses.fields(chosen) if field.init}
 
 
@@ -150,10 +165,13 @@ def convert(value: object, kind: Any) -> object:
 
 
 def _convert_optional(value: object, arguments: tuple[Any, ...]) -> object:
-    if value is None or value == "none":
+    kinds = [kind for kind in arguments if kind is not type(None)]
+    if len(kinds) < len(arguments) and (value is None or value == "none"):
         return None
-    (kind,) = (item for item in arguments if item is not type(None))
-    return convert(value, kind)
+    for kind in kinds[:-1]:
+        with contextlib.suppress(ValueError):
+            return convert(value, kind)
+    return convert(value, kinds[-1])
 
 
 def _convert_tuple(value: object, arguments: tuple[Any, ...]) -> tuple[object, ...]:
@@ -187,6 +205,9 @@ def _convert_text(value: str, kind: Any) -> object:
 def _same_type(value: object, kind: Any) -> object:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"a value of type {kind.__name__}")
+    plain = get_origin(kind) or kind  # of list[str], list
+    if not isinstance(plain, type):
+        return value  # Any: what nobody says cannot be checked
+    if not isinstance(value, plain) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"a value of type {plain.__name__}")
     return value

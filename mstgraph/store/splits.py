@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mstgraph.store.recipe import Recipe
-from mstgraph.support.errors import UserError, nearest
+from mstgraph.store.recipe import Declared
+from mstgraph.support.errors import UserError, nearest, users_code
 
 PARTS = ("train", "validation", "test")
 GROUPS = 5
@@ -38,7 +38,8 @@ def official_split(name: str, given: Mapping[str, Sequence[int]], length: int) -
     """
     for part in given:
         if part not in PARTS:
-            raise UserError(f"split '{name}' has an unknown part '{part}'{nearest(part, PARTS)}")
+            close = nearest(str(part), PARTS)
+            raise UserError(f"split '{name}' has an unknown part '{part}'{close}")
     for part in ("train", "test"):
         if part not in given:
             raise UserError(f"split '{name}' has no part '{part}'; expected train and test")
@@ -50,20 +51,20 @@ def official_split(name: str, given: Mapping[str, Sequence[int]], length: int) -
     return split
 
 
-def make_splits(recipe: Recipe) -> dict[str, Split]:
-    """Return every split of a recipe's data by name: the numbered groups, then the official ones.
+def make_splits(declared: Declared) -> dict[str, Split]:
+    """Return every split of a data set by name: the numbered groups, then the official ones.
 
     Raises:
         UserError: too few samples to split, or an official split is at fault.
     """
-    length = len(recipe)
+    length = declared.length
     if length < 3:
         raise UserError(
-            f"{recipe.title} has {length} samples; expected at least 3, "
+            f"{declared.title} has {length} samples; expected at least 3, "
             "one for each of train, validation and test"
         )
     splits = {str(group): numbered_split(length, group) for group in range(GROUPS)}
-    for name, given in recipe.official_splits().items():
+    for name, given in declared.official_splits.items():
         if name in splits:
             raise UserError(
                 f"official split '{name}' has the name of a numbered group; expected any name "
@@ -78,8 +79,9 @@ def make_splits(recipe: Recipe) -> dict[str, Split]:
 
 
 def _ids(name: str, part: str, given: Sequence[int], length: int) -> np.ndarray:
-    found = np.asarray(given)
     where = f"part '{part}' of split '{name}'"
+    with users_code(f"{where} is no sequence of sample numbers"):
+        found = np.asarray(given)
     if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
         raise UserError(
             f"{where} is of type {found.dtype} and {found.ndim} dimensions; "

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_recipes import Vectors
 
+from mstgraph.store.recipe import declared
 from mstgraph.store.splits import PARTS, make_splits, numbered_split, official_split
 from mstgraph.support.errors import UserError
 
@@ -42,7 +43,7 @@ def test_numbered_groups_have_these_exact_members() -> None:
 
 def test_groups_differ_from_each_other() -> None:
     """Five groups are five different draws."""
-    splits = make_splits(Vectors(length=100))
+    splits = make_splits(declared(Vectors(length=100)))
     assert list(splits) == ["0", "1", "2", "3", "4"]
     assert len({tuple(split["test"]) for split in splits.values()}) == 5
 
@@ -98,11 +99,11 @@ def test_faulty_official_splits_are_refused(parts: dict, message: str) -> None:
 def test_splits_that_leave_a_part_empty_are_refused() -> None:
     """Two samples cannot be split; nor may an official split take a numbered group's name."""
     with pytest.raises(UserError, match="has 2 samples; expected at least 3"):
-        make_splits(Vectors(length=2))
+        make_splits(declared(Vectors(length=2)))
     recipe = Vectors(length=10)
     recipe.splits = {"3": {"train": [0], "test": [1]}}
     with pytest.raises(UserError, match="has the name of a numbered group"):
-        make_splits(recipe)
+        make_splits(declared(recipe))
     recipe.splits = {"cv": {"train": [0, 2], "test": [1]}}
     with pytest.raises(UserError, match="part 'validation' of split 'cv' is empty"):
-        make_splits(recipe)
+        make_splits(declared(recipe))

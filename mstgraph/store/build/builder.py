@@ -33,10 +33,11 @@ from mstgraph.store.layout import (
 )
 from mstgraph.store.places import DATA_FILE
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Recipe
+from mstgraph.store.recipe import Declared, Recipe, declared
 from mstgraph.store.splits import Split, make_splits
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import json_text, make_names_durable, replace_durably
+from mstgraph.support.seeds import python_seeded
 
 Progress = Callable[[int, int], None]
 
@@ -48,6 +49,7 @@ class _Job:
     """What one build needs to know; nothing here changes while it runs."""
 
     recipe: Recipe
+    declared: Declared
     destination: Path
     columns: tuple[Column, ...]
     block: int
@@ -67,7 +69,7 @@ class _Job:
 
     @property
     def length(self) -> int:
-        return len(self.recipe)
+        return self.declared.length
 
 
 def build(
@@ -93,18 +95,20 @@ def build(
         return _existing(job)
     with partial_directory(job.partial):
         _continue_or_start_over(job)
-        with explained(job.partial):
+        with explained(job.partial), python_seeded(0):
             _fill(job, progress or (lambda done, total: None))
             _publish(job)
     return Store(job.destination)
 
 
 def _prepare(recipe: Recipe, destination: Path) -> _Job:
-    check_declaration(recipe)
-    splits = make_splits(recipe)
-    columns, block = make_columns(recipe.modalities(), recipe.labels(), len(recipe))
+    said = declared(recipe)
+    check_declaration(said)
+    splits = make_splits(said)
+    columns, block = make_columns(said.modalities, said.labels, said.length)
     origin = provenance(recipe)
-    return _Job(recipe, destination, columns, block, splits, origin, identity(origin, len(recipe)))
+    name = identity(origin, said.length)
+    return _Job(recipe, said, destination, columns, block, splits, origin, name)
 
 
 def _entries(destination: Path) -> list[Path]:
@@ -157,13 +161,13 @@ def _fill(job: _Job, progress: Progress) -> None:
     writer = Writer(job.partial, job.columns, job.block)
     try:
         _write_samples(job, writer, progress)
-        counts = class_counts(writer.records(job.columns[-1]), job.recipe.labels(), job.splits)
+        counts = class_counts(writer.records(job.columns[-1]), job.declared.labels, job.splits)
         _warn_of_absent_classes(job, counts)
         writer.write_splits(job.splits)
         writer.write_statistics(
             {
                 (item.name, split): found.statistics(item.scale)
-                for item, column in zip(job.recipe.modalities(), job.columns, strict=False)
+                for item, column in zip(job.declared.modalities, job.columns, strict=False)
                 for split, found in collect_statistics(writer.records(column), job.splits).items()
             }
         )
@@ -176,7 +180,7 @@ def _fill(job: _Job, progress: Progress) -> None:
 
 
 def _write_samples(job: _Job, writer: Writer, progress: Progress) -> None:
-    checker = SampleChecker(job.recipe)
+    checker = SampleChecker(job.recipe, job.declared)
     first = min(writer.blocks * job.block, job.length)
     progress(first, job.length)
     for start in range(first, job.length, job.block):
@@ -189,12 +193,12 @@ def _write_samples(job: _Job, writer: Writer, progress: Progress) -> None:
             for name, value in checker.read(index).items():
                 arrays[name][row] = value
             progress(index + 1, job.length)
-        identifiers = [job.recipe.identifier(index) for index in samples]
+        identifiers = [checker.identifier(index) for index in samples]
         writer.write_block(start // job.block, arrays, identifiers)
 
 
 def _warn_of_absent_classes(job: _Job, counts: Mapping[str, np.ndarray]) -> None:
-    labels = job.recipe.labels()
+    labels = job.declared.labels
     splits: dict[tuple[str, ...], list[str]] = {}
     for split, count in counts.items():
         absent = tuple(
@@ -207,21 +211,21 @@ def _warn_of_absent_classes(job: _Job, counts: Mapping[str, np.ndarray]) -> None
         if absent:
             logger.warning(
                 "%s has no training sample of %s in split %s",
-                job.recipe.title,
+                job.declared.title,
                 ", ".join(f"'{name}'" for name in absent),
                 ", ".join(f"'{name}'" for name in names),
             )
 
 
 def _metadata(job: _Job) -> dict[str, Any]:
-    labels = job.recipe.labels()
+    labels = job.declared.labels
     *columns, label = job.columns
     return {
         "format_version": FORMAT_VERSION,
-        "title": job.recipe.title,
-        "source": job.recipe.source,
-        "licence": job.recipe.licence,
-        "synthetic": job.recipe.synthetic,
+        "title": job.declared.title,
+        "source": job.declared.source,
+        "licence": job.declared.licence,
+        "synthetic": job.declared.synthetic,
         "recipe": job.provenance,
         "identity": job.identity,
         "length": job.length,
@@ -234,7 +238,7 @@ def _metadata(job: _Job) -> dict[str, Any]:
                 "unit": item.unit,
                 "samples_per_record": column.samples_per_record,
             }
-            for item, column in zip(job.recipe.modalities(), columns, strict=True)
+            for item, column in zip(job.declared.modalities, columns, strict=True)
         ],
         "labels": {
             "task": labels.task,

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping
+from numbers import Number
 
 import numpy as np
 
 from mstgraph.store.layout import LABEL, RESERVED
-from mstgraph.store.recipe import Labels, Modality, Recipe
-from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.text import shape_in_words
+from mstgraph.store.recipe import Declared, Labels, Modality, Recipe
+from mstgraph.support.errors import UserError, nearest, users_code
+from mstgraph.support.seeds import derive_seed, seed_python
+from mstgraph.support.text import shape_in_words, size_in_words
+
+ARRAYS = (np.ndarray, np.generic, Number, list, tuple)
+BYTES_OF_SPLITS = 64  # of each sample: its number in five groups, and one more while they are made
 
 
-def check_declaration(recipe: Recipe) -> None:
+def check_declaration(declared: Declared) -> None:
     """Check what a recipe declares, before any sample is read.
 
     Raises:
         UserError: no or repeated modalities, a name, type, shape or scale that cannot be stored,
-            or labels that do not fit their task.
+            labels that do not fit their task, or more than memory can hold.
     """
-    modalities, labels = recipe.modalities(), recipe.labels()
+    modalities, labels = declared.modalities, declared.labels
     names = [item.name for item in modalities]
     if not names:
-        raise UserError(f"{recipe.title} declares no modality; expected at least one")
+        raise UserError(f"{declared.title} declares no modality; expected at least one")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise UserError(f"{recipe.title} declares modality '{repeated[0]}' more than once")
-    _check_labels(recipe.title, labels)
+        raise UserError(f"{declared.title} declares modality '{repeated[0]}' more than once")
+    _check_labels(declared.title, labels)
     for item in modalities:
         _check_modality(item, labels)
+    _check_memory(declared)
+
+
+def _check_memory(declared: Declared) -> None:
+    """A sample, and the splits' numbers, are held in memory."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for item in declared.modalities:
+        size = np.dtype(item.dtype).itemsize * math.prod(item.shape)
+        if size > memory:
+            raise UserError(
+                f"a sample of modality '{item.name}' takes {size_in_words(size)}, more than the "
+                f"{size_in_words(memory)} of memory here; expected smaller ones"
+            )
+    if declared.length * BYTES_OF_SPLITS > memory:
+        raise UserError(
+            f"{declared.title} has {declared.length} samples, whose numbers alone do not fit the "
+            f"{size_in_words(memory)} of memory here; expected fewer"
+        )
 
 
 def _check_modality(item: Modality, labels: Labels) -> None:
@@ -88,10 +113,11 @@ def _check_labels(title: str, labels: Labels) -> None:
 class SampleChecker:
     """Checks the samples of one recipe against what it declares."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, declared: Declared) -> None:
         self._recipe = recipe
-        self._modalities = recipe.modalities()
-        self._labels = recipe.labels()
+        self._title = declared.title
+        self._modalities = declared.modalities
+        self._labels = declared.labels
         self._names = {*(item.name for item in self._modalities), LABEL}
 
     def read(self, index: int) -> dict[str, np.ndarray]:
@@ -102,11 +128,11 @@ class SampleChecker:
                 shape, type or values are not as declared. The sentence names the sample.
         """
         sample = self._raw(index)
-        where = f"sample '{self._recipe.identifier(index)}'"
+        where = f"sample '{self.identifier(index)}'"
         for name in sample:
             if name not in self._names:
                 raise UserError(
-                    f"{where} holds an unknown modality '{name}'{nearest(name, self._names)}"
+                    f"{where} holds an unknown modality '{name}'{nearest(str(name), self._names)}"
                 )
         for name in self._names:
             if name not in sample:
@@ -117,19 +143,49 @@ class SampleChecker:
         arrays[LABEL] = _checked_label(where, self._labels, sample[LABEL])
         return arrays
 
-    def _raw(self, index: int) -> Mapping[str, np.ndarray]:
-        try:
-            return self._recipe.sample(index)
-        except (OSError, ValueError, LookupError, EOFError) as error:
+    def identifier(self, index: int) -> str:
+        """Return how a message names sample ``index``.
+
+        Raises:
+            UserError: the recipe does not say it, or not in text.
+        """
+        with users_code(f"identifier({index}) of {self._title} fails"):
+            name = self._recipe.identifier(index)
+        if not isinstance(name, str):
             raise UserError(
-                f"sample '{self._recipe.identifier(index)}' of {self._recipe.title} "
-                f"cannot be read: {type(error).__name__}: {error}"
-            ) from error
+                f"identifier({index}) of {self._title} is {name!r}, of type "
+                f"{type(name).__name__}; expected text"
+            )
+        return name
+
+    def _raw(self, index: int) -> Mapping[str, np.ndarray]:
+        what = f"sample '{self.identifier(index)}' of {self._title}"
+        # What a recipe draws depends on the sample alone, so that a build can be continued.
+        seed_python(derive_seed(0, "sample", index))
+        with users_code(f"{what} cannot be read"):
+            sample = self._recipe.sample(index)
+        if not isinstance(sample, Mapping):
+            given = "nothing" if sample is None else f"a {type(sample).__name__}"
+            raise UserError(
+                f"{what} is {given}; expected a dict of one array per modality, and 'label'"
+            )
+        return sample
+
+
+def _array(where: str, given: object) -> np.ndarray:
+    """Return what a recipe gave as an array; nothing that numpy would have to guess at."""
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise UserError(f"{where}: expected an array without masked values")
+    if not isinstance(given, ARRAYS) and not hasattr(given, "__array__"):
+        shown = "nothing" if given is None else f"a {type(given).__name__}"
+        raise UserError(f"{where}: expected an array of numbers, found {shown}")
+    with users_code(f"{where}: expected an array of numbers"):
+        return np.asarray(given)
 
 
 def _checked(where: str, item: Modality, given: np.ndarray) -> np.ndarray:
-    array = np.asarray(given)
     where = f"{where}, modality '{item.name}'"
+    array = _array(where, given)
     if array.shape != item.shape:
         raise UserError(
             f"{where}: expected shape {shape_in_words(item.shape)}, "
@@ -159,7 +215,7 @@ def _checked_label(where: str, labels: Labels, given: np.ndarray | None) -> np.n
                 "expected a label, or Labels(…, unknown=-1)"
             )
         given = np.full(labels.shape, labels.unknown)
-    array = np.asarray(given)
+    array = _array(where, given)
     if array.shape != labels.shape:
         raise UserError(
             f"{where}: expected shape {shape_in_words(labels.shape)}, "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mstgraph.store.layout import FORMAT_VERSION, canonical
-from mstgraph.store.recipe import Recipe
+from mstgraph.store.recipe import Recipe, raw_files
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import file_digest
 
@@ -28,8 +28,8 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
         "file": source.name,
         "class": type(recipe).__name__,
         "sha256": file_digest(source),
-        "options": {name: _plain(value) for name, value in chosen.items()},
-        "raw_files": [_fingerprint(path) for path in recipe.raw_files()],
+        "options": {name: _plain(value, name) for name, value in chosen.items()},
+        "raw_files": [_fingerprint(path) for path in raw_files(recipe)],
     }
 
 
@@ -49,12 +49,19 @@ def _fields(recipe: Recipe) -> dict[str, object]:
     }
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, name: str) -> object:
     if isinstance(value, Path):
         return value.name
     if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+        return [_plain(item, name) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    text = str(value)
+    if " at 0x" in text:  # another one in each process: no build could be continued
+        raise UserError(
+            f"option '{name}' is a {type(value).__name__}; expected a number, text, or a tuple"
+        )
+    return text
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
