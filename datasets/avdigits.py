@@ -99,12 +99,16 @@ class AVDigits(Recipe):
 def _read(path: Path, names: Sequence[str], requires: str) -> dict[str, np.ndarray]:
     """Return arrays of an ``.npz`` file; UserError if it is none, or has not all of them."""
     try:
+        raw_data.refuse_bomb(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
     except KeyError as error:
         raise UserError(f"{path}: {error.args[0]}; {requires}") from error
     except (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as an .npz file of numbers; {requires}") from error
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"{path} cannot be read as an .npz file of numbers ({reason}); {requires}"
+        ) from error
 
 
 def _check_maps(path: Path, name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:

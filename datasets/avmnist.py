@@ -28,6 +28,8 @@ raw audio decibels). The split ``official`` is MNIST's own.
 from __future__ import annotations
 
 import gzip
+import math
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -317,14 +319,20 @@ def _packed_or_not(folder: Path, name: str) -> Path:
 
 def _idx(path: Path, axes: int) -> np.ndarray:
     """Read an idx file of bytes: magic number, sizes (big-endian), data."""
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path} cannot be unpacked") from error
-    if content[:4] != bytes((0, 0, 8, axes)):
-        raise UserError(f"{path} is no idx file of bytes with {axes} axes, as MNIST's is")
     head = 4 + 4 * axes
-    sizes = np.frombuffer(content, ">i4", axes, 4) if len(content) >= head else np.array([-1])
-    if len(content) - head != sizes.prod(dtype=np.int64):
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            begin = file.read(head)
+            if begin[:4] != bytes((0, 0, 8, axes)):
+                raise UserError(f"{path} is no idx file of bytes with {axes} axes, as MNIST's is")
+            sizes = np.frombuffer(begin, ">i4", axes, 4) if len(begin) == head else np.array([-1])
+            count = math.prod(sizes.tolist())
+            content = file.read(count + 1) if 0 <= count <= MOST_BYTES else b""
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be unpacked: {error}") from error
+    if len(content) != count:
         raise UserError(f"{path} is truncated or longer than its head says")
-    return np.frombuffer(content, np.uint8, offset=head).reshape(sizes)
+    return np.frombuffer(content, np.uint8).reshape(sizes)
+
+
+MOST_BYTES = 2**32  # far beyond MNIST's, and far below what would fill a memory

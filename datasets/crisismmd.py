@@ -38,6 +38,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mstgraph.recipes import images, tables
 from mstgraph.recipes import raw as raw_data
 from mstgraph.store.recipe import Labels, Modality, Recipe
 from mstgraph.support.errors import UserError, nearest
@@ -200,8 +201,17 @@ def _load(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of another kind makes the unpickler raise almost anything
         raise UserError(
-            f"{path} cannot be read as a triple of arrays or tensors that torch saved"
+            f"{path} cannot be read as a triple of arrays or tensors that torch saved: "
+            f"{_cause(error)}"
         ) from error
+
+
+def _cause(error: Exception) -> str:
+    """Return what torch says, without the advice to run code that the file brings along."""
+    refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if refused:
+        return f"it holds objects of {refused[1]}, which only code could make"
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 class _RawTweets(_Tweets):
@@ -225,7 +235,7 @@ class _RawTweets(_Tweets):
     def read(self, name: str, index: int) -> np.ndarray:
         row = self._rows[index]
         if name == "image":
-            given = self._image_features(_picture(self._path / row["image"], row["tweet_id"]))
+            given = self._image_features(images.colour(self._path / row["image"]))
         else:
             text = cleaned(row["tweet_text"])
             given = self._text_features(text)
@@ -264,9 +274,9 @@ class _RawTweets(_Tweets):
         return {known[part]: ids for part, ids in parts.items()}
 
     def files(self) -> tuple[Path, ...]:
-        images = sorted({self._path / row["image"] for row in self._rows})
+        pictures = sorted({self._path / row["image"] for row in self._rows})
         weights = self._recipe.image_weights
-        return (*self._tables, *images, *([Path(weights)] if weights else []))
+        return (*self._tables, *pictures, *([Path(weights)] if weights else []))
 
 
 COLUMNS = ("tweet_id", "tweet_text", "image", "label")
@@ -276,7 +286,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
     """Return the rows of a table, checked, each with the ``part`` that the file's name tells."""
     part = table.stem.rpartition("_")[2]
     rows = []
-    for line, row in raw_data.table(table, COLUMNS, delimiter="\t"):
+    for line, row in tables.table(table, COLUMNS, delimiter="\t"):
         label = row["label"]
         if label not in CLASSES:
             raise UserError(
@@ -284,15 +294,6 @@ def _rows(table: Path) -> list[dict[str, str]]:
             )
         rows.append({**{name: row[name] for name in COLUMNS}, "part": part})
     return rows
-
-
-def _picture(path: Path, tweet: str) -> Any:
-    image = raw_data.extra("PIL.Image", "mstgraph[raw]")
-    try:
-        with image.open(path) as opened:
-            return opened.convert("RGB")
-    except (OSError, SyntaxError) as error:  # Pillow raises either on a broken file
-        raise UserError(f"the image {path} of tweet {tweet} cannot be read") from error
 
 
 class ResNet50:

@@ -34,7 +34,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from mstgraph.recipes import indoor
+from mstgraph.recipes import images, indoor, tables
 from mstgraph.store.recipe import Labels, Modality, Recipe
 from mstgraph.support.errors import UserError
 
@@ -267,7 +267,7 @@ class _MatFile(_Frames):
             return None
         path = self._path.with_name("splits.mat")
         if path.read_bytes()[:10] == b"MATLAB 5.0":
-            return self._indices(path, _extra("scipy.io", "SciPy").loadmat(path))
+            return self._indices(path, _loadmat(path))
         return self._indices(path, _open_hdf5(path))
 
     def _reads_splits(self) -> bool:
@@ -279,13 +279,27 @@ class _MatFile(_Frames):
         missing = [name for name in _SPLIT if name not in arrays]
         if missing:
             raise UserError(f"{path} has no dataset '{missing[0]}'; expected trainNdxs, testNdxs")
-        parts = {part: np.ravel(arrays[name]).astype(int) - 1 for name, part in _SPLIT.items()}
+        given = {part: np.ravel(arrays[name]) for name, part in _SPLIT.items()}
+        for values in given.values():
+            if values.dtype.kind not in "uif" or (values != np.floor(values)).any():
+                raise UserError(f"trainNdxs and testNdxs of {path} must be whole numbers")
+        parts = {part: values.astype(int) - 1 for part, values in given.items()}
         both = np.concatenate(list(parts.values()))
         if sorted({*both} & {*range(len(self))}) != sorted(both):
             raise UserError(
                 f"trainNdxs and testNdxs of {path} must be different numbers from 1 to {len(self)}"
             )
         return {part: sorted(ids.tolist()) for part, ids in parts.items()}
+
+
+def _loadmat(path: Path) -> Mapping[str, Any]:
+    try:
+        return _extra("scipy.io", "SciPy").loadmat(path)
+    except UserError:
+        raise
+    except Exception as error:  # SciPy raises almost anything on a damaged file
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} cannot be read as a MATLAB file: {reason}") from error
 
 
 def _is_array(item: Any) -> bool:
@@ -342,8 +356,8 @@ class _Folder(_Frames):
 
     def read(self, index: int) -> _Frame:
         rgb, depth, label = (self._found[name][self._stems[index]] for name in _PARTS)
-        metres = _pixels(depth, ("I;16", "I"), "a 16-bit grey PNG") / indoor.MILLIMETRES
-        return _Frame(_pixels(rgb), metres, _pixels(label, ("L", "P"), "an 8-bit PNG"))
+        metres = images.millimetres(depth) / indoor.MILLIMETRES
+        return _Frame(np.asarray(images.colour(rgb)), metres, images.codes(label))
 
     def split(self) -> dict[str, list[int]] | None:
         lists = self._lists()
@@ -352,7 +366,7 @@ class _Folder(_Frames):
         position = {stem: index for index, stem in enumerate(self._stems)}
         parts: dict[str, list[int]] = {}
         for part, path in lists.items():
-            for stem in filter(None, map(str.strip, path.read_text("utf-8").splitlines())):
+            for stem in filter(None, map(str.strip, tables.lines(path))):
                 index = position.pop(stem, None)
                 if index is None:
                     known = "is listed twice" if stem in self._stems else "is no sample"
@@ -376,18 +390,6 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
         if path.suffix.lower() in suffixes and files.setdefault(path.stem, path) != path:
             raise UserError(f"{folder} has two images of sample '{path.stem}'; expected one")
     return files
-
-
-def _pixels(path: Path, modes: tuple[str, ...] = (), expected: str = "") -> np.ndarray:
-    """Read an image as it is if its mode is one of ``modes``; without any, as colour."""
-    image = _extra("PIL.Image", "Pillow")
-    try:
-        with image.open(path) as opened:
-            if modes and opened.mode not in modes:
-                raise UserError(f"{path} is of mode '{opened.mode}'; expected {expected}")
-            return np.asarray(opened if modes else opened.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # Pillow raises either on a broken file
-        raise UserError(f"the image {path} cannot be read") from error
 
 
 def _forty_of_raw() -> np.ndarray:

@@ -38,6 +38,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from mstgraph.recipes import raw as raw_data
+from mstgraph.recipes import videos
 from mstgraph.store.recipe import Labels, Modality, Recipe
 from mstgraph.support.errors import UserError
 
@@ -271,25 +272,32 @@ def middle(signal: np.ndarray) -> tuple[np.ndarray, int]:
 def read_frames(path: Path, start: float) -> list[np.ndarray]:
     """Return 15 frames of the 3.6 s from ``start`` (seconds), fewer if the video ends before.
 
-    Each is [height, width, 3] uint8, RGB.
+    Each is the one that begins nearest to its time, whatever the video's rate and however that
+    varies, [height, width, 3] uint8, RGB.
 
     Raises:
         UserError: PyAV is missing, or the file is no video that it can read.
     """
-    av = raw_data.extra("av", EXTRA)
-    wanted = start + (np.arange(FRAMES) * WINDOW // FRAMES + 3) / VIDEO_RATE
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            numbers = np.rint(wanted * float(stream.average_rate)).astype(int).tolist()
-            found = {
-                number: frame.to_ndarray(format="rgb24")
-                for number, frame in enumerate(container.decode(stream))
-                if number in numbers
-            }
-    except (OSError, ValueError, LookupError) as error:
-        raise UserError(f"the video {path} cannot be read") from error
-    return [found[number] for number in numbers if number in found]
+    wanted = (start + (np.arange(FRAMES) * WINDOW // FRAMES + 3) / VIDEO_RATE).tolist()
+    found: list[np.ndarray] = []
+    before: Any = None
+    first, length = 0.0, 1 / VIDEO_RATE
+    with videos.opened(path) as container:
+        for frame in videos.pictures(path, container):
+            first = frame.time if before is None else first
+            length = frame.time - before.time if before is not None else length
+            while len(found) < len(wanted) and wanted[len(found)] < frame.time - first:
+                middle_time = frame.time - first - length / 2
+                nearer = frame if before is None or wanted[len(found)] > middle_time else before
+                found.append(nearer.to_ndarray(format="rgb24"))
+            if len(found) == len(wanted):
+                return found
+            before = frame
+        while before is not None and len(found) < len(wanted):
+            if wanted[len(found)] > before.time - first + length / 2:
+                break
+            found.append(before.to_ndarray(format="rgb24"))
+    return found
 
 
 def checked_boxes(

@@ -44,6 +44,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from mstgraph.recipes import raw as raw_data
+from mstgraph.recipes import tables, videos
 from mstgraph.store.recipe import Labels, Modality, Recipe
 from mstgraph.support.errors import UserError
 
@@ -183,12 +184,12 @@ class _Features(_Clips):
     def _listed(self) -> tuple[list[str], list[int]]:
         clips: dict[str, int] = {}
         content = self._list.read_bytes().decode("utf-8", "replace")
-        for number, line in enumerate(content.splitlines(), start=1):
+        for number, line in enumerate(content.split("\n"), start=1):
             if not line.strip():
                 continue
             name, _, label = line.strip().rpartition("&")
             where = f"line {number} of {self._list}"
-            if not name or not label.isdigit() or int(label) >= len(self.classes):
+            if not name or not label.isdecimal() or int(label) >= len(self.classes):
                 raise UserError(
                     f"{where} is '{line.strip()}'; expected NAME&CLASS with a class from 0 to "
                     f"{len(self.classes) - 1}"
@@ -268,7 +269,17 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
-    return [row for _, row in raw_data.table(table, ("video_id", "category"))]
+    rows: list[dict[str, str]] = []
+    category: dict[str, str] = {}
+    for line, row in tables.table(table, ("video_id", "category")):
+        name = row["video_id"]
+        if category.setdefault(name, row["category"]) != row["category"]:
+            raise UserError(
+                f"line {line} of {table} gives the clip '{name}' the category '{row['category']}'; "
+                f"an earlier one says '{category[name]}'"
+            )
+        rows.append(row)
+    return rows
 
 
 def _by_id(folder: Path, known: Mapping[str, str]) -> dict[str, Path]:
@@ -293,26 +304,20 @@ def read_seconds(path: Path) -> list[np.ndarray]:
         UserError: PyAV is missing, or the file is no video that it can read.
     """
     wanted = (np.arange(SECONDS * FRAMES) + 0.5) / FRAMES
-    av = raw_data.extra("av", EXTRA)
     shown: list[np.ndarray] = []
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            last: Any = None
-            for frame in container.decode(stream):
-                # A frame is shown until the next one begins.
-                while last is not None and len(shown) < len(wanted):
-                    if wanted[len(shown)] >= frame.time:
-                        break
-                    shown.append(last)
-                if len(shown) == len(wanted):
+    last: Any = None
+    with videos.opened(path) as container:
+        for frame in videos.pictures(path, container):
+            # A frame is shown until the next one begins.
+            while last is not None and len(shown) < len(wanted):
+                if wanted[len(shown)] >= frame.time:
                     break
-                size = {"width": SIDE, "height": SIDE, "format": "rgb24"}
-                last = frame.reformat(**size).to_ndarray()
-            if last is None:
-                raise UserError(f"the video {path} has no frame")
-    except (OSError, ValueError, LookupError) as error:
-        raise UserError(f"the video {path} cannot be read") from error
+                shown.append(last)
+            if len(shown) == len(wanted):
+                break
+            last = frame.reformat(width=SIDE, height=SIDE, format="rgb24").to_ndarray()
+    if last is None:
+        raise UserError(f"the video {path} has no pictures")
     shown += [last] * (len(wanted) - len(shown))
     return [np.stack(shown[first : first + FRAMES]) for first in range(0, len(shown), FRAMES)]
 
@@ -325,14 +330,11 @@ def read_sound(path: Path) -> np.ndarray:
     """
     av = raw_data.extra("av", EXTRA)
     pieces = []
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.audio[0]
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
-            for frame in [*container.decode(stream), None]:
-                pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-    except (OSError, ValueError, LookupError) as error:
-        raise UserError(f"the sound of the video {path} cannot be read") from error
+    with videos.opened(path) as container:
+        stream = videos.sound(path, container)
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+        for frame in [*container.decode(stream), None]:
+            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
     sound = np.concatenate([*pieces, np.zeros(SECONDS * RATE, np.float32)])
     return sound[: SECONDS * RATE].astype(np.float32)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
+import os
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from mstgraph.store.recipe import Recipe
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.text import shape_in_words
+from mstgraph.support.text import shape_in_words, size_in_words
 
 
 def extra(module: str, install: str) -> ModuleType:
@@ -155,32 +156,20 @@ def stored_type(arrays: Sequence[np.ndarray]) -> str:
     return kinds.pop() if kinds in ({"uint8"}, {"float16"}) else "float32"
 
 
-def table(
-    path: Path, columns: Sequence[str], delimiter: str = ","
-) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows of a table in UTF-8 whose first line names its columns, with their lines.
+def refuse_bomb(path: Path) -> None:
+    """Refuse an archive (``.npz``) that unpacks to more than memory holds.
 
     Raises:
-        UserError: a column is missing, a row is of another length, or the file is no such table.
+        UserError: it does.
     """
-    rows = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            names = reader.fieldnames or ()
-            for column in columns:
-                if column not in names:
-                    raise UserError(f"{path} has no column '{column}'{nearest(column, names)}")
-            for row in reader:
-                if None in row or None in row.values():
-                    raise UserError(
-                        f"line {reader.line_num} of {path} has another number of columns than "
-                        f"the first line, {len(names)}"
-                    )
-                rows.append((reader.line_num, row))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as a table in UTF-8: {error}") from error
-    return rows
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with zipfile.ZipFile(path) as archive:
+        size = sum(item.file_size for item in archive.infolist())
+    if size > memory:
+        raise UserError(
+            f"{path} unpacks to {size_in_words(size)}, more than the {size_in_words(memory)} of "
+            "memory here"
+        )
 
 
 def waveform(path: Path, rate: int) -> np.ndarray:
@@ -191,10 +180,36 @@ def waveform(path: Path, rate: int) -> np.ndarray:
     """
     librosa = extra("librosa", "mstgraph[audio]")
     soundfile = extra("soundfile", "mstgraph[audio]")
+    _refuse_cut_short(path)
     try:
         channels, found = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"the recording {path} cannot be read as a sound file") from error
+        raise UserError(f"the recording {path} cannot be read as a sound file: {error}") from error
     if not len(channels):
         raise UserError(f"the recording {path} is empty")
+    if not np.isfinite(channels).all():
+        raise UserError(f"the recording {path} holds values that are no numbers")
     return librosa.resample(channels.mean(axis=1), orig_sr=found, target_sr=rate)
+
+
+def _refuse_cut_short(path: Path) -> None:
+    """Refuse a WAV file with less than its head says: readers take what is there for all of it.
+
+    Raises:
+        UserError: it was cut, as by a download that broke off.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+        found = path.stat().st_size
+    except OSError as error:
+        raise UserError(f"the recording {path} cannot be read: {error.strerror}") from error
+    said = int.from_bytes(head[4:8], "little")
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE" and UNKNOWN_SIZE > said > found:
+        raise UserError(
+            f"the recording {path} was cut: it has {found} bytes, expected {said + 8} as its head "
+            "says"
+        )
+
+
+UNKNOWN_SIZE = 0x7FFFFF00  # what is written as it is recorded says more, having no end yet

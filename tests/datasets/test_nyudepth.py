@@ -196,6 +196,18 @@ def test_impossible_split(nyudepth, arrays, tmp_path, train):
     assert "from 1 to 3" in refusal(recipe, lambda r: r.official_splits())
 
 
+def test_a_damaged_split_is_named(nyudepth, arrays, tmp_path):
+    """Not by what the library says alone; and a share of a frame is no frame."""
+    recipe = nyudepth.NYUDepth(raw=write_mat(tmp_path / "a.mat", arrays))
+    (tmp_path / "splits.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    pytest.importorskip("scipy.io")
+    with pytest.raises(UserError, match=r"splits\.mat cannot be read as a MATLAB file: "):
+        recipe.official_splits()
+    more = {"trainNdxs": np.array([1.5]), "testNdxs": np.array([2.0])}
+    recipe = nyudepth.NYUDepth(raw=write_mat(tmp_path / "b.mat", arrays, **more))
+    assert "must be whole numbers" in refusal(recipe, lambda r: r.official_splits())
+
+
 def test_raw_is_needed(nyudepth, tmp_path):
     """Without raw data, or where it is not, the message tells how to get them."""
     with pytest.raises(UserError, match=r"download nyu_depth_v2_labeled\.mat"):

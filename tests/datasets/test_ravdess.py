@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 import wave
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -96,18 +97,25 @@ def write_tone(path, seconds, pitch=440.0):
         file.writeframes((values * 32767).astype("<i2").tobytes())
 
 
-def write_video(path, frames, rate=30):
-    """Write a video: frame k is of the grey 2 k, with a red square of 32 pixels in a corner."""
+def write_video(path, frames, rate=30, shown=None):
+    """Write a video: frame k is of the grey 2 k, with a red square of 32 pixels in a corner.
+
+    Frame k is shown at k / rate seconds, or at ``shown[k]`` hundredths of a second.
+    """
     av = pytest.importorskip("av")
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=rate)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.bit_rate = 4_000_000
+        if shown:
+            stream.codec_context.time_base = Fraction(1, 100)
         for number in range(frames):
             picture = np.full((64, 96, 3), 2 * number % 256, np.uint8)
             picture[:32, :32] = (250, 10, 10)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if shown:
+                frame.pts, frame.time_base = shown[number], Fraction(1, 100)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
@@ -219,6 +227,16 @@ def test_frames_of_the_window(ravdess, tmp_path, frames, start, expected):
     red = found[0][5:25, 5:25].mean((0, 1))
     assert red[0] > 200
     assert max(red[1:]) < 60
+
+
+def test_frames_follow_the_clock(ravdess, tmp_path):
+    """Not their number: where the rate varies, those that begin nearest to the wanted times."""
+    shown = [4 * number for number in range(20)] + list(range(80, 480, 10))
+    video = write_video(tmp_path / "a.mp4", len(shown), shown=shown)
+    greys = [frame[40:, 40:].mean() / 2 for frame in ravdess.read_frames(video, 0.01)]
+    wanted = 0.01 + (np.arange(15) * 108 // 15 + 3) / 30
+    nearest = [np.abs(np.array(shown) / 100 - time).argmin() for time in wanted]
+    np.testing.assert_allclose(greys, nearest, atol=1)
 
 
 def test_boxes_stay_within_the_frame(ravdess, tmp_path):

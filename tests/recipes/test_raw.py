@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import types
+import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,21 +113,58 @@ def test_recordings_become_one_channel(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.abs(found[2000:-2000]).max(), 0.5, atol=0.02)
 
 
-def test_tables(tmp_path: Path) -> None:
-    """Rows by column with their lines; quoted fields may hold anything, a leading mark goes."""
-    path = tmp_path / "a.tsv"
-    path.write_text('\ufeffid\ttext\n1\t"two\nlines, ""quoted"""\n2\tplain\n', encoding="utf-8")
-    assert raw.table(path, ["text"], "\t") == [
-        (3, {"id": "1", "text": 'two\nlines, "quoted"'}),
-        (4, {"id": "2", "text": "plain"}),
-    ]
-    for content, told in (
-        (b"id\ttxt\n", "no column 'text'; did you mean 'txt'"),
-        (b"", "no column 'text'"),
-        (b"id\ttext\n1\n", "line 2 of .* has another number of columns than the first line, 2"),
-        (b"id\ttext\n1\ta\tb\n", "line 2 of .* has another number of columns"),
-        (b"id\ttext\n1\tcaf\xe9\n", "cannot be read as a table in UTF-8"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=told):
-            raw.table(path, ["text"], "\t")
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda content: content[:-100], r"a\.wav was cut: it has 1944 bytes, expected 2044"),
+        (lambda content: b"", r"a\.wav cannot be read as a sound file"),
+        (lambda content: b"no sound" * 9, r"a\.wav cannot be read as a sound file"),
+        (None, r"a\.wav cannot be read: No such file"),
+    ],
+)
+def test_damaged_recordings_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, told: str
+) -> None:
+    """One that was cut off would pass for a short one."""
+    library = types.ModuleType("soundfile")
+
+    def read(path: Path, **options: object) -> None:
+        raise RuntimeError("unknown format")
+
+    library.read = read  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "librosa", types.ModuleType("librosa"))
+    monkeypatch.setitem(sys.modules, "soundfile", library)
+    path = tmp_path / "a.wav"
+    if change is not None:
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(bytes(2000))
+        path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match=told):
+        raw.waveform(path, 16000)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_recordings_of_any_width_are_as_loud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtype: str
+) -> None:
+    """Full scale is one, in 8, 16, 24 and 32 bits and in floating numbers, of two channels."""
+    soundfile = pytest.importorskip("soundfile")
+    library = types.ModuleType("librosa")
+    library.resample = lambda values, orig_sr, target_sr: values  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "librosa", library)
+    tone = np.sin(np.arange(800) * 0.1)
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, tone], 1), 8000, subtype)
+    np.testing.assert_allclose(raw.waveform(tmp_path / "a.wav", 8000), tone, atol=0.01)
+
+
+def test_an_archive_that_fills_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is unpacked: a file of a few bytes can hold any number of zeros."""
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, zeros=np.zeros(10**6))
+    raw.refuse_bomb(path)
+    monkeypatch.setattr("os.sysconf", lambda name: 1000)
+    with pytest.raises(UserError, match=r"a\.npz unpacks to 8\.0 MB, more than the 1\.0 MB"):
+        raw.refuse_bomb(path)
