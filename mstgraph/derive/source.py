@@ -10,9 +10,10 @@ from typing import Any
 from mstgraph.declare.configuration import Configuration, find_file, find_folder
 from mstgraph.declare.load import load
 from mstgraph.declare.settings import Data
+from mstgraph.store.declared import declared
 from mstgraph.store.load import load_recipe, missing_raw, recipe_class
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Labels, Modality, declared
+from mstgraph.store.recipe import Labels, Modality
 from mstgraph.store.splits import numbered_split
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import file_digest

@@ -12,7 +12,7 @@ from mstgraph.declare.settings import Data
 from mstgraph.report.console import standard_console
 from mstgraph.store import Store, load_recipe
 from mstgraph.store.build.builder import build
-from mstgraph.store.recipe import declared
+from mstgraph.store.declared import declared
 
 
 def prepare(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mstgraph.store.recipe import Declared
+from mstgraph.store.declared import Declared
 from mstgraph.support.errors import UserError, nearest, users_code
 
 PARTS = ("train", "validation", "test")

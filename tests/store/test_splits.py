@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_recipes import Vectors
 
-from mstgraph.store.recipe import declared
+from mstgraph.store.declared import declared
 from mstgraph.store.splits import PARTS, make_splits, numbered_split, official_split
 from mstgraph.support.errors import UserError
 

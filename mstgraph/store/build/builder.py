@@ -21,6 +21,7 @@ from mstgraph.store.build.failures import explained, partial_directory
 from mstgraph.store.build.provenance import identity, provenance
 from mstgraph.store.build.summary import class_counts, collect_statistics
 from mstgraph.store.build.writer import Writer
+from mstgraph.store.declared import Declared, declared
 from mstgraph.store.layout import (
     FORMAT_VERSION,
     LOCK_FILE,
@@ -33,7 +34,7 @@ from mstgraph.store.layout import (
 )
 from mstgraph.store.places import DATA_FILE
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Declared, Recipe, declared
+from mstgraph.store.recipe import Recipe
 from mstgraph.store.splits import Split, make_splits
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import json_text, make_names_durable, replace_durably

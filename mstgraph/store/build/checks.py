@@ -9,8 +9,9 @@ from numbers import Number
 
 import numpy as np
 
+from mstgraph.store.declared import Declared
 from mstgraph.store.layout import LABEL, RESERVED
-from mstgraph.store.recipe import Declared, Labels, Modality, Recipe
+from mstgraph.store.recipe import Labels, Modality, Recipe
 from mstgraph.support.errors import UserError, nearest, users_code
 from mstgraph.support.seeds import derive_seed, seed_python
 from mstgraph.support.text import shape_in_words, size_in_words

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mstgraph.store.declared import raw_files
 from mstgraph.store.layout import FORMAT_VERSION, canonical
-from mstgraph.store.recipe import Recipe, raw_files
+from mstgraph.store.recipe import Recipe
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import file_digest
 

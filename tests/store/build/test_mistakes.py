@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mstgraph.store.build.builder import build
+from mstgraph.store.declared import declared
 from mstgraph.store.load import load_recipe
-from mstgraph.store.recipe import declared
 from mstgraph.support.errors import UserError
 
 RECIPE = """
