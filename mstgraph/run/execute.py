@@ -16,7 +16,6 @@ from mstgraph.derive.document import plan_document, with_states
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import cut_networks, find_constants, kept_in_words
 from mstgraph.derive.keeping.passes import group_stages
-from mstgraph.distil.probing import layer_of
 from mstgraph.run.artefacts.checkpoint import Checkpoints
 from mstgraph.run.artefacts.metrics_log import MetricsLog
 from mstgraph.run.artefacts.modules import load_modules
@@ -24,13 +23,13 @@ from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.artefacts.student import student_description
 from mstgraph.run.artefacts.summary import summarise
 from mstgraph.run.evaluation import evaluate
+from mstgraph.run.failures import in_users_words
 from mstgraph.run.keeper import Keeper
 from mstgraph.run.networks import Networks
 from mstgraph.run.reporter import Reporter
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
 from mstgraph.support import memory
-from mstgraph.support.errors import RunError, UserError, in_words, users_line
 from mstgraph.support.files import explained, write_atomically, write_json, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import numerics
@@ -179,7 +178,7 @@ class Execution:
                 )
                 for node, log in zip(group, logs, strict=True)
             ]
-            with _explained(group, setting.networks.modules):
+            with in_users_words(group, setting.networks.modules):
                 train(trainings)
         finally:
             self.reporter.group_ended()
@@ -188,7 +187,7 @@ class Execution:
         self.pool.remaining += setting.keeper.release()
         # Whatever else is there was left by a run that was killed and then changed.
         shutil.rmtree(self.folder.path / KEPT, ignore_errors=True)
-        with _explained(group, setting.networks.modules):
+        with in_users_words(group, setting.networks.modules):
             self._finish(trainings, setting)
 
     def setting(self, group: Sequence[StageNode]) -> Setting:
@@ -300,19 +299,3 @@ class Execution:
         summary = summarise(self.experiment, artefacts, self.folder.samples, self.device)
         write_json(self.folder.path / "summary.json", summary)
         return summary
-
-
-@contextmanager
-def _explained(group: Sequence[StageNode], modules: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Turn what code of the user's raises in the middle of a stage into one sentence."""
-    try:
-        yield
-    except (UserError, RunError):
-        raise
-    except (Exception, SystemExit) as error:
-        if not users_line(error):
-            raise
-        layers = {name: layer_of(error, module) for name, module in modules.items()}
-        place = next((f"part '{name}', {layer}" for name, layer in layers.items() if layer), "")
-        stages = ", ".join(node.name for node in group)
-        raise UserError(f"stage {stages}: {place}{in_words(error)}") from error

@@ -1,0 +1,36 @@
+"""What code of the user's raises in the middle of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+
+from mstgraph.distil.probing import layer_of
+from mstgraph.stages.stage import StageNode
+from mstgraph.support.errors import RunError, UserError, in_words, users_line
+
+
+@contextmanager
+def in_users_words(group: Sequence[StageNode], modules: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Turn what code of the user's raises in the middle of a stage into one sentence.
+
+    Args:
+        group: stages that are under way.
+        modules: name of a part → module.
+
+    Raises:
+        UserError: names the stages, the part and the layer, the exception and the line of code.
+    """
+    try:
+        yield
+    except (UserError, RunError):
+        raise
+    except (Exception, SystemExit) as error:
+        if not users_line(error):
+            raise
+        layers = {name: layer_of(error, module) for name, module in modules.items()}
+        place = next((f"part '{name}', {layer}" for name, layer in layers.items() if layer), "")
+        stages = ", ".join(node.name for node in group)
+        raise UserError(f"stage {stages}: {place}{in_words(error)}") from error
