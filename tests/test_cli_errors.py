@@ -181,3 +181,21 @@ def test_an_exception_of_the_users_code_is_one_sentence(folder: Path) -> None:
     result = call("show", "failing.gin", "--debug")
     assert "Traceback" in result.stderr
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "command", [("store", "info"), ("store", "verify"), ("eval",), ("prepare",)]
+)
+def test_an_empty_path_is_none(command: str, folder: Path) -> None:
+    """It would be the working directory."""
+    assert refused(*command.split(), "").endswith("is an empty text; expected a path")
+
+
+def test_a_name_that_no_disk_takes_is_refused(folder: Path) -> None:
+    """Of a store, of a gin file, and of a member, whose name becomes a folder's."""
+    gin = ROOT / "gin/mfeat_zer.gin"
+    long = "x" * 300
+    assert "File name too long" in refused("show", gin, "-p", f"data.store = '{long}'")
+    assert "File name too long" in refused("show", f"{long}.gin")
+    member = ("-p", f"graph.{long} = @{long}/Member()", "-p", f"{long}/Member.inputs = 'kar'")
+    assert "letters, expected at most 200" in refused("show", gin, *member)

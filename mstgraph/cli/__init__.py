@@ -19,6 +19,8 @@ from mstgraph.cli.show import show
 from mstgraph.cli.store import store
 from mstgraph.support.errors import RunError, UserError, in_words, users_line
 
+LONGEST_SHOWN = 100  # characters of a path in a sentence
+
 
 class Commands(click.Group):
     """Turns errors into one sentence and an exit code: 1 a run failed, 2 the input is at fault."""
@@ -35,9 +37,13 @@ class Commands(click.Group):
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except (Exception, SystemExit) as error:
-            if not users_line(error):
-                raise
-            _end(ctx, in_words(error), 2)
+            if users_line(error):
+                _end(ctx, in_words(error), 2)
+            if isinstance(error, OSError) and error.filename is not None:
+                name = str(error.filename)
+                shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
+                _end(ctx, f"'{shown}' cannot be used: {error.strerror}", 2)
+            raise
 
 
 def _end(ctx: click.Context, sentence: str, code: int) -> NoReturn:

@@ -8,12 +8,20 @@ from pathlib import Path
 import click
 
 import mstgraph
-from mstgraph.cli.options import INTERRUPTED, all_bindings, debug, no_cache, notice, precision
+from mstgraph.cli.options import (
+    INTERRUPTED,
+    GivenPath,
+    all_bindings,
+    debug,
+    no_cache,
+    notice,
+    precision,
+)
 from mstgraph.support.errors import RunError
 
 
 @click.command()
-@click.argument("gin_file", type=click.Path(path_type=Path), metavar="GIN")
+@click.argument("gin_file", type=GivenPath(), metavar="GIN")
 @click.option(
     "-p",
     "bindings",
@@ -45,10 +53,10 @@ from mstgraph.support.errors import RunError
     help="Hand the stages to a Ray cluster: host:port, auto, or local for --jobs workers here.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder [runs/bench-NAME].")
+@click.option("--out", type=GivenPath(), help="Folder [runs/bench-NAME].")
 @click.option(
     "--artefacts",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     help="What stages leave, shared by benchmarks that name the same folder [OUT/artefacts].",
 )
 @debug

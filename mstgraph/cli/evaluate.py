@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 import mstgraph
-from mstgraph.cli.options import console, debug
+from mstgraph.cli.options import GivenPath, console, debug
 
 
 @click.command("eval")
-@click.argument("run_folder", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("run_folder", type=GivenPath(), metavar="RUN")
 @click.option("--split", help="Another split of the store (0 to 4, official) [the run's own].")
 @click.option(
     "--part",

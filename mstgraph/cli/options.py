@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from mstgraph.support.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +30,20 @@ no_cache = click.option(
     is_flag=True,
     help="Same as -p 'engine.cache = False': keep nothing that could be kept. Slower, as exact.",
 )
+
+
+class GivenPath(click.Path):
+    """A path that somebody wrote; an empty one would be the working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not str(value):
+            name = param.human_readable_name if param else "the path"
+            raise UserError(f"{name} is an empty text; expected a path")
+        return super().convert(value, param, ctx)
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:

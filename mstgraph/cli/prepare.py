@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 import mstgraph
-from mstgraph.cli.options import debug
+from mstgraph.cli.options import GivenPath, debug
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--raw", type=click.Path(path_type=Path), help="Raw data that the recipe reads.")
-@click.option("--out", type=click.Path(path_type=Path), help="Store [stores/RECIPE].")
+@click.argument("recipe", type=GivenPath())
+@click.option("--raw", type=GivenPath(), help="Raw data that the recipe reads.")
+@click.option("--out", type=GivenPath(), help="Store [stores/RECIPE].")
 @click.option(
     "-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="size=96x128, …"
 )

@@ -10,6 +10,7 @@ import click
 import mstgraph
 from mstgraph.cli.options import (
     INTERRUPTED,
+    GivenPath,
     all_bindings,
     bindings,
     console,
@@ -29,7 +30,7 @@ from mstgraph.cli.options import (
 @precision
 @no_cache
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/NAME-seedN].")
+@click.option("--out", type=GivenPath(), help="Run folder [runs/NAME-seedN].")
 @debug
 def run(
     files: tuple[str, ...],

@@ -12,6 +12,7 @@ import click
 
 import mstgraph
 from mstgraph.cli.options import (
+    GivenPath,
     all_bindings,
     bindings,
     console,
@@ -33,7 +34,7 @@ from mstgraph.cli.options import (
 @click.option("--json", "form", flag_value="json", help="Print the plan as JSON.")
 @click.option("--dot", "form", flag_value="dot", help="Print the graph for Graphviz.")
 @click.option("--mermaid", "form", flag_value="mermaid", help="Print the graph for Mermaid.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder to compare with.")
+@click.option("--out", type=GivenPath(), help="Run folder to compare with.")
 @debug
 def show(
     files: tuple[str, ...],

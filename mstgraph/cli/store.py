@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mstgraph.cli.options import console, debug
+from mstgraph.cli.options import GivenPath, console, debug
 from mstgraph.support.errors import RunError
 
 
@@ -17,7 +17,7 @@ def store() -> None:
 
 
 @store.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=GivenPath())
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @debug
 def info(path: Path, as_json: bool) -> None:
@@ -33,7 +33,7 @@ def info(path: Path, as_json: bool) -> None:
 
 
 @store.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=GivenPath())
 @debug
 def verify(path: Path) -> None:
     """Compare every record with its checksum; exit code 1 if something is damaged."""

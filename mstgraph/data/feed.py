@@ -79,7 +79,7 @@ class Pool:
         store: the feature store.
         split: name of the split.
         device: where batches are wanted.
-        normalisation: see `normaliser`.
+        normalisation: see `normaliser`; or modality → its own, ``standard`` for the others.
         budget: bytes that may stay on the device.
         trained_on: split whose training part the statistics come from, if it is another one.
         shuffle_block: block size of the training order, see `mstgraph.data.order.epoch_order`.
@@ -92,7 +92,7 @@ class Pool:
         store: Store,
         split: str,
         device: torch.device | str,
-        normalisation: str,
+        normalisation: str | Mapping[str, str],
         budget: int,
         trained_on: str | None = None,
         shuffle_block: int | None = None,
@@ -121,8 +121,10 @@ class Pool:
     def normaliser(self, modality: str) -> Normaliser:
         """Return a modality's normaliser."""
         if modality not in self._normalisers:
+            chosen = self.normalisation
+            kind = chosen if isinstance(chosen, str) else chosen.get(modality, "standard")
             self._normalisers[modality] = normaliser(
-                self.store, modality, self.trained_on, self.normalisation, self.device
+                self.store, modality, self.trained_on, kind, self.device
             )
         return self._normalisers[modality]
 
@@ -293,7 +295,7 @@ class Feed:
         store, names = self.pool.store, [n for n, c in self._columns.items() if c is None]
         done = first * len(batches[0])
         block = self.pool.shuffle_block
-        window = block * WINDOW if block is not None else None
+        window = min(block, len(self.ids)) * WINDOW if block is not None else None
         ids = self.ids[torch.cat(list(batches)).numpy()]
         ahead = ReadAhead(store, names, ids, window, done)
         largest = max(map(len, batches))
@@ -328,7 +330,7 @@ def batch_positions(positions: Tensor, batch_size: int) -> list[Tensor]:
 
     Batch normalisation has no variance over a single sample.
     """
-    batches = list(positions.split(batch_size))
+    batches = list(positions.split(min(batch_size, max(1, len(positions)))))
     if len(batches) > 1 and len(batches[-1]) == 1 and batch_size > 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches

@@ -29,6 +29,7 @@ def epoch_order(length: int, seed: int, epoch: int, block: int | None = None) ->
     shuffled = torch.randperm(length, generator=generator)
     if block is None:
         return shuffled
+    block = min(block, max(1, length))  # a larger one holds no more samples
     turns = torch.randperm(-(-length // block), generator=generator)
     windows = (turns // WINDOW).repeat_interleave(block)[:length]
     # No two keys are equal: by window, and inside one by the shuffled number.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+
+import networkx as nx
 
 from mstgraph.declare.binding_types import type_problem
 from mstgraph.declare.configuration import GRAPH, Configuration
 from mstgraph.declare.gin_state import (
     bindings,
     bound_value,
+    is_member,
     read_so_far,
     registered,
     short_selector,
@@ -34,6 +38,51 @@ def refuse_macros_without_value_or_use(configuration: Configuration) -> None:
             raise UserError(
                 f"{place}: nothing uses '%{name}', which '{name} = …' sets; a setting is written "
                 "'Name.parameter = value'"
+            )
+
+
+def refuse_macros_without_end(configuration: Configuration) -> None:
+    """Refuse macros that stand for each other in a circle, or in a row that gin cannot follow."""
+    uses = nx.DiGraph((name, used) for name, of in configuration.macros_of.items() for used in of)
+    with suppress(nx.NetworkXNoCycle):
+        circle = nx.find_cycle(uses)
+        names = " → ".join(f"%{name}" for name in (circle[0][0], *(to for _, to in circle)))
+        raise UserError(
+            f"{configuration.macros[circle[0][0]]}: macros stand for each other in a circle: "
+            f"{names}; expected one of them to have a value"
+        )
+    row = nx.dag_longest_path(uses) if uses else []
+    if len(row) > LONGEST_ROW:
+        raise UserError(
+            f"{configuration.macros[row[0]]}: '%{row[0]}' stands for another macro, and so on "
+            f"{len(row)} times; expected at most {LONGEST_ROW}"
+        )
+
+
+LONGEST_ROW = 100  # of macros that stand for each other
+
+
+@contextmanager
+def nothing_calls_itself() -> Iterator[None]:
+    """Refuse references that call each other without end, as ``KL.temperature = @KL()`` does."""
+    try:
+        yield
+    except RecursionError as error:
+        raise UserError(
+            "the gin files' references call each other without end; expected that no '@Name()' "
+            "comes back to where it is called"
+        ) from error
+
+
+def refuse_members_named_as_settings(configuration: Configuration) -> None:
+    """Refuse ``graph.gate = @gate/Member()``: it would be the gate, and no member."""
+    for name in _settings():
+        place = configuration.locations.get(("", GRAPH, name))
+        if place is not None and is_member(bound_value("", GRAPH, name)):
+            raise UserError(
+                f"{place}: 'graph.{name}' is a setting, so that no member can have this name; "
+                f"expected another one, such as '{name}_', with "
+                f"{name}_/Member.inputs = ('{name}',)"
             )
 
 

@@ -28,6 +28,7 @@ class Configuration:
         locations: (scope, full selector, parameter) → "file:line".
         macros: name → "file:line".
         macro_uses: name → "file:line" of the first binding that uses it.
+        macros_of: name → the macros that its value uses.
         code: the user's own modules that gin files import.
         state: gin's state with all of this, to be entered while anything of it is called.
     """
@@ -37,6 +38,7 @@ class Configuration:
     locations: dict[tuple[str, str, str], str] = field(default_factory=dict)
     macros: dict[str, str] = field(default_factory=dict)
     macro_uses: dict[str, str] = field(default_factory=dict)
+    macros_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
     code: UserCode = field(default_factory=UserCode, init=False, repr=False)
     state: GinState = field(init=False, repr=False)
 

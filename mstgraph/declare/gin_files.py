@@ -21,6 +21,8 @@ from mstgraph.declare.gin_state import configurables, find_configurable
 from mstgraph.support.errors import UserError, in_words, nearest
 from mstgraph.support.lookup import find_file
 
+LONGEST_SHOWN = 200  # characters of a binding in a sentence
+
 
 def parse(configuration: Configuration) -> None:
     """Parse a configuration's files and then its bindings into gin's state, and keep their places.
@@ -34,7 +36,8 @@ def parse(configuration: Configuration) -> None:
     for path in configuration.files:
         _parse_file(path, configuration, place="", stack=())
     for binding in configuration.bindings:
-        name = f"{COMMAND_LINE} '-p {binding}'"
+        shown = binding if len(binding) <= LONGEST_SHOWN else f"{binding[:LONGEST_SHOWN]}…"
+        name = f"{COMMAND_LINE} '-p {shown}'"
         _parse_statements(binding, configuration, name=name, folder=None, stack=())
 
 
@@ -86,6 +89,10 @@ def _statements(text: str, name: str) -> Iterator[tuple[Any, str]]:
             statement = parser.parse_statement()
         except (SyntaxError, tokenize.TokenError) as error:
             raise _syntax_error(error, name) from error
+        except (RecursionError, MemoryError) as error:
+            line = parser.current_token.start[0]
+            place = f"{name}:{line}" if in_file else name
+            raise UserError(f"{place}: brackets are nested too deep to be read") from error
         except (ValueError, KeyError) as error:  # a reference to something unknown or ambiguous
             line = parser.current_token.start[0]
             raise _unknown_reference(error, f"{name}:{line}" if in_file else name) from error
@@ -147,10 +154,15 @@ def _known_selector(selector: str, place: str) -> tuple[str, Callable[..., Any]]
 
 def _bind(statement: Any, place: str, configuration: Configuration) -> None:
     scope, selector, parameter, value, _ = statement
-    for name in _macros_in(value):
+    try:
+        used = tuple(_macros_in(value))
+    except RecursionError as error:
+        raise UserError(f"{place}: brackets are nested too deep to be read") from error
+    for name in used:
         configuration.macro_uses.setdefault(name, place)
     if not parameter:  # a macro: NAME = value
         key = f"{scope}/{selector}" if scope else selector
+        configuration.macros_of[key] = used
         gin.bind_parameter((key, "gin.macro", "value"), value)
         configuration.macros[key] = place
         return

@@ -135,6 +135,12 @@ def is_macro(wrapped: Any) -> bool:
     return wrapped in (gin.config.macro, gin.config._retrieve_constant)
 
 
+def is_member(value: Any) -> bool:
+    """Say whether a bound value declares a member, ``@name/Member()``."""
+    reference = isinstance(value, gin.config.ConfigurableReference)
+    return reference and value.configurable.selector == f"{PACKAGE}Member"
+
+
 def bound_value(scope: str, selector: str, parameter: str) -> Any:
     """Return what a parameter is bound to; a macro is followed to its value."""
     value = gin.config._CONFIG[scope, selector][parameter]

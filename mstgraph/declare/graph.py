@@ -284,6 +284,7 @@ def _with_inputs(
                     f"modality '{modality}', which the store does not have"
                     f"{nearest(modality, modalities)}"
                 )
+        _refuse_repeated(_names(member.masks), name, configuration)
         if len(set(inputs)) < len(inputs):
             raise UserError(
                 f"{configuration.where('Member', 'inputs', name)}: member '{name}' lists a "
@@ -309,6 +310,16 @@ def _inputs_of_target(
             f"target sees; expected another member as graph.target, and no second one"
         )
     return _names(members[targets[0]].inputs) or targets
+
+
+def _refuse_repeated(points: Sequence[str], name: str, configuration: Configuration) -> None:
+    """Each mask point of a member is one teacher (Eq. 7): the same one twice would be two."""
+    for point in points:
+        if points.count(point) > 1:
+            raise UserError(
+                f"{configuration.where('Member', 'masks', name)}: member '{name}' lists the mask "
+                f"point '{point}' {points.count(point)} times; each is a teacher, expected it once"
+            )
 
 
 def _changed(member: Member, **changes: Any) -> Member:
@@ -420,7 +431,7 @@ def _with_points(
         layers = member.layers(points) if teaches and points != "none" else ()
         if teaches and points != "none" and not layers:
             raise UserError(f"{place}: {_without_role(name, points)}, as graph.points asks for")
-        result[name] = _changed(member, masks=layers)
+        result[name] = _changed(member, masks=tuple(dict.fromkeys(layers)))
     return result
 
 

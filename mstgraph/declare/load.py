@@ -10,7 +10,10 @@ from pathlib import Path
 import gin
 
 from mstgraph.declare.config_checks import (
+    nothing_calls_itself,
+    refuse_macros_without_end,
     refuse_macros_without_value_or_use,
+    refuse_members_named_as_settings,
     refuse_scopes_that_nobody_enters,
     refuse_values_of_another_type,
 )
@@ -62,9 +65,11 @@ def load(files: Sequence[Path | str], bindings: Sequence[str] = ()) -> Configura
     with registering():  # nothing may register after gin is finalised
         register()
     configuration = Configuration(tuple(find_file(name) for name in files), tuple(bindings))
-    with configuration.entered():
+    with configuration.entered(), nothing_calls_itself():
         parse(configuration)
         refuse_macros_without_value_or_use(configuration)
+        refuse_macros_without_end(configuration)
+        refuse_members_named_as_settings(configuration)
         refuse_values_of_another_type(configuration)
         refuse_scopes_that_nobody_enters(configuration)
         gin.finalize()

@@ -18,6 +18,10 @@ from mstgraph.tasks.task import Task
 
 MEMORY_SHARE = 0.25  # of the memory that is free when the run starts
 DISK_SHARE = 0.25  # of the disk that is free
+MOST_GIGABYTES = 1e9  # as good as no limit, and still a number of bytes
+
+
+Normalisation = Literal["standard", "minmax", "none"]
 
 
 @gin.configurable("data", module="mstgraph")
@@ -41,6 +45,7 @@ class Data:
         batch_size: samples per optimiser step, where a stage does not say otherwise.
         normalisation: ``'standard'`` (mean 0, standard deviation 1 per channel), ``'minmax'``
             (0 to 1 per channel) or ``'none'``; statistics come from the training split alone.
+            ``{'depth': 'minmax'}`` says so of some modalities, and leaves the others standard.
         augmentation: changes training batches (``@HorizontalFlip()``), or None.
         shuffle_block: for a store beyond memory, on a disk that is slow at random: training
             shuffles blocks of as many neighbouring samples, then the samples of some blocks
@@ -57,7 +62,7 @@ class Data:
     labelled: float | int | None = None
     task: Callable[[Labels], Task] | None = None
     batch_size: int = 64
-    normalisation: Literal["standard", "minmax", "none"] = "standard"
+    normalisation: Normalisation | Mapping[str, Normalisation] = "standard"
     augmentation: Augmentation | None = None
     shuffle_block: int | None = None
     demonstration: str | None = None
@@ -90,7 +95,7 @@ class Engine:
     def memory_budget(self, device: torch.device) -> int:
         """Return the bytes of the device that data and kept values may take."""
         if self.memory_gigabytes is not None:
-            return int(self.memory_gigabytes * 1e9)
+            return int(min(self.memory_gigabytes, MOST_GIGABYTES) * 1e9)
         on_gpu = device.type == "cuda"
         free = torch.cuda.mem_get_info(device)[0] if on_gpu else memory.available()
         return int(free * MEMORY_SHARE)
@@ -98,7 +103,7 @@ class Engine:
     def disk_budget(self, folder: Path) -> int:
         """Return the bytes of disk that kept values may take below a folder."""
         if self.disk_gigabytes is not None:
-            return int(self.disk_gigabytes * 1e9)
+            return int(min(self.disk_gigabytes, MOST_GIGABYTES) * 1e9)
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         return int(shutil.disk_usage(existing).free * DISK_SHARE)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection
 from dataclasses import fields
+from typing import get_args
 
 import gin
 
 from mstgraph.declare.configuration import Configuration
-from mstgraph.declare.settings import Data
+from mstgraph.declare.settings import Data, Normalisation
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
@@ -18,8 +19,13 @@ from mstgraph.support.errors import UserError, nearest
 from mstgraph.tasks.task import Task
 
 
-def check_data(data: Data, configuration: Configuration, splits: Collection[str]) -> None:
-    """Refuse sizes and shares that are none, and a split that is not one of a store's."""
+def check_data(
+    data: Data,
+    configuration: Configuration,
+    splits: Collection[str],
+    modalities: Collection[str] = (),
+) -> None:
+    """Refuse sizes and shares that are none, and a split or modality that the store has not."""
     if data.batch_size < 1:
         raise UserError(
             f"{configuration.where('data', 'batch_size')}: data.batch_size is {data.batch_size}, "
@@ -38,12 +44,30 @@ def check_data(data: Data, configuration: Configuration, splits: Collection[str]
             f"{configuration.where('data', 'labelled')}: data.labelled is {labelled}, expected a "
             "share such as 0.1, a number of samples such as 120, or None"
         )
+    _check_normalisation(data, configuration, modalities)
     wanted = str(data.split)
     if splits and wanted not in splits:
         raise UserError(
             f"{configuration.where('data', 'split')}: the store '{data.store}' has no split "
             f"'{wanted}'{nearest(wanted, splits)}"
         )
+
+
+def _check_normalisation(
+    data: Data, configuration: Configuration, modalities: Collection[str]
+) -> None:
+    if isinstance(data.normalisation, str):
+        return
+    place = f"{configuration.where('data', 'normalisation')}: data.normalisation"
+    for modality, kind in data.normalisation.items():
+        if modality not in modalities:
+            raise UserError(
+                f"{place} names the modality '{modality}', which the store does not have"
+                f"{nearest(str(modality), modalities)}"
+            )
+        if kind not in get_args(Normalisation):
+            given = nearest(str(kind), get_args(Normalisation))
+            raise UserError(f"{place} of '{modality}' is '{kind}'{given}")
 
 
 def check_losses(plan: Plan, task: Task, configuration: Configuration) -> None:
@@ -95,6 +119,21 @@ def check_stages(plan: Plan, configuration: Configuration) -> None:
             name = type(node.settings).__name__
             place = configuration.where(name, parameter, node.scope)
             raise UserError(f"{place}: {name}.{parameter} {sentence}")
+
+
+LONGEST_NAME = 200  # bytes of a folder's or file's name, with room for an ending
+
+
+def check_names(plan: Plan, configuration: Configuration) -> None:
+    """Refuse names of stages and parts that no disk takes: they are folders and files."""
+    for node in plan.stages.values():
+        for name in (node.name, *node.parts):
+            if len(name.encode()) > LONGEST_NAME:
+                longest = max(plan.graph.members, key=len)
+                raise UserError(
+                    f"{configuration.where('graph', longest)}: the names of members and layers "
+                    f"make '{name[:40]}…' of {len(name)} letters, expected at most {LONGEST_NAME}"
+                )
 
 
 def try_parts(plan: Plan, parts: Parts, configuration: Configuration) -> None:

@@ -106,7 +106,7 @@ def _identity(
         "sources": {f.__qualname__: _source_digest(f) for f in running if is_dataclass(f)},
         "store": fingerprint,
         "split": data.split,
-        "normalisation": data.normalisation,
+        "normalisation": describe(data.normalisation),
         "augmentation": describe(data.augmentation),
         "shuffle_block": data.shuffle_block,
         "precision": engine.precision,

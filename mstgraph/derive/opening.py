@@ -13,11 +13,11 @@ from pathlib import Path
 
 import gin
 
-from mstgraph.declare.config_checks import refuse_unused_scoped_bindings
+from mstgraph.declare.config_checks import nothing_calls_itself, refuse_unused_scoped_bindings
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.graph import declare
 from mstgraph.declare.settings import Data, Engine
-from mstgraph.derive.checks import check_data, check_losses, check_stages, try_parts
+from mstgraph.derive.checks import check_data, check_losses, check_names, check_stages, try_parts
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.identity import identify
 from mstgraph.derive.parts import Parts
@@ -49,9 +49,10 @@ def open_experiment(
     Raises:
         UserError: the configuration or the graph is at fault.
     """
-    files, configuration, data = load_with_data(files, bindings, notice, finished)
+    with nothing_calls_itself():
+        files, configuration, data = load_with_data(files, bindings, notice, finished)
     source = find_source(data, configuration, prepare, finished)
-    with configuration.entered():
+    with configuration.entered(), nothing_calls_itself():
         return _derive("-".join(Path(file).stem for file in files), configuration, data, source)
 
 
@@ -60,8 +61,10 @@ def _derive(name: str, configuration: Configuration, data: Data, source: Source)
     task = choose_task(data, source.labels, configuration)
     graph = declare(configuration, source.modalities)
     data = replace(data, split=source.split_name(data, graph.seed))
-    check_data(data, configuration, source.store.metadata["splits"] if source.store else ())
+    splits = source.store.metadata["splits"] if source.store else ()
+    check_data(data, configuration, splits, source.modalities)
     plan = derive(graph)
+    check_names(plan, configuration)
     check_losses(plan, task, configuration)
     samples = source.samples(str(data.split)).get("train", source.length)
     parts = Parts(

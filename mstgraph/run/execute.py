@@ -211,7 +211,7 @@ class Execution:
             networks=networks,
             decisions=constants.decisions,
             feed_for=self.pool.feed,
-            block_size=batch_size,
+            block_size=min(batch_size, experiment.source.length),
             halved=engine.halved,
             folder=self.folder.path / KEPT,
             key={

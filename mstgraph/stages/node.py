@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mstgraph.methods.loss import Edge, EdgeLoss, ResponseLoss
 
-RESPONSE = "response"  # name of the logits among a network's outputs; the others are layers
+RESPONSE = ".response"  # the logits among a network's outputs; the others are layers, by path
 
 
 @dataclass(frozen=True)

@@ -299,3 +299,13 @@ def test_what_stays_is_read_piece_by_piece(stores: Path, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(values.numpy(), store.read("zer", ids))
     assert pieces == [100] * 12
     assert asked == ids.tolist()
+
+
+def test_each_modality_may_have_a_normalisation_of_its_own(stores: Path) -> None:
+    """Those that are not named are standard."""
+    store = Store(stores / "mfeat")
+    own = Pool(store, "0", "cpu", {"fou": "minmax", "kar": "none"}, 0)
+    for name, kind in {"fou": "minmax", "kar": "none", "zer": "standard"}.items():
+        expected = Pool(store, "0", "cpu", kind, 0).normaliser(name)
+        assert torch.equal(own.normaliser(name).factor, expected.factor)
+        assert torch.equal(own.normaliser(name).offset, expected.offset)

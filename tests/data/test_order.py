@@ -104,3 +104,17 @@ def test_a_block_without_samples_is_refused(experiment: Make, value: str) -> Non
         experiment(TWO, f"data.shuffle_block = {value}")
     assert str(caught.value).endswith(sentence)
     assert "shuffle_block" in str(caught.value).split(": ")[0]
+
+
+@pytest.mark.parametrize("block", [7, 10**9, 2**70])
+def test_a_block_beyond_all_samples_is_all_of_them(block: int) -> None:
+    """At once and without memory: the order is that of one block, as it always was."""
+    assert torch.equal(epoch_order(7, 3, 1, block), epoch_order(7, 3, 1, 7))
+    assert torch.equal(epoch_order(7, 3, 1, block), epoch_order(7, 3, 1).argsort())
+
+
+def test_a_batch_beyond_all_samples_is_all_of_them() -> None:
+    """Of however many it was asked for."""
+    (batch,) = batch_positions(torch.arange(9), 2**70)
+    assert torch.equal(batch, torch.arange(9))
+    assert [len(batch) for batch in batch_positions(torch.arange(0), 2**70)] == [0]

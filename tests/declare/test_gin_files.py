@@ -372,3 +372,35 @@ def test_what_is_shipped_is_found_from_anywhere(folder: Path) -> None:
 def test_every_gin_file_of_the_project_loads(path: Path) -> None:
     """From any working directory, together with the parts that it includes."""
     load([path])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a = %a\nCI.epochs = %a\n", "a.gin:1: macros stand for each other in a circle: %a → %a;"),
+        (
+            "a = %b\nb = (1, %c)\nc = %a\nCI.epochs = %a\n",
+            "macros stand for each other in a circle: %a → %b → %c → %a;",
+        ),
+        (
+            "".join(f"m{k} = %m{k + 1}\n" for k in range(500)) + "m500 = 3\nCI.epochs = %m0\n",
+            "a.gin:1: '%m0' stands for another macro, and so on",
+        ),
+        ("CI.epochs = " + "(" * 5000 + ")" * 5000, "a.gin:1: "),
+        ("CI.epochs = " + "[" * 900 + "]" * 900, "a.gin:1: "),
+        ("CI.epochs = " + "{1: " * 5000 + "}" * 5000, "a.gin:1: "),
+    ],
+    ids=["itself", "circle", "row", "brackets", "lists", "dicts"],
+)
+def test_what_has_no_end_is_refused(folder: Path, text: str, told: str) -> None:
+    """Circles by name, nesting by its line; neither memory nor a traceback."""
+    write("a.gin", text)
+    said = refused(["a.gin"])
+    assert told in said
+    assert len(said) < 400
+
+
+def test_a_long_binding_is_told_in_short(folder: Path) -> None:
+    """A sentence has the length of a sentence."""
+    write("a.gin", "CI.epochs = 1\n")
+    assert len(refused(["a.gin"], "CI.epochs = " + "(" * 5000)) < 500

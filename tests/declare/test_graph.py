@@ -379,3 +379,24 @@ def test_the_file_of_a_method_is_named_where_it_is_at_fault(write_gin: Callable[
     lines = path.read_text().splitlines()
     line = next(n for n, text in enumerate(lines, 1) if text.startswith("graph.teachers"))
     assert str(caught.value).startswith(f"{path}:{line}: graph.teachers = 'multimodal' leaves no ")
+
+
+def test_a_mask_point_is_one_teacher(experiment: Make) -> None:
+    """Named twice it would be two (Eq. 7)."""
+    masks = "depth/Member.masks = ('hidden1', 'hidden2', 'hidden1')"
+    with pytest.raises(UserError, match="lists the mask point 'hidden1' 2 times; each is a teach"):
+        experiment(TWO, masks)
+
+
+@pytest.mark.parametrize("name", ["gate", "seed", "target", "points", "teachers", "alone", "fresh"])
+def test_a_member_named_as_a_setting_is_refused(name: str, write_gin: Callable[..., Path]) -> None:
+    """It would be the setting, and no member; the modality may have that name."""
+    text = f"graph.{name} = @{name}/Member()\n{name}/Member.inputs = 'depth'\n"
+    path = write_gin(TWO + text)
+    line = (path.read_text() + "\n").splitlines().index(f"graph.{name} = @{name}/Member()") + 1
+    with pytest.raises(UserError) as caught:
+        open_experiment([path])
+    assert str(caught.value) == (
+        f"{path}:{line}: 'graph.{name}' is a setting, so that no member can have this name; "
+        f"expected another one, such as '{name}_', with {name}_/Member.inputs = ('{name}',)"
+    )

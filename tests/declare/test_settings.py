@@ -245,3 +245,11 @@ def test_an_interrupt_is_heard_while_values_are_computed(monkeypatch: pytest.Mon
         execution.run()
     assert asked == ["train"]
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("given", [1e300, float("inf")])
+def test_a_budget_without_end_is_a_number(given: float, tmp_path: Path) -> None:
+    """Of bytes, more than any machine has."""
+    engine = Engine(memory_gigabytes=given, disk_gigabytes=given)
+    assert engine.problem() is None
+    assert engine.memory_budget(torch.device("cpu")) == engine.disk_budget(tmp_path) == 10**18

@@ -14,6 +14,7 @@ from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.changes import changes
 from mstgraph.store import load_recipe
 from mstgraph.store.build.builder import build
+from mstgraph.support.errors import UserError
 
 STA = ("sta-rgb-fused.fusion", "sta-rgb-fused.hidden1")
 STA_DEPTH = ("sta-rgb-depth.hidden1", "sta-rgb-depth.hidden2")
@@ -510,3 +511,15 @@ def test_the_written_configuration_of_other_graphs(
     again = open_experiment([tmp_path / "config.gin"])
     assert hashes(again) == hashes(first)
     assert again.gin_text == first.gin_text
+
+
+def test_a_normalisation_of_some_modalities_is_checked_and_counts(experiment: Make) -> None:
+    """By the modality's name and the kind's."""
+    one = experiment(TWO, "data.normalisation = {'depth': 'minmax'}")
+    assert changed(experiment(), one) == set(one.plan.stages)
+    for text, told in {
+        "{'dept': 'minmax'}": "names the modality 'dept', which the store does not have; did you",
+        "{'depth': 'maxmin'}": "data.normalisation of 'depth' is 'maxmin'; did you mean 'minmax'",
+    }.items():
+        with pytest.raises(UserError, match=told):
+            experiment(TWO, f"data.normalisation = {text}")

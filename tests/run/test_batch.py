@@ -20,6 +20,7 @@ from mstgraph.run.kept import InMemory, Kept, OnDisk
 from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.distill import Distill
 from mstgraph.stages.dkd import routed
+from mstgraph.stages.node import RESPONSE
 from mstgraph.stages.sta import STA
 from mstgraph.support.errors import UserError
 
@@ -348,7 +349,7 @@ def test_kept_features_are_the_computed_ones_bit_for_bit(
     shared = Shared(world.inputs, world.labels, torch.arange(small.BATCH), {})
     with torch.no_grad():
         outputs = world.networks.outputs(forward, shared)
-    assert set(outputs) == {"response", "joint", "hidden"}
+    assert set(outputs) == {RESPONSE, "joint", "hidden"}
     shapes = {n: (tuple(v.shape[1:]), v.dtype) for n, v in outputs.items()}
     kept: Kept = (
         InMemory(shapes, small.BATCH, False, torch.device("cpu"))
@@ -366,7 +367,7 @@ def test_kept_features_are_the_computed_ones_bit_for_bit(
         next(t for t in world.node.teachers if t.name == name)
     )
     assert calls == {"s": [7]}
-    assert torch.equal(edge.teacher.logits, outputs["response"][order])
+    assert torch.equal(edge.teacher.logits, outputs[RESPONSE][order])
     assert torch.equal(edge.teacher.penultimate, outputs["hidden"][order])
     assert torch.equal(edge.teacher.hints[1], outputs["joint"][order])
     kept.release()

@@ -17,7 +17,8 @@ from mstgraph.cli import main
 from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.execute import Execution
-from mstgraph.support.errors import UserError
+from mstgraph.stages.ci import CI
+from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.files import read_json
 from mstgraph.support.interrupt import Interrupted
 from mstgraph.support.numerics import choose_device
@@ -227,3 +228,26 @@ def test_what_the_users_code_raises_in_training_is_one_sentence() -> None:
     assert str(caught.value) == (
         "stage ci: part 'zer', layer 'layers.0': ValueError: too many (late.py:9)"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (MemoryError(), RunError, "there is not memory enough (MemoryError); try a smaller"),
+        (RuntimeError("can't allocate memory: 8 TB"), RunError, "there is not memory enough"),
+        (OverflowError("Result too large"), UserError, "a setting is larger than numbers can be"),
+    ],
+)
+def test_what_a_machine_cannot_do_is_one_sentence(
+    error: Exception, kind: type[Exception], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever's code asked for it."""
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(CI, "losses", fails)
+    with pytest.raises(kind) as caught:
+        small.run(small.mfeat(*SHORT), "run")
+    assert str(caught.value).startswith("stage ci: ")
+    assert told in str(caught.value)

@@ -360,6 +360,10 @@ def _refuse_short(entry: Any, count: int, expected: str, place: str) -> None:
         raise UserError(f"{place}: {entry!r} is not {expected}, all of them strings")
 
 
+MOST_SEEDS = 10_000
+LONGEST_SEED = 40  # characters of a seed, or of the first and last of several
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Return the seeds of ``"0-4"``, ``"3"`` or ``"0,2,7-9"``.
 
@@ -369,9 +373,17 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds: list[int] = []
     for piece in text.split(","):
         first, dash, last = piece.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UserError(f"--seeds {text}: '{piece}' is no seed; expected 0-4 or 0,2,5")
-        seeds += range(int(first), int(last if dash else first) + 1)
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(piece) > LONGEST_SEED:
+            raise UserError(
+                f"--seeds {text[:40]}: '{piece[:40]}' is no seed; expected 0-4 or 0,2,5"
+            )
+        wanted = range(int(first), int(last if dash else first) + 1)
+        if len(wanted) > MOST_SEEDS:
+            raise UserError(
+                f"--seeds {text[:40]}: {len(wanted)} seeds are more than anybody can wait for; "
+                f"expected at most {MOST_SEEDS}"
+            )
+        seeds += wanted
     if not seeds:
         raise UserError(f"--seeds {text}: there is no seed in it; expected 0-4 or 0,2,5")
     return tuple(dict.fromkeys(seeds))

@@ -212,3 +212,19 @@ def test_help_comes_without_torch(tmp_path: Path) -> None:
         "assert not {'torch', 'ray', 'gin'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0-999999999999", "1000000000000 seeds are more than anybody can wait for"),
+        ("0-99999999999999999999", "seeds are more than anybody"),
+        ("9" * 5000, "is no seed"),
+        ("1," * 20 + "x" * 5000, "is no seed"),
+    ],
+)
+def test_seeds_without_end_are_refused(text: str, told: str) -> None:
+    """At once, and in a sentence of a sentence's length."""
+    with pytest.raises(UserError, match=told) as caught:
+        parse_seeds(text)
+    assert len(str(caught.value)) < 200
