@@ -22,7 +22,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NARROW = ("MLP.hidden = (24, 24)", "FusedMLP.hidden = (24, 24)", "data.batch_size = 256")
 SMALLER = {
     "gin/nyudepth_rgb.gin": [
-        *(f"{stage}.epochs = 1" for stage in ("Pretrain", "STA", "DKD")),
+        *(f"{stage}.epochs = 1" for stage in ("Pretrain", "CI", "STA", "DKD")),
         *(f"{network}.width = 0.0625" for network in ("FuseNet", "FuseNetBranch")),
     ],
     "gin/mfeat_zer.gin": [
@@ -35,9 +35,12 @@ SMALLER = {
         *NARROW,
     ],
 }
-FEWER = {  # of 600 rooms
-    "mstgraph run gin/nyudepth_rgb.gin": "data.options = {'samples': 24, 'size': (32, 64)}"
-}
+ON_ROOMS = (  # as long as no real data is prepared
+    "mstgraph run gin/nyudepth_rgb.gin",
+    "mstgraph show gin/nyudepth_rgb.gin",
+    "mstgraph show gin/nyudepth_rgb_normals.gin",
+)
+FEWER = "data.options = {'samples': 24, 'size': (32, 64)}"  # of 600 rooms
 INSTALLS = ("python3 -m venv", "pip install")  # what the continuous integration does
 
 
@@ -56,10 +59,11 @@ def commands() -> list[str]:
 def smaller(command: str) -> list[str]:
     """Return the command's words, with bindings that make it short."""
     words = shlex.split(command)
+    bindings = [FEWER] if command in ON_ROOMS else []
     if words[1] in ("run", "bench"):
-        fewer = [FEWER[command]] if command in FEWER else []
-        for binding in [*SMALLER.get(words[2], []), *fewer]:
-            words[3:3] = ["-p", binding]
+        bindings += SMALLER.get(words[2], [])
+    for binding in bindings:
+        words[3:3] = ["-p", binding]
     return words
 
 
