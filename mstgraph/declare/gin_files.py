@@ -29,7 +29,11 @@ from mstgraph.support.lookup import find_file
 
 
 def load(
-    files: Sequence[Path | str], bindings: Sequence[str] = (), *, register: Callable[[], None]
+    files: Sequence[Path | str],
+    bindings: Sequence[str] = (),
+    *,
+    register: Callable[[], None],
+    code: bool = True,
 ) -> Configuration:
     """Parse gin files and then bindings into a state of gin's of their own, and finalise it.
 
@@ -38,17 +42,19 @@ def load(
             `mstgraph.support.lookup` says.
         bindings: single bindings as on the command line, ``"CI.epochs = 2"``.
         register: imports whatever gin files may name; nothing may register after gin is finalised.
+        code: whether the files may import modules, and so run them.
 
     Returns:
         The configuration, with the place of each binding.
 
     Raises:
         UserError: a file is missing, has a syntax error or includes itself; a name is unknown, or
-            a value is of another type than its parameter.
+            a value is of another type than its parameter; or a file imports what it may not.
     """
     with registering():
         register()
     configuration = Configuration(tuple(find_file(name) for name in files), tuple(bindings))
+    configuration.code.allowed = code
     with configuration.entered():
         for path in configuration.files:
             _parse_file(path, configuration, place="", stack=())
@@ -89,6 +95,7 @@ def _parse_statements(
             included = find_file(statement.filename, [folder] if folder else [], place)
             _parse_file(included, configuration, f"{place}: ", stack)
         elif isinstance(statement, config_parser.ImportStatement):
+            configuration.code.refuse_if_forbidden(statement.module, place)
             with configuration.code.importing(statement.module, folder or Path.cwd(), place):
                 _run_import(statement, place)
         elif isinstance(statement, config_parser.BlockDeclaration):

@@ -35,6 +35,8 @@ def register() -> None:
             importlib.import_module(module.name)
 
 
-def load(files: Sequence[Path | str], bindings: Sequence[str] = ()) -> Configuration:
+def load(
+    files: Sequence[Path | str], bindings: Sequence[str] = (), *, code: bool = True
+) -> Configuration:
     """Load gin files that may name all of these, see `mstgraph.declare.gin_files.load`."""
-    return gin_files.load(files, bindings, register=register)
+    return gin_files.load(files, bindings, register=register, code=code)

@@ -12,6 +12,8 @@ from mstgraph.declare.settings import Data
 from mstgraph.report.console import standard_console
 from mstgraph.store import Store, load_recipe
 from mstgraph.store.build.builder import build
+from mstgraph.store.destination import check_destination
+from mstgraph.support.own_folder import named_folder
 
 
 def prepare(
@@ -38,7 +40,8 @@ def prepare(
     Raises:
         UserError: the recipe, its options or its raw data are at fault.
     """
-    place = Path(out) if out else Path("stores") / Path(recipe).stem
+    place = named_folder(out, Path("stores") / Path(recipe).stem)
+    check_destination(place)
     loaded = load_recipe(Path(recipe), Path(raw) if raw else None, dict(options or {}))
     console = standard_console(progress)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:

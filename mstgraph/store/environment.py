@@ -1,7 +1,6 @@
-"""The reading side of LMDB: one environment and one read transaction per process and file.
+"""The reading side of LMDB: one map per process and file, and the checksums of what is read.
 
-LMDB allows a file to be opened once per process, so that all stores on one path share it. A forked
-child drops what it inherited and opens the file anew.
+All stores on one path share it. A forked child drops what it inherited and opens the file anew.
 """
 
 from __future__ import annotations
@@ -9,75 +8,65 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
 
 import lmdb
 import numpy as np
 
+from mstgraph.store.layout import CHECKSUMS, checksum_key
 from mstgraph.store.pages import will_need
-from mstgraph.store.places import DATA_FILE, Place, find_places
+from mstgraph.store.places import DATA_FILE, DamagedPages, Place, find_places
+from mstgraph.store.soundness import checksum, file_checksum, in_background, known_sound
 from mstgraph.support.errors import UserError
 
 _Key = tuple[int, int]
 
 
 class Environment:
-    """A read-only LMDB environment that one read transaction holds open.
+    """A store's data, mapped read-only.
 
-    Views that it hands out are valid as long as the environment lives: whoever keeps one keeps
-    the environment too.
+    Views that it hands out are valid as long as somebody holds them. Nothing is read through LMDB
+    unless the file is of a layout that only LMDB knows.
+
+    Attributes:
+        process: the process that opened it; another one must open its own.
     """
 
     def __init__(self, directory: Path, databases: int, readahead: bool) -> None:
         self.process = os.getpid()
         self._directory = directory
         self._lock = threading.Lock()
-        self._handles: dict[str, Any] = {}
-        self._places: dict[str, dict[bytes, Place] | None] = {}
-        self._map = _mapped(directory / DATA_FILE, readahead)
+        self._places: dict[str, dict[bytes, Place]] = {}
+        self._pending: dict[bytes, Future[bytes]] = {}
+        self._stream = _opened(directory / DATA_FILE)
+        self._map = _mapped(self._stream, directory, readahead)
         self._memory = memoryview(self._map)
         self._address: int = np.frombuffer(self._memory, np.uint8).ctypes.data
-        try:
-            self._environment = lmdb.open(
-                str(directory),
-                readonly=True,
-                lock=False,
-                create=False,
-                max_dbs=databases,
-                readahead=readahead,
-                max_spare_txns=0,
-            )
-            self._transaction = self._environment.begin(buffers=True)
-        except lmdb.Error as error:
-            raise UserError(f"{directory} cannot be opened as a store: {error}") from error
+        self._sound = known_sound(self._stream)
+        self._databases = databases
+        self._lmdb: LMDB | None = None
 
     def value(self, database: str, key: bytes) -> memoryview | None:
-        """Return the bytes stored under ``key``, a view on the map, or None."""
-        with self._lock:
-            found: memoryview | None = self._transaction.get(key, db=self._handle(database))
-        return found
+        """Return the bytes stored under ``key``, a view on the map, or None; reads none of it.
 
-    def view(self, database: str, key: bytes) -> memoryview | None:
-        """Return the same as `value` without reading any of it from disk, where that is possible.
-
-        It stays valid by itself, on a map of the file of its own.
+        Raises:
+            UserError: the pages of the file are damaged.
         """
         with self._lock:
-            if database not in self._places:
-                self._places[database] = find_places(self._memory, database)
-            places = self._places[database]
-        if places is None:
-            return self.value(database, key)
+            places = self._found(database)
+            if places is None:
+                return self._through_lmdb().value(database, key)
         if key not in places:
             return None
         offset, size = places[key]
         return self._memory[offset : offset + size]
 
     def will_need(self, addresses: np.ndarray, size: int) -> None:
-        """Have rows of a `view` fetched in the background: int64 [rows], and bytes of a row."""
+        """Have rows of a `value` fetched in the background: int64 [rows], and bytes of a row."""
         starts = addresses - self._address
         ours = (starts >= 0) & (starts + size <= len(self._memory))  # others are on LMDB's own map
         will_need(self._map, starts[ours], size)
@@ -85,9 +74,115 @@ class Environment:
     def items(self, database: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield copies of all keys and values of a small database, ordered by key."""
         with self._lock:
-            cursor = self._transaction.cursor(self._handle(database))
-            found = [(bytes(key), bytes(value)) for key, value in cursor]
-        yield from found
+            places = self._found(database)
+            through = list(self._through_lmdb().items(database)) if places is None else ()
+        yield from through
+        for key, (offset, size) in (places or {}).items():
+            yield key, bytes(self._memory[offset : offset + size])
+
+    def begin_checking(self, database: str, keys: Sequence[bytes]) -> None:
+        """Compute checksums in the background, of records that will be used soon."""
+        with self._lock:
+            places = self._found(database) or {}
+            names = {checksum_key(database, key): key for key in keys if key in places}
+            new = [name for name in names if name not in self._sound and name not in self._pending]
+            found = in_background(self._stream, [places[names[name]] for name in new])
+            self._pending |= dict(zip(new, found, strict=True))
+
+    def damaged(self, database: str, keys: Sequence[bytes]) -> list[bytes]:
+        """Return which of some records do not match their checksums; each is read once.
+
+        Raises:
+            UserError: the pages of the file are damaged, or the disk fails.
+        """
+        names = {checksum_key(database, key): key for key in keys}
+        if names.keys() <= self._sound:
+            return []
+        self.begin_checking(database, keys)
+        wrong = []
+        for name in names.keys() - self._sound:
+            expected = self.value(CHECKSUMS, name)
+            found = self.checksum(database, names[name])
+            if found is not None and found == expected:
+                self._sound.add(name)
+            else:
+                wrong.append(names[name])
+        return sorted(wrong)
+
+    def checksum(self, database: str, key: bytes) -> bytes | None:
+        """Return the checksum that a record has now, read from the file; None if it is missing.
+
+        Raises:
+            UserError: the pages of the file are damaged, or the disk fails.
+        """
+        pending = self._pending.pop(checksum_key(database, key), None)
+        try:
+            if pending is not None:
+                return pending.result()
+            with self._lock:
+                places = self._found(database)
+            if places is not None:
+                return file_checksum(self._stream, places[key]) if key in places else None
+            value = self.value(database, key)
+            return None if value is None else checksum(value)
+        except OSError as error:
+            raise UserError(
+                f"{self._directory / DATA_FILE} cannot be read ({error.strerror}): the disk fails"
+            ) from error
+
+    def _found(self, database: str) -> dict[bytes, Place] | None:
+        """Return key → place; None if only LMDB knows the file's layout."""
+        if database not in self._places and self._lmdb is None:
+            try:
+                found = find_places(self._memory, database)
+            except (DamagedPages, KeyError) as error:
+                raise UserError(
+                    f"{self._directory / DATA_FILE} is damaged: the pages of '{database}' make no "
+                    "sense; copy the file anew, or prepare the store again"
+                ) from error
+            if found is None:
+                return None
+            self._places[database] = found
+        return self._places.get(database)
+
+    def _through_lmdb(self) -> LMDB:
+        if self._lmdb is None:
+            self._lmdb = LMDB(self._directory, self._databases)
+        return self._lmdb
+
+    def close(self) -> None:
+        """Close the file; views that somebody holds stay valid."""
+        self._stream.close()
+
+
+class LMDB:
+    """The same through LMDB itself, for files of another version or byte order."""
+
+    def __init__(self, directory: Path, databases: int) -> None:
+        self._directory = directory
+        self._handles: dict[str, Any] = {}
+        try:
+            self._environment = lmdb.open(
+                str(directory),
+                readonly=True,
+                lock=False,
+                create=False,
+                max_dbs=databases,
+                max_spare_txns=0,
+            )
+            self._transaction = self._environment.begin(buffers=True)
+        except lmdb.Error as error:
+            raise UserError(f"{directory} cannot be opened as a store: {error}") from error
+
+    def value(self, database: str, key: bytes) -> memoryview | None:
+        """Return the bytes stored under ``key``, or None."""
+        found: memoryview | None = self._transaction.get(key, db=self._handle(database))
+        return found
+
+    def items(self, database: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield copies of all keys and values of a database, ordered by key."""
+        cursor = self._transaction.cursor(self._handle(database))
+        yield from ((bytes(key), bytes(value)) for key, value in cursor)
 
     def _handle(self, database: str) -> Any:
         if database not in self._handles:
@@ -98,21 +193,23 @@ class Environment:
             except lmdb.Error as error:
                 raise UserError(
                     f"{self._directory} lacks the database '{database}' ({error}); "
-                    "the store is damaged: remove it and prepare it again"
+                    "copy the store anew, or prepare it again"
                 ) from error
         return self._handles[database]
 
-    def close(self) -> None:
-        """Close the environment; no view on it may be used any more."""
-        self._environment.close()
 
-
-def _mapped(file: Path, readahead: bool) -> mmap.mmap:
+def _opened(file: Path) -> BinaryIO:
     try:
-        with file.open("rb") as stream:
-            found = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
+        return file.open("rb")
+    except OSError as error:
         raise UserError(f"{file.parent} cannot be opened as a store: {error}") from error
+
+
+def _mapped(stream: BinaryIO, directory: Path, readahead: bool) -> mmap.mmap:
+    try:
+        found = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{directory} cannot be opened as a store: {error}") from error
     if not readahead and hasattr(mmap, "MADV_RANDOM"):
         found.madvise(mmap.MADV_RANDOM)
     return found

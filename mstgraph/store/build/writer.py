@@ -17,12 +17,12 @@ from mstgraph.store.layout import (
     STATISTICS,
     Column,
     canonical,
-    checksum,
     checksum_key,
     named_key,
     record_key,
 )
 from mstgraph.store.moments import Statistics
+from mstgraph.store.soundness import checksum
 from mstgraph.store.splits import Split
 
 INITIAL_MAP = 64 * 1024 * 1024

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mstgraph.declare.user_code import is_users, relative_path, user_modules
 from mstgraph.derive.configurables import load
 from mstgraph.support.errors import UserError
+from mstgraph.support.user_code import is_users, relative_path, user_modules
 
 NETS = "import gin\nimport clash_helper\n\n\n@gin.configurable\ndef clash_net():\n    pass\n"
 
