@@ -26,7 +26,7 @@ from mstgraph.report.show import print_plan
 from mstgraph.run.artefacts.run_folder import RunFolder, default_folder
 from mstgraph.run.execute import Execution, choose_device
 from mstgraph.run.reporter import Reporter, Silent
-from mstgraph.support.own_folder import named_folder
+from mstgraph.support.disk.own_folder import named_folder
 
 
 def load(

@@ -12,8 +12,8 @@ from mstgraph.bench.run import Options, run_bench
 from mstgraph.report.console import standard_console
 from mstgraph.report.preparation import prepare_declared
 from mstgraph.run.execute import choose_device
+from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
-from mstgraph.support.own_folder import named_folder
 
 
 def bench(

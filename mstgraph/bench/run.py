@@ -35,11 +35,11 @@ from mstgraph.bench.results.results import Results
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive.experiment import Prepare
 from mstgraph.run.artefacts.run_folder import locked
-from mstgraph.support.descriptions import read_description, write_description
+from mstgraph.support.disk.descriptions import read_description, write_description
+from mstgraph.support.disk.own_folder import LOCK, OwnFolder, make_folder
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import explained, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
-from mstgraph.support.own_folder import LOCK, OwnFolder, make_folder
 
 LOOK_EVERY = 0.5  # seconds between two looks at the clock and at Ctrl-C
 SCRATCH = ".scratch"  # folder of what jobs keep while they are under way

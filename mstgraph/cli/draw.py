@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from mstgraph.cli.options import debug
+from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
-from mstgraph.support.own_folder import named_folder
 
 Routing = Mapping[str, Sequence[Mapping[str, Any]]]
 

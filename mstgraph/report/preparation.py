@@ -13,7 +13,7 @@ from mstgraph.report.console import standard_console
 from mstgraph.store import Store, load_recipe
 from mstgraph.store.build.builder import build
 from mstgraph.store.destination import check_destination
-from mstgraph.support.own_folder import named_folder
+from mstgraph.support.disk.own_folder import named_folder
 
 
 def prepare(

@@ -30,12 +30,12 @@ from mstgraph.run.reporter import Reporter
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
 from mstgraph.support import memory
-from mstgraph.support.descriptions import write_description
+from mstgraph.support.disk.descriptions import write_description
+from mstgraph.support.disk.own_folder import make_folder
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import file_digest, write_atomically, write_json, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import numerics
-from mstgraph.support.own_folder import make_folder
 from mstgraph.support.user_code import relative_path
 from mstgraph.support.weights import save_weights
 

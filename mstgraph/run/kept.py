@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from mstgraph.derive.keeping.placement import Shapes, kept_type
-from mstgraph.store.environment import Environment
-from mstgraph.store.gather import Gather
 from mstgraph.store.layout import CHECKSUMS, Column, checksum_key, record_key
-from mstgraph.store.places import DATA_FILE
-from mstgraph.store.soundness import checksum
+from mstgraph.store.mapped.environment import Environment
+from mstgraph.store.mapped.gather import Gather
+from mstgraph.store.mapped.places import DATA_FILE
+from mstgraph.store.mapped.soundness import checksum
+from mstgraph.support.disk.lmdb_errors import as_system_errors
+from mstgraph.support.disk.own_folder import refuse_links
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained
-from mstgraph.support.lmdb_errors import as_system_errors
-from mstgraph.support.own_folder import refuse_links
 
 Tensors = Mapping[str, Tensor]
 

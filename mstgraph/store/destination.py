@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mstgraph.store.layout import LOCK_FILE, METADATA_FILE, PARTIAL_SUFFIX, STATE_FILE
-from mstgraph.store.places import DATA_FILE
+from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.support.errors import UserError
 
 _NOTHING = {PARTIAL_SUFFIX, "lost+found"}  # what may lie in a folder that is as good as empty

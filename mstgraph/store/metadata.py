@@ -17,12 +17,12 @@ from mstgraph.store.layout import (
     Column,
     is_storable,
 )
-from mstgraph.store.places import DATA_FILE
+from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.store.splits import PARTS
+from mstgraph.support.disk.forms import FormError, check_form
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import read_json
-from mstgraph.support.forms import FormError, check_form
 
 ADVICE = "copy the file anew, or prepare the store again"
 

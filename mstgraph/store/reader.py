@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.store.environment import Environment, shared_environment
-from mstgraph.store.gather import DAMAGED, Gather
 from mstgraph.store.layout import (
     CHECKSUMS,
     IDENTIFIER,
@@ -25,9 +23,11 @@ from mstgraph.store.layout import (
     named_key,
     record_key,
 )
+from mstgraph.store.mapped.environment import Environment, shared_environment
+from mstgraph.store.mapped.gather import DAMAGED, Gather
+from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.metadata import read_columns, read_labels_spec, read_metadata, read_modalities
 from mstgraph.store.moments import Statistics
-from mstgraph.store.places import DATA_FILE
 from mstgraph.support.errors import UserError, nearest
 
 OWN_DATABASES = 4

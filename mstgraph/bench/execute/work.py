@@ -19,9 +19,9 @@ from mstgraph.derive.experiment import Experiment
 from mstgraph.run.artefacts.run_folder import RunFolder, locked
 from mstgraph.run.execute import Execution, choose_device
 from mstgraph.run.reporter import Silent
+from mstgraph.support.disk.locks import InUse
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.interrupt import Interrupt, Interrupted
-from mstgraph.support.locks import InUse
 
 ASKED_EVERY = 0.5  # seconds between two looks at the file that asks to stop
 

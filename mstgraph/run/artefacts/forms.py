@@ -1,4 +1,4 @@
-"""The forms of what a run leaves in JSON, as `mstgraph.support.descriptions` reads it.
+"""The forms of what a run leaves in JSON, as `mstgraph.support.disk.descriptions` reads it.
 
 A key that is not here may be there: what a reader does not need, it does not ask for.
 """

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from mstgraph.run.reporter import Listener
 from mstgraph.stages.stage import StageNode
+from mstgraph.support.disk.forms import check_form
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained, json_ready
-from mstgraph.support.forms import check_form
 
 METRICS = "metrics.jsonl"
 _OWN = ".mstgraph"  # end of the name of a file of events: what others put beside it stays

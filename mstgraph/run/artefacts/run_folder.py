@@ -26,11 +26,11 @@ from mstgraph.derive.identity import changes
 from mstgraph.run.artefacts.forms import Artefact
 from mstgraph.run.artefacts.metrics_log import EVENTS, METRICS
 from mstgraph.stages.stage import StageNode
-from mstgraph.support.descriptions import DIGEST, read_description, write_description
+from mstgraph.support.disk.descriptions import DIGEST, read_description, write_description
+from mstgraph.support.disk.locks import held
+from mstgraph.support.disk.own_folder import LOCK, OwnFolder, make_folder, refuse_links
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained, file_digest, read_json
-from mstgraph.support.locks import held
-from mstgraph.support.own_folder import LOCK, OwnFolder, make_folder, refuse_links
 from mstgraph.support.weights import load_weights, save_weights
 
 ARTEFACT = "artefact.json"

@@ -30,7 +30,7 @@ from mstgraph.derive.configurables import load
 from mstgraph.derive.experiment import Experiment
 from mstgraph.run.artefacts.forms import StudentDescription
 from mstgraph.run.artefacts.run_folder import CONFIG
-from mstgraph.support.descriptions import read_description
+from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import file_digest
 from mstgraph.support.weights import load_weights

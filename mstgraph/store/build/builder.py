@@ -34,7 +34,7 @@ from mstgraph.store.layout import (
     fingerprint,
     make_columns,
 )
-from mstgraph.store.places import DATA_FILE
+from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Recipe
 from mstgraph.store.splits import Split, make_splits

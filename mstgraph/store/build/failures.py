@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mstgraph.store.layout import LOCK_FILE
-from mstgraph.store.places import DATA_FILE
+from mstgraph.store.mapped.places import DATA_FILE
+from mstgraph.support.disk.lmdb_errors import as_system_errors
+from mstgraph.support.disk.locks import held
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import FULL
-from mstgraph.support.lmdb_errors import as_system_errors
-from mstgraph.support.locks import held
 from mstgraph.support.text import size_in_words
 
 

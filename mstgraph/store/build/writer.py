@@ -21,8 +21,8 @@ from mstgraph.store.layout import (
     named_key,
     record_key,
 )
+from mstgraph.store.mapped.soundness import checksum
 from mstgraph.store.moments import Statistics
-from mstgraph.store.soundness import checksum
 from mstgraph.store.splits import Split
 
 INITIAL_MAP = 64 * 1024 * 1024

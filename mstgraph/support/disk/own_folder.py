@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypedDict
 
-from mstgraph.support.descriptions import read_description, write_description
+from mstgraph.support.disk.descriptions import read_description, write_description
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained, partial_path
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mstgraph.support.disk.forms import FormError, check_form
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import json_text, read_json, write_json
-from mstgraph.support.forms import FormError, check_form
 
 DIGEST = "sha256"  # the key under which a description keeps the digest of the rest
 
@@ -36,7 +36,7 @@ def read_description(path: Path, form: Any, advice: str) -> Any:
 
     Args:
         path: the file.
-        form: a typed dictionary, see `mstgraph.support.forms`.
+        form: a typed dictionary, see `mstgraph.support.disk.forms`.
         advice: what to do about one that cannot be used, after "; ".
 
     Raises:

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from mstgraph.store.environment import Environment
 from mstgraph.store.layout import Column, record_key
+from mstgraph.store.mapped.environment import Environment
 from mstgraph.support.errors import UserError
 
 PAGE = 4096  # records on pages of their own start at one offset modulo this

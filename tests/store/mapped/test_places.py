@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_recipes import Maps, column
 
-from mstgraph.store import environment
 from mstgraph.store.build.builder import build
-from mstgraph.store.places import DamagedPages, find_places
+from mstgraph.store.mapped import environment
+from mstgraph.store.mapped.places import DamagedPages, find_places
 from mstgraph.store.reader import Store
 
 Values = Mapping[bytes, bytes]

@@ -18,9 +18,9 @@ import lmdb
 import numpy as np
 
 from mstgraph.store.layout import CHECKSUMS, checksum_key
-from mstgraph.store.pages import will_need
-from mstgraph.store.places import DATA_FILE, DamagedPages, Place, find_places
-from mstgraph.store.soundness import checksum, file_checksum, in_background, known_sound
+from mstgraph.store.mapped.pages import will_need
+from mstgraph.store.mapped.places import DATA_FILE, DamagedPages, Place, find_places
+from mstgraph.store.mapped.soundness import checksum, file_checksum, in_background, known_sound
 from mstgraph.support.errors import UserError
 
 _Key = tuple[int, int]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-from mstgraph.store.places import Place
+from mstgraph.store.mapped.places import Place
 
 PIECE_BYTES = 1024 * 1024  # read at a time
 CHECKSUM_BYTES = 32
