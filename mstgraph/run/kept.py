@@ -16,13 +16,12 @@ from torch import Tensor
 
 from mstgraph.derive.keeping.placement import Shapes, kept_type
 from mstgraph.store.layout import CHECKSUMS, Column, checksum_key, record_key
-from mstgraph.store.mapped.environment import Environment
+from mstgraph.store.mapped.environment import Environment, is_sound
 from mstgraph.store.mapped.gather import Gather
 from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.mapped.soundness import checksum
 from mstgraph.support.disk.lmdb_errors import as_system_errors
 from mstgraph.support.disk.own_folder import refuse_links
-from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained
 
 Tensors = Mapping[str, Tensor]
@@ -191,23 +190,10 @@ class OnDisk(Kept):
         return len(self._columns) + 1
 
     def _remove_damaged(self) -> None:
-        """LMDB trusts its own pages: it must not open a file before that was looked through."""
-        if not (self.folder / DATA_FILE).is_file():
-            return
-        try:
-            sound = self._is_sound(Environment(self.folder, self._count, readahead=True))
-        except UserError:
-            sound = False
-        if not sound:
+        there = (self.folder / DATA_FILE).is_file()
+        if there and not is_sound(self.folder, list(self._columns)):
             _log.warning("values kept in '%s' are damaged; they are computed again", self.folder)
             shutil.rmtree(self.folder)
-
-    def _is_sound(self, environment: Environment) -> bool:
-        for column in self._columns.values():
-            keys = [key for key, _ in environment.items(column.name)]
-            if environment.damaged(column.name, keys):
-                return False
-        return True
 
     def missing(self, block: int) -> bool:
         """Say whether any tensor lacks the block."""

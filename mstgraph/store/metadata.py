@@ -49,17 +49,28 @@ class _Labels(_Sized):
     ignored: int | None
 
 
-class _RawFile(TypedDict):
+class _AlwaysInRawFile(TypedDict):
     name: str
     size: int
     sha256: str
 
 
-class _Recipe(TypedDict):
+class _RawFile(_AlwaysInRawFile, total=False):
+    path: str
+    modified: int
+    inode: int
+
+
+class _AlwaysInRecipe(TypedDict):
     file: str
     sha256: str
     options: dict[str, Any]
     raw_files: list[_RawFile]
+
+
+class _Recipe(_AlwaysInRecipe, total=False):
+    modules: dict[str, str]
+    places: dict[str, str]
 
 
 class _Metadata(TypedDict):

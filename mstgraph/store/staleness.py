@@ -27,7 +27,7 @@ def edited_module(origin: Origin, recipe: Path) -> str | None:
         recipe: the recipe's file; one of its modules that is nowhere to be found is passed over.
     """
     for name, digest in origin.get("modules", {}).items():
-        beside = recipe.parent / origin["places"][name]
+        beside = recipe.parent / origin.get("places", {}).get(name, f"{name}.py")
         file = beside if beside.is_file() else file_of(name)
         if file is not None and known_digest(file) != digest:
             return str(name)
@@ -71,6 +71,6 @@ def _differs(place: Path, file: Mapping[str, Any]) -> bool:
         return False
     # Small files that are written one after the other can have one time.
     large = status.st_size >= LARGE and place.name == file["name"]
-    if status.st_mtime_ns == file["modified"] and (large or status.st_ino == file["inode"]):
+    if status.st_mtime_ns == file["modified"] and (large or status.st_ino == file.get("inode")):
         return False
     return bool(known_digest(place) != file["sha256"])

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from sample_recipes import Maps, Vectors, column
 
-from mstgraph.store import gather
 from mstgraph.store.build.builder import build
+from mstgraph.store.mapped import gather
 from mstgraph.store.reader import Store, open_store
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError

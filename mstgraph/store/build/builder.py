@@ -27,6 +27,7 @@ from mstgraph.store.build.writer import Writer
 from mstgraph.store.destination import check_destination, is_vacant, partial_of, resolved
 from mstgraph.store.layout import (
     FORMAT_VERSION,
+    IDENTIFIER,
     LOCK_FILE,
     METADATA_FILE,
     STATE_FILE,
@@ -34,6 +35,7 @@ from mstgraph.store.layout import (
     fingerprint,
     make_columns,
 )
+from mstgraph.store.mapped.environment import is_sound
 from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Recipe
@@ -67,7 +69,7 @@ class _Job:
     def state(self) -> dict[str, Any]:
         """What a partial directory must have been begun with to be continued."""
         layout = [self.block, *(column.samples_per_record for column in self.columns)]
-        return {"identity": self.identity, "layout": layout}
+        return {"identity": self.identity, "layout": layout, "checksums": "of pending blocks, too"}
 
     @property
     def length(self) -> int:
@@ -129,10 +131,14 @@ def _existing(job: _Job) -> Store:
 def _continue_or_start_over(job: _Job) -> None:
     state = job.partial / STATE_FILE
     found = _read_state(state)
-    if found == job.state:
+    there = (job.partial / DATA_FILE).is_file()
+    databases = [*(column.name for column in job.columns), IDENTIFIER]
+    if found == job.state and there and is_sound(job.partial, databases):
         logger.info("continuing the build in %s", job.partial)
         return
-    if found is not None:
+    if found == job.state and there:
+        logger.warning("starting over in %s: what was written there is damaged", job.partial)
+    elif found not in (None, job.state):
         logger.warning(
             "starting over in %s: the recipe, its options or the raw files have changed",
             job.partial,

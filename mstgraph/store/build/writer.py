@@ -21,9 +21,10 @@ from mstgraph.store.layout import (
     named_key,
     record_key,
 )
-from mstgraph.store.mapped.soundness import checksum
+from mstgraph.store.mapped.soundness import CHECKSUM_BYTES, checksum
 from mstgraph.store.moments import Statistics
 from mstgraph.store.splits import Split
+from mstgraph.support.errors import UserError
 
 INITIAL_MAP = 64 * 1024 * 1024
 
@@ -36,6 +37,7 @@ class Writer:
     def __init__(self, directory: Path, columns: Sequence[Column], block: int) -> None:
         self._columns = {column.name: column for column in columns}
         self._block = block
+        self._directory = directory
         names = [*self._columns, IDENTIFIER, PENDING, CHECKSUMS, SPLITS, STATISTICS]
         # No lock file: the builder holds its own lock, and nobody reads a half-built store.
         self._environment = lmdb.open(
@@ -75,7 +77,9 @@ class Writer:
                 records.append((name, record, self._join(keys, array)))
                 joined.extend(keys)
             else:
-                records.append((PENDING, named_key(name, str(number)), array))
+                content = bytes(_bytes(array))
+                pending = checksum(content) + content
+                records.append((PENDING, named_key(name, str(number)), pending))
         self._put(records, joined)
 
     def _own_records(self, column: Column, number: int, array: np.ndarray) -> Iterator[Record]:
@@ -86,7 +90,14 @@ class Writer:
 
     def _join(self, keys: Sequence[bytes], last: np.ndarray) -> bytes:
         with self._environment.begin(db=self._databases[PENDING], buffers=True) as transaction:
-            return b"".join([*(transaction.get(key, b"") for key in keys), _bytes(last)])
+            pending = [transaction.get(key, b"") for key in keys]
+            for value in pending:
+                if checksum(value[CHECKSUM_BYTES:]) != value[:CHECKSUM_BYTES]:
+                    raise UserError(
+                        f"{self._directory} is damaged: a block of samples does not match its "
+                        "checksum; remove this folder to build the store from the beginning"
+                    )
+            return b"".join([*(value[CHECKSUM_BYTES:] for value in pending), _bytes(last)])
 
     def write_splits(self, splits: Mapping[str, Split]) -> None:
         """Commit every part of every split as little-endian int64."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -79,6 +79,21 @@ class Environment:
         yield from through
         for key, (offset, size) in (places or {}).items():
             yield key, bytes(self._memory[offset : offset + size])
+
+    def keys(self, database: str) -> list[bytes]:
+        """Return all keys of a database, ordered."""
+        with self._lock:
+            places = self._found(database)
+            if places is None:
+                return [key for key, _ in self._through_lmdb().items(database)]
+        return list(places)
+
+    def is_sound(self, databases: Iterable[str]) -> bool:
+        """Say whether all pages and records of some databases are as they were written."""
+        try:
+            return not any(self.damaged(name, self.keys(name)) for name in databases)
+        except UserError:
+            return False
 
     def begin_checking(self, database: str, keys: Sequence[bytes]) -> None:
         """Compute checksums in the background, of records that will be used soon."""
@@ -213,6 +228,17 @@ def _mapped(stream: BinaryIO, directory: Path, readahead: bool) -> mmap.mmap:
     if not readahead and hasattr(mmap, "MADV_RANDOM"):
         found.madvise(mmap.MADV_RANDOM)
     return found
+
+
+def is_sound(directory: Path, databases: Sequence[str]) -> bool:
+    """Say whether a data file that a stopped process left is as it was written.
+
+    LMDB trusts its own pages: it must not open a file before that was looked through.
+    """
+    try:
+        return Environment(directory, len(databases) + 1, readahead=True).is_sound(databases)
+    except UserError:
+        return False
 
 
 _open: WeakValueDictionary[_Key, Environment] = WeakValueDictionary()
