@@ -63,7 +63,10 @@ def _of_run(folder: Path) -> tuple[Mapping[str, Any], Routing]:
             raise UserError(
                 f"'{folder}' has no {name}; expected the folder of a finished run, or a gin file"
             )
-    from mstgraph.api.run import Run
+    from mstgraph.run.artefacts.forms import PlanDocument, SummaryRouting
+    from mstgraph.support.disk.descriptions import read_description
 
-    run = Run(folder)
-    return run.plan, run.summary["routing"]
+    advice = "give the run's command again to have it written anew"
+    plan: Mapping[str, Any] = read_description(folder / "plan.json", PlanDocument, advice)
+    summary = read_description(folder / "summary.json", SummaryRouting, advice)
+    return plan, summary.get("routing", {})

@@ -194,6 +194,8 @@ class Execution:
     def _run_group(self, group: Sequence[StageNode]) -> None:
         states = {node.name: self.folder.state(node) for node in group}
         unfinished = [node for node in group if not states[node.name][0]]
+        for name in (node.name for node in group if node not in unfinished):
+            self.folder.refuse_damaged(name)
         for node in unfinished:
             if reason := states[node.name][1]:
                 self.reporter.note(f"{node.name} is trained again: {reason}")

@@ -18,6 +18,7 @@ from mstgraph.support.errors import UserError
 from mstgraph.support.files import write_atomically
 
 DIGEST = "sha256"
+_ELSEWHERE = "they are sound, but not those that were left here"
 
 
 def weights_digest(states: Mapping[str, Tensor]) -> str:
@@ -59,12 +60,28 @@ def load_weights(path: Path, module: nn.Module, advice: str, expected: str | Non
     try:
         states, digest = _read(path)
         if expected not in (None, digest):
-            raise ValueError("they are sound, but not those that were left here")
+            raise ValueError(_ELSEWHERE)
         module.load_state_dict(states)
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"the weights '{path}' cannot be used ({str(error).splitlines()[0]}); {advice}"
-        ) from error
+        raise _unusable(path, error, advice) from error
+
+
+def check_weights(path: Path, advice: str, expected: str) -> None:
+    """Refuse weights that are not as they were left, without a module to load them into.
+
+    Raises:
+        UserError: the file is missing, damaged, or not the one expected.
+    """
+    try:
+        if _read(path)[1] != expected:
+            raise ValueError(_ELSEWHERE)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unusable(path, error, advice) from error
+
+
+def _unusable(path: Path, error: Exception, advice: str) -> UserError:
+    reason = str(error).splitlines()[0]
+    return UserError(f"the weights '{path}' cannot be used ({reason}); {advice}")
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:

@@ -54,7 +54,10 @@ def test_no_key_can_be_left_out_or_be_of_another_type(store: Store) -> None:
     metadata = json.loads(path.read_text())
     for place in places(metadata):
         for new in (..., None, "text", [], {}, -2, 1e300, [[[]]], True):
-            path.write_text(json.dumps(changed(metadata, place, new)))
+            content = changed(metadata, place, new)
+            if content == metadata:
+                continue
+            path.write_text(json.dumps(content))
             said = refused(store)
             known = place[0] in ("recipe", "title", "source", "licence", "identity")
             assert said or known or set(place) & NOT_NEEDED, (place, new)

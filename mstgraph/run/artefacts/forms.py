@@ -68,16 +68,18 @@ class StudentDescription(_AlwaysInStudent, total=False):
     files: dict[str, str]
 
 
-class PlannedStage(TypedDict):
-    """A stage in ``plan.json``."""
-
+class _AlwaysInPlannedStage(TypedDict):
     name: str
     kind: str
+    trains: list[str]
+
+
+class PlannedStage(_AlwaysInPlannedStage, total=False):
+    """A stage in ``plan.json``; ``artefact`` is the digest of the description it left."""
+
     hash: str
     done: bool
-    student: str
-    trains: list[str]
-    responses: dict[str, list[str]]
+    artefact: str
 
 
 class PlannedMember(TypedDict):
@@ -154,6 +156,12 @@ class Routed(TypedDict):
 
     name: str
     share: float
+
+
+class SummaryRouting(TypedDict, total=False):
+    """What a picture shows of a summary."""
+
+    routing: dict[str, list[Routed]]
 
 
 class SummaryTeacher(TypedDict):

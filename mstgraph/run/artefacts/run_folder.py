@@ -31,7 +31,7 @@ from mstgraph.support.disk.locks import held
 from mstgraph.support.disk.own_folder import LOCK, OwnFolder, make_folder, refuse_links
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained, file_digest, read_json
-from mstgraph.support.weights import load_weights, save_weights
+from mstgraph.support.weights import check_weights, load_weights, save_weights
 
 ARTEFACT = "artefact.json"
 CONFIG = "config.gin"
@@ -268,6 +268,16 @@ class RunFolder:
             return None
         found: dict[str, Any] = read_description(path, Artefact, _again(path))
         return found
+
+    def refuse_damaged(self, stage: str) -> None:
+        """Refuse to use a finished stage again whose weights are not as it left them.
+
+        Raises:
+            UserError: they are missing, damaged, or those of another stage.
+        """
+        for part, digest in (self._written(stage) or {}).get("weights", {}).items():
+            path = self.stage(stage) / f"{part}.safetensors"
+            check_weights(path, _again(path), digest)
 
     def load(self, stage: str, part: str, module: nn.Module) -> None:
         """Load the weights that a finished stage left for a part.
