@@ -43,7 +43,7 @@ def forked(
     act: Callable[[], str],
     said: Path,
     *,
-    seconds: float = 60,
+    seconds: float = 300,
     kill_after: float | None = None,
     file_size: int | None = None,
 ) -> Outcome:
