@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from mstgraph.derive.keeping.placement import Shapes, kept_type
-from mstgraph.store.layout import CHECKSUMS, Column, checksum_key, record_key
+from mstgraph.store.layout import CRCS, Column, checksum_key, record_key
 from mstgraph.store.mapped.environment import Environment, is_sound
 from mstgraph.store.mapped.gather import Gather
 from mstgraph.store.mapped.places import DATA_FILE
-from mstgraph.store.mapped.soundness import checksum
+from mstgraph.store.mapped.soundness import crc
 from mstgraph.support.disk.lmdb_errors import as_system_errors
 from mstgraph.support.disk.own_folder import refuse_links
 from mstgraph.support.files import explained
@@ -182,7 +182,7 @@ class OnDisk(Kept):
             self._writer = lmdb.open(
                 str(folder), map_size=2 * size + (64 << 20), max_dbs=self._count, lock=False
             )
-            names = (*self._columns, CHECKSUMS)
+            names = (*self._columns, CRCS)
             self._databases = {n: self._writer.open_db(n.encode()) for n in names}
 
     @property
@@ -205,13 +205,13 @@ class OnDisk(Kept):
 
     def write(self, block: int, first: int, values: Tensors) -> None:
         """Commit the block's tensors and their checksums in one transaction."""
-        key, sums = record_key(block), self._databases[CHECKSUMS]
+        key, sums = record_key(block), self._databases[CRCS]
         with _writing(self.folder), self._writer.begin(write=True) as transaction:
             for name in self._columns:
                 array = values[name].to("cpu", self.types[name]).contiguous().numpy()
                 content = array.tobytes()
                 transaction.put(key, content, db=self._databases[name])
-                transaction.put(checksum_key(name, key), checksum(content), db=sums)
+                transaction.put(checksum_key(name, key), crc(content), db=sums)
 
     def finish(self) -> None:
         """Open it for reading."""

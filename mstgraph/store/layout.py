@@ -29,6 +29,7 @@ PARTIAL_SUFFIX = ".partial"
 LABEL = "label"
 IDENTIFIER = "identifier"
 CHECKSUMS = ".checksums"
+CRCS = ".crc32"  # what a first read is compared with; stores of earlier versions have none
 PENDING = ".pending"  # blocks whose record is not full yet; empty in a finished store
 SPLITS = ".splits"
 STATISTICS = ".statistics"

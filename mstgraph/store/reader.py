@@ -30,7 +30,7 @@ from mstgraph.store.metadata import read_columns, read_labels_spec, read_metadat
 from mstgraph.store.moments import Statistics
 from mstgraph.support.errors import UserError, nearest
 
-OWN_DATABASES = 4
+OWN_DATABASES = 5
 
 Indices = np.ndarray | Sequence[int]
 

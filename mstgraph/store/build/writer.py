@@ -11,6 +11,7 @@ import numpy as np
 
 from mstgraph.store.layout import (
     CHECKSUMS,
+    CRCS,
     IDENTIFIER,
     PENDING,
     SPLITS,
@@ -21,7 +22,7 @@ from mstgraph.store.layout import (
     named_key,
     record_key,
 )
-from mstgraph.store.mapped.soundness import CHECKSUM_BYTES, checksum
+from mstgraph.store.mapped.soundness import CHECKSUM_BYTES, checksum, crc
 from mstgraph.store.moments import Statistics
 from mstgraph.store.splits import Split
 from mstgraph.support.errors import UserError
@@ -38,7 +39,7 @@ class Writer:
         self._columns = {column.name: column for column in columns}
         self._block = block
         self._directory = directory
-        names = [*self._columns, IDENTIFIER, PENDING, CHECKSUMS, SPLITS, STATISTICS]
+        names = [*self._columns, IDENTIFIER, PENDING, CHECKSUMS, CRCS, SPLITS, STATISTICS]
         # No lock file: the builder holds its own lock, and nobody reads a half-built store.
         self._environment = lmdb.open(
             str(directory), map_size=INITIAL_MAP, max_dbs=len(names), lock=False
@@ -130,7 +131,7 @@ class Writer:
 
     def _put(self, records: Sequence[Record], joined: Sequence[bytes] = ()) -> None:
         sums = [
-            (checksum_key(name, key), checksum(_bytes(value)))
+            (checksum_key(name, key), checksum(_bytes(value)), crc(_bytes(value)))
             for name, key, value in records
             if name != PENDING
         ]
@@ -143,7 +144,7 @@ class Writer:
     def _put_once(
         self,
         records: Sequence[Record],
-        sums: Sequence[tuple[bytes, bytes]],
+        sums: Sequence[tuple[bytes, bytes, bytes]],
         joined: Sequence[bytes],
     ) -> None:
         with self._environment.begin(write=True) as transaction:
@@ -151,8 +152,9 @@ class Writer:
                 transaction.delete(key, db=self._databases[PENDING])
             for name, key, value in records:
                 transaction.put(key, _bytes(value), db=self._databases[name])
-            for key, digest in sums:
+            for key, digest, short in sums:
                 transaction.put(key, digest, db=self._databases[CHECKSUMS])
+                transaction.put(key, short, db=self._databases[CRCS])
 
 
 def _bytes(value: bytes | np.ndarray) -> Any:

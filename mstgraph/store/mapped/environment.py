@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
@@ -17,10 +18,16 @@ from weakref import WeakValueDictionary
 import lmdb
 import numpy as np
 
-from mstgraph.store.layout import CHECKSUMS, checksum_key
+from mstgraph.store.layout import CHECKSUMS, CRCS, checksum_key
 from mstgraph.store.mapped.pages import will_need
 from mstgraph.store.mapped.places import DATA_FILE, DamagedPages, Place, find_places
-from mstgraph.store.mapped.soundness import checksum, file_checksum, in_background, known_sound
+from mstgraph.store.mapped.soundness import (
+    Expected,
+    checksum,
+    file_checksum,
+    in_background,
+    known_sound,
+)
 from mstgraph.support.errors import UserError
 
 _Key = tuple[int, int]
@@ -41,13 +48,14 @@ class Environment:
         self._directory = directory
         self._lock = threading.Lock()
         self._places: dict[str, dict[bytes, Place]] = {}
-        self._pending: dict[bytes, Future[bytes]] = {}
+        self._pending: dict[bytes, Future[bool]] = {}
         self._stream = _opened(directory / DATA_FILE)
         self._map = _mapped(self._stream, directory, readahead)
         self._memory = memoryview(self._map)
         self._address: int = np.frombuffer(self._memory, np.uint8).ctypes.data
         self._sound = known_sound(self._stream)
         self._databases = databases
+        self._lacking: set[str] = set()
         self._lmdb: LMDB | None = None
 
     def value(self, database: str, key: bytes) -> memoryview | None:
@@ -96,13 +104,18 @@ class Environment:
             return False
 
     def begin_checking(self, database: str, keys: Sequence[bytes]) -> None:
-        """Compute checksums in the background, of records that will be used soon."""
+        """Compare records in the background that will be used soon."""
         with self._lock:
-            places = self._found(database) or {}
+            places = self._found(database)
+            if places is None:
+                return
             names = {checksum_key(database, key): key for key in keys if key in places}
             new = [name for name in names if name not in self._sound and name not in self._pending]
-            found = in_background(self._stream, [places[names[name]] for name in new])
-            self._pending |= dict(zip(new, found, strict=True))
+            records = [
+                Expected(places[names[name]], self._own(CRCS, name), self._own(CHECKSUMS, name))
+                for name in new
+            ]
+            self._pending |= dict(zip(new, in_background(self._stream, records), strict=True))
 
     def damaged(self, database: str, keys: Sequence[bytes]) -> list[bytes]:
         """Return which of some records do not match their checksums; each is read once.
@@ -116,13 +129,19 @@ class Environment:
         self.begin_checking(database, keys)
         wrong = []
         for name in names.keys() - self._sound:
-            expected = self.value(CHECKSUMS, name)
-            found = self.checksum(database, names[name])
-            if found is not None and found == expected:
+            pending = self._pending.get(name)
+            sound = self._matches(database, names[name]) if pending is None else _ended(pending)
+            if sound:
                 self._sound.add(name)
             else:
                 wrong.append(names[name])
+            self._pending.pop(name, None)
         return sorted(wrong)
+
+    def _matches(self, database: str, key: bytes) -> bool:
+        """Compare a record that is missing, or that only LMDB knows the place of."""
+        found = self.checksum(database, key)
+        return found is not None and found == self.value(CHECKSUMS, checksum_key(database, key))
 
     def checksum(self, database: str, key: bytes) -> bytes | None:
         """Return the checksum that a record has now, read from the file; None if it is missing.
@@ -130,20 +149,24 @@ class Environment:
         Raises:
             UserError: the pages of the file are damaged, or the disk fails.
         """
-        pending = self._pending.pop(checksum_key(database, key), None)
-        try:
-            if pending is not None:
-                return pending.result()
-            with self._lock:
-                places = self._found(database)
-            if places is not None:
+        with self._lock:
+            places = self._found(database)
+        if places is not None:
+            with _failing():
                 return file_checksum(self._stream, places[key]) if key in places else None
-            value = self.value(database, key)
-            return None if value is None else checksum(value)
-        except OSError as error:
-            raise UserError(
-                f"{self._directory / DATA_FILE} cannot be read ({error.strerror}): the disk fails"
-            ) from error
+        value = self.value(database, key)
+        return None if value is None else checksum(value)
+
+    def _own(self, database: str, name: bytes) -> bytes | None:
+        """Return a value of the store's own about a record; None where it has none."""
+        if database in self._lacking:
+            return None
+        try:
+            place = (self._found(database) or {}).get(name)
+        except UserError:  # files of earlier versions lack one, those of kept values another
+            self._lacking.add(database)
+            return None
+        return None if place is None else bytes(self._memory[place[0] : sum(place)])
 
     def _found(self, database: str) -> dict[bytes, Place] | None:
         """Return key → place; None if only LMDB knows the file's layout."""
@@ -168,6 +191,19 @@ class Environment:
     def close(self) -> None:
         """Close the file; views that somebody holds stay valid."""
         self._stream.close()
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"a store cannot be read ({error.strerror}): the disk fails") from error
+
+
+def _ended(pending: Future[bool]) -> bool:
+    with _failing():
+        return pending.result()
 
 
 class LMDB:

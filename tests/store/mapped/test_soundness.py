@@ -74,13 +74,13 @@ def test_metadata_that_say_something_else_are_refused(key: str, store: Store) ->
 def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The places that are read for their checksums."""
     asked: list[tuple[int, int]] = []
-    plain = soundness.file_checksum
+    plain = soundness.file_crc
 
     def counted(stream, place):
         asked.append(place)
         return plain(stream, place)
 
-    monkeypatch.setattr(soundness, "file_checksum", counted)
+    monkeypatch.setattr(soundness, "file_crc", counted)
     return asked
 
 
@@ -119,3 +119,20 @@ def test_a_file_that_was_left_is_looked_through(store: Store) -> None:
     assert not is_sound(spoil(store, "audio", 1).path, databases)
     (store.path / "data.mdb").write_bytes(b"x" * 500)
     assert not is_sound(store.path, databases)
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_stores_without_crcs_are_compared_with_their_checksums(
+    damaged: bool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of earlier versions; and one whose CRC itself is damaged is sound all the same."""
+    if not damaged:
+        np.testing.assert_array_equal(
+            spoil(store, ".crc32").read("audio", [0, 39]), column(Vectors(), "audio")[[0, 39]]
+        )
+        return
+    spoilt = spoil(store, "rgb")
+    monkeypatch.setattr("mstgraph.store.mapped.environment.CRCS", ".none")
+    np.testing.assert_array_equal(spoilt.read("rgb", [39]), column(Vectors(), "rgb")[[39]])
+    with pytest.raises(UserError, match="does not match its checksum"):
+        spoilt.read("rgb", [0])
