@@ -18,12 +18,14 @@ What tells the classes apart is known, since it was put there:
 - by geometry alone: ``wall``, ``floor``, ``ceiling``, ``bed``, ``chair``, ``sofa``, ``table``,
   ``cabinet``, ``counter``, ``refridgerator`` draw their colours and textures from one
   distribution and differ in orientation, height and proportions. Colour sees no more of that than
-  outlines, shading and the place in the image.
+  outlines, shading and the place in the image. Unless ``looks`` gives each kind of furniture
+  colours and patterns of its own: then colour tells them apart, too, for who has seen every look.
+  Few labelled rooms show few looks, but all shapes; many rooms without labels show the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -49,6 +51,13 @@ class Rooms(Recipe):
         seed: another seed, other rooms; room i depends on the seed and i alone.
         light: share of the light that reaches the colour camera, whose noise stays: in a dark room
             colours are hard to tell apart. Depth brings its own light and does not change.
+        looks: in how many colours and patterns each kind of furniture comes, none of them shared
+            with another kind; 0: all kinds draw theirs from one distribution.
+        panels: whether things hang on walls, stand before them or lie on the floor that only
+            colour can tell apart; without them nine kinds of surface and furniture are left, and
+            the wall.
+        level: whether the camera stands at one height and looks down at one angle, as on a robot;
+            else both vary from room to room.
     """
 
     title: ClassVar[str] = "Synthetic rooms"
@@ -60,6 +69,9 @@ class Rooms(Recipe):
     size: tuple[int, int] = (64, 96)
     seed: int = 0
     light: float = 1.0
+    looks: int = 0
+    panels: bool = True
+    level: bool = False
 
     def __post_init__(self) -> None:
         """Refuse options that give no data set."""
@@ -71,6 +83,8 @@ class Rooms(Recipe):
             raise UserError(f"seed={self.seed} of Rooms must not be negative")
         if not 0 < self.light <= 1:
             raise UserError(f"light={self.light} of Rooms must be a share above 0, up to 1")
+        if self.looks < 0:
+            raise UserError(f"looks={self.looks} of Rooms must not be negative")
 
     def modalities(self) -> tuple[Modality, ...]:
         """Return ``rgb``, ``depth`` and ``normals``, as NYU-Depth-V2 has them."""
@@ -87,8 +101,18 @@ class Rooms(Recipe):
     def sample(self, index: int) -> Mapping[str, np.ndarray]:
         """Return room ``index`` as a camera would see it."""
         rng = np.random.default_rng([self.seed, index])
-        room = furnish(rng)
+        room = furnish(rng, self.looks, self.panels, self.level)
         return _sense(rng, cast(room, *self.size), self.light)
+
+    def official_splits(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
+        """Return the one split, in the order of drawing: of twelve rooms 8 train, 1 validates."""
+        rooms, ends = range(self.samples), (self.samples * 8 // 12, self.samples * 9 // 12)
+        parts = {
+            "train": rooms[: ends[0]],
+            "validation": rooms[slice(*ends)],
+            "test": rooms[ends[1] :],
+        }
+        return {"drawn": {name: list(ids) for name, ids in parts.items()}}
 
     def identifier(self, index: int) -> str:
         """Return "room" and the index."""
@@ -137,7 +161,9 @@ class Room:
     taken: list[np.ndarray] = field(default_factory=list)
 
 
-def furnish(rng: np.random.Generator) -> Room:
+def furnish(
+    rng: np.random.Generator, looks: int = 0, panels: bool = True, level: bool = False
+) -> Room:
     """Draw a room: its shape, the camera in one corner, panels on the walls, furniture."""
     extent = rng.uniform((3.2, 3.2, 2.3), (4.8, 4.8, 2.8))
     corner = rng.integers(0, 2, 2)
@@ -145,19 +171,23 @@ def furnish(rng: np.random.Generator) -> Room:
     towards = np.abs(corner - rng.uniform((0.55, 0.55), (0.9, 0.9)))
     camera = np.append(seen * extent[:2], rng.uniform(1.2, 1.8))
     target = np.append(towards * extent[:2], rng.uniform(0.5, 1.2))
+    if level:
+        camera[2] = _LEVEL_HEIGHT
+        target[2] = _LEVEL_HEIGHT - _LEVEL_SLOPE * np.linalg.norm(target[:2] - camera[:2])
     light = extent * np.append(rng.uniform(0.3, 0.7, 2), 0.95)
     room = Room(extent, camera, target, light, [_plain(rng) for _ in range(4)])
     room.sides = [room.sides[0]] * 4 + [room.sides[1], room.sides[2]]
     room.taken.append(np.array([camera[:2] - 0.7, camera[:2] + 0.7]))
     far = [2 * axis + int(corner[axis] == 0) for axis in range(2)]  # the two walls in view
-    _hang(rng, room, int(far[rng.integers(2)]), STANDING, (0.8, 1.9), (1.2, 2.1), (0.0, 0.0))
-    for side in far:
-        for _ in range(2):
-            _hang(rng, room, side, HUNG, (0.9, 0.6), (1.7, 0.9), (1.0, 1.25))
-    _lay_mat(rng, room)
+    if panels:
+        _hang(rng, room, int(far[rng.integers(2)]), STANDING, (0.8, 1.9), (1.2, 2.1), (0.0, 0.0))
+        for side in far:
+            for _ in range(2):
+                _hang(rng, room, side, HUNG, (0.9, 0.6), (1.7, 0.9), (1.0, 1.25))
+        _lay_mat(rng, room)
     for name in rng.permutation(FURNITURE)[:5]:
         for _ in range(6):  # a place may be taken
-            if _place(rng, room, name, far[rng.integers(2)]):
+            if _place(rng, room, name, far[rng.integers(2)], looks):
                 break
     return room
 
@@ -205,7 +235,7 @@ def _against_wall(room: Room, side: int, start: float, width: float, depth: floa
     return footprint
 
 
-def _place(rng: np.random.Generator, room: Room, name: str, side: int) -> bool:
+def _place(rng: np.random.Generator, room: Room, name: str, side: int, looks: int) -> bool:
     """Put a piece of furniture against a wall; return False if its place is taken."""
     smallest, largest, parts = _FURNITURE[name]
     width, depth, height = rng.uniform(smallest, largest)
@@ -224,10 +254,13 @@ def _place(rng: np.random.Generator, room: Room, name: str, side: int) -> bool:
         box[:, 2] = np.array(up) * height
         room.boxes.append(box)
         room.owners.append(len(room.pieces))
-    room.pieces.append((indoor.CLASSES.index(name), _plain(rng)))
+    paint = look(rng, name, int(rng.integers(looks))) if looks else _plain(rng)
+    room.pieces.append((indoor.CLASSES.index(name), paint))
     return True
 
 
+_LEVEL_HEIGHT = 1.5  # metres above the floor
+_LEVEL_SLOPE = 0.25  # metres down per metre ahead
 _ALL = (0.0, 1.0)
 _LEGS = [(x, y, (0.0, 0.9)) for x in ((0.0, 0.08), (0.92, 1.0)) for y in ((0.0, 0.1), (0.9, 1.0))]
 # Smallest and largest (width, depth, height) in metres; parts as fractions of them, along the
@@ -272,6 +305,20 @@ def _plain(rng: np.random.Generator) -> Paint:
         return 0.5 + 0.5 * np.sin(along * u + across * v)
 
     return Paint(first, first * rng.uniform(0.75, 1), stripes)
+
+
+def look(rng: np.random.Generator, name: str, number: int) -> Paint:
+    """Return look ``number`` of a kind of furniture, the same in every room but for its shade."""
+    own = np.random.default_rng([FURNITURE.index(name), number])
+    colours = [_colour(own.random(), own.uniform(0.5, 1), own.uniform(0.4, 0.95)) for _ in range(2)]
+    kind, waves = own.integers(3), 2 * np.pi * own.uniform(1.5, 4)
+
+    def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        along, up = np.sin(waves * u), np.sin(waves * v)
+        return ((along, up, along * up)[kind] > 0).astype(np.float32)
+
+    first, second = np.clip(rng.uniform(0.85, 1.1) * np.array(colours), 0, 1)
+    return Paint(first, second, pattern)
 
 
 def _window(rng: np.random.Generator, low: np.ndarray, high: np.ndarray) -> Paint:

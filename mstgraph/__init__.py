@@ -45,7 +45,7 @@ _HOMES = {
     "Silent": "mstgraph.run.reporter",
     "Student": "mstgraph.run.artefacts.student",
     "UserError": "mstgraph.support.errors",
-    "bench": "mstgraph.bench.call",
+    "bench": "mstgraph.benchmark.call",
     "load": "mstgraph.api.experiment",
     "load_student": "mstgraph.run.artefacts.student",
     "open_run": "mstgraph.api.run",

@@ -2,7 +2,7 @@ from mstgraph.api.experiment import Experiment as Experiment
 from mstgraph.api.experiment import load as load
 from mstgraph.api.run import Run as Run
 from mstgraph.api.run import open_run as open_run
-from mstgraph.bench.call import bench as bench
+from mstgraph.benchmark.call import bench as bench
 from mstgraph.report.preparation import prepare as prepare
 from mstgraph.run.artefacts.student import Student as Student
 from mstgraph.run.artefacts.student import load_student as load_student

@@ -11,7 +11,8 @@ import pytest
 import torch
 from tiny_graphs import DATA, ROLES, ROOT, TINY_RECIPE, TWO
 
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.store import load_recipe
 from mstgraph.store.build.builder import build
 

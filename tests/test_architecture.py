@@ -12,7 +12,7 @@ import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LONGEST = 17  # files in a row of imports; 13 is wanted: lower it as it falls, never raise it
+LONGEST = 12  # files in a row of imports: lower it as it falls, never raise it
 MOST_FILES = 11
 ROOMIER = {
     "mstgraph/methods": math.inf,  # a method is one file, and there is no end of methods

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 from tiny_graphs import ROOT, TWO
 
+from mstgraph.api import experiment
 from mstgraph.cli import main
-from mstgraph.derive import experiment as derived
 from mstgraph.derive.experiment import Experiment
 
 
@@ -108,13 +108,13 @@ def test_short_options_are_bindings(
 ) -> None:
     """--precision and --no-cache bind the engine and win over -p; without them nothing is bound."""
     path, given = write_gin(TWO), []
-    opened = derived.open_experiment
+    opened = experiment.open_experiment
 
     def remembered(files: Sequence[str], bindings: Sequence[str], **options: Any) -> Experiment:
         given.append(opened(files, bindings, **options).engine)
         return opened(files, bindings, **options)
 
-    monkeypatch.setattr(derived, "open_experiment", remembered)
+    monkeypatch.setattr(experiment, "open_experiment", remembered)
     assert call("show", path).exit_code == 0
     options = ("-p", "engine.cache = True", "--precision", "bf16", "--no-cache")
     assert call("show", path, *options).exit_code == 0

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from importlinter.api import read_configuration
 from safetensors.numpy import load_file
+from tiny_graphs import TYPIST
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {name: (ROOT / name).read_text("utf-8") for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")}
@@ -24,18 +25,6 @@ NAMED = re.compile(r"# ([\w/.]+)")
 STAGES = ("Pretrain", "Distill", "CI", "STA", "DKD", "Rehearse")
 SHORT = [word for stage in STAGES for word in ("-p", f"{stage}.epochs = 2")]
 EXAMPLES = re.findall(r"^## (Add .*)$", PAGES["CONTRIBUTING.md"], re.MULTILINE)
-# One process: importing torch takes longer than most of the commands.
-TYPIST = """
-import json, sys
-from click.testing import CliRunner
-from mstgraph.cli import main
-said = []
-for words in json.loads(sys.argv[1]):
-    result = CliRunner().invoke(main, words)
-    assert result.exit_code == 0, (words, result.output, result.exception)
-    said.append(result.output)
-print(json.dumps(said))
-"""
 
 
 def section(heading: str) -> str:

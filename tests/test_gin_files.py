@@ -13,7 +13,7 @@ import training_worlds as small
 from click.testing import CliRunner
 
 from mstgraph.cli import main
-from mstgraph.derive.experiment import open_experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.derive.plan import Plan
 from mstgraph.store.build.builder import build
 from mstgraph.store.recipe import Labels, Modality, Recipe

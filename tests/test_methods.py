@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from tiny_graphs import METHODS, ROLES, ROOT, SHORT, TWO
 
 from mstgraph.cli import main
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.stages.node import Part
 from mstgraph.store import load_recipe
 from mstgraph.store.build.builder import build

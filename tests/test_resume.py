@@ -157,7 +157,7 @@ def test_a_method_stopped_in_its_own_stages_comes_to_the_same_bits(name: str, me
 
 def test_a_run_stopped_in_every_stage_with_values_on_disk() -> None:
     """Dropout, batch normalisation and maps; values on disk survive each stop."""
-    bindings = (*DISK, "graph.alone = False")
+    bindings = (*DISK, *small.ONE_MASK, "graph.alone = False")
     small.run(small.rooms(*bindings), "whole")
     places = [("ci", 1, 2), ("sta-rgb-depth.decoder.stage5", 2, 2), ("dkd-rgb", 2, 1)]
     for number, place in enumerate(places):

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from tiny_graphs import ROLES, SHORT, TWO
 
 from mstgraph.cli import main
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.support.errors import UserError
 
 WriteGin = Callable[..., Path]

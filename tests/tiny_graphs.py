@@ -98,3 +98,17 @@ def changed(before: Experiment, after: Experiment) -> set[str]:
     old, new = hashes(before), hashes(after)
     assert old.keys() == new.keys()
     return {name for name in old if old[name] != new[name]}
+
+
+# One process: importing torch takes longer than most of the commands.
+TYPIST = """
+import json, sys
+from click.testing import CliRunner
+from mstgraph.cli import main
+said = []
+for words in json.loads(sys.argv[1]):
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, (words, result.output, result.exception)
+    said.append(result.output)
+print(json.dumps(said))
+"""

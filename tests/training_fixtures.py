@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from training_worlds import ROOT
+from training_worlds import ROOT, mfeat, quiet
 
+from mstgraph.run.execute import Execution
 from mstgraph.store import load_recipe
 from mstgraph.store.build.builder import build
 
@@ -48,3 +51,26 @@ def workspace(tmp_path: Path, stores: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (tmp_path / name).symlink_to(target)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Execution]:
+    """Return a function that runs the digits with all defaults in single precision, once.
+
+    It is called in a workspace; whoever changes what is left changes a copy, `digits_run`.
+    """
+
+    @cache
+    def run() -> Execution:
+        execution = quiet(mfeat(), tmp_path_factory.mktemp("plain") / "run")
+        execution.run()
+        return execution
+
+    return run
+
+
+@pytest.fixture
+def digits_run(workspace: Path, plain: Callable[[], Execution]) -> Execution:
+    """What `plain` has left, copied to ``run``; its execution tells what was said."""
+    shutil.copytree(plain().folder.path, workspace / "run")
+    return plain()

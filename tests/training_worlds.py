@@ -17,18 +17,20 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import trunk_points
+from mstgraph.derive.opening import open_experiment
 from mstgraph.distil.cuts import Cut
 from mstgraph.distil.gate import Gate
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import EdgeLoss
 from mstgraph.report.progress import ConsoleReporter
 from mstgraph.run.artefacts.run_folder import RunFolder
-from mstgraph.run.batch import Batch, Networks, Shared
+from mstgraph.run.batch import Batch
 from mstgraph.run.execute import Execution
 from mstgraph.run.kept import InMemory
-from mstgraph.stages.node import Forward, Part, Teacher
+from mstgraph.run.networks import Networks, Shared
+from mstgraph.stages.node import Forward, Part, Question, Teacher, Trunk
 from mstgraph.stages.stage import Stage, StageNode
 from mstgraph.store.recipe import Labels
 from mstgraph.tasks.choice import task_for
@@ -285,11 +287,9 @@ def _kept(found: World, names: Sequence[str]) -> dict[Any, InMemory]:
     kept = {}
     for name in names:
         with torch.no_grad():
-            if name in found.networks.cuts:
-                owner, values = name, found.networks.trunk(name, shared)
-            else:
-                owner = found.node.forwards[name]
-                values = {"response": found.networks.response(owner, shared)}
+            trunk = name in found.networks.cuts
+            owner: Question = Trunk(name) if trunk else found.node.forwards[name]
+            values = found.networks.outputs(owner, shared)
         shapes = {n: (tuple(v.shape[1:]), v.dtype) for n, v in values.items()}
         kept[owner] = InMemory(shapes, BATCH, False, torch.device("cpu"))
         kept[owner].write(0, 0, values)
@@ -318,6 +318,8 @@ ROOMS = (
     "STA.epochs = 2",
     "DKD.epochs = 2",
 )
+# Fewer stages over rooms, where it does not matter how many there are.
+ONE_MASK = ("rgbd/Member.masks = ('fusion',)", "depth/Member.masks = ('decoder.stage5',)")
 ROOMS_FILES = ("gin/nyudepth_rgb.gin", "gin/base/rooms.gin")
 
 

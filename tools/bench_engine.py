@@ -33,9 +33,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from mstgraph.run.execute import choose_device
 from mstgraph.store.build.builder import build
-from mstgraph.support.numerics import numerics
+from mstgraph.support.numerics import choose_device, numerics
 from tools.engine_bench import measure, peaks
 from tools.engine_bench.shapes import SHAPES, RandomData, Shape, named
 from tools.engine_bench.ways import OFF, ON, WAYS, Place

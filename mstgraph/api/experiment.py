@@ -18,15 +18,17 @@ from mstgraph.api.run import Run
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive import experiment as derived
 from mstgraph.derive.document import plan_document
+from mstgraph.derive.opening import open_experiment
 from mstgraph.derive.plan import Plan
 from mstgraph.report.console import as_text, standard_console
 from mstgraph.report.preparation import prepare_declared
 from mstgraph.report.progress import ConsoleReporter
 from mstgraph.report.show import print_plan
 from mstgraph.run.artefacts.run_folder import RunFolder, default_folder
-from mstgraph.run.execute import Execution, choose_device
+from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Reporter, Silent
 from mstgraph.support.disk.own_folder import named_folder
+from mstgraph.support.numerics import choose_device
 
 
 def load(
@@ -50,7 +52,7 @@ def load(
     """
     chosen = [files] if isinstance(files, (str, Path)) else list(files)
     told: list[str] = []
-    opened = derived.open_experiment(chosen, bindings, notice=told.append)
+    opened = open_experiment(chosen, bindings, notice=told.append)
     for sentence in (*told, *unread_on_command_line(opened.configuration)):
         if notice:
             notice(sentence)
@@ -152,7 +154,7 @@ class Experiment:
     def _prepare(self, progress: bool) -> None:
         """Build the store if it is missing; identities depend on what it holds."""
         if self._opened.source.store is None:
-            self._opened = derived.open_experiment(
+            self._opened = open_experiment(
                 self._files, self._bindings, prepare=prepare_declared(progress)
             )
 

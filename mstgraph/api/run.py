@@ -19,9 +19,9 @@ from mstgraph.run.artefacts.forms import PlanDocument, Summary
 from mstgraph.run.artefacts.metrics_log import METRICS, read_records, scalars
 from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder
 from mstgraph.run.artefacts.student import NetworkOf, Student, load_student
-from mstgraph.run.execute import choose_device
 from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError
+from mstgraph.support.numerics import choose_device
 
 REWRITTEN = "give the run's command again to have it written anew"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from mstgraph.cli.options import debug
+import mstgraph
+from mstgraph.cli.options import debug, notice
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 
@@ -49,11 +50,7 @@ def draw(source: tuple[str, ...], bindings: tuple[str, ...], out: str | None) ->
 
 def _of_gin(files: Sequence[str], bindings: Sequence[str]) -> Mapping[str, Any]:
     """Return the plan of gin files, of which nothing has been run yet."""
-    from mstgraph.derive.document import plan_document
-    from mstgraph.derive.experiment import open_experiment
-
-    experiment = open_experiment(files, bindings, notice=lambda text: click.echo(text, err=True))
-    return plan_document(experiment, lambda node: (False, ""))
+    return mstgraph.load(files, *bindings, notice=notice).document()
 
 
 def _of_run(folder: Path) -> tuple[Mapping[str, Any], Routing]:

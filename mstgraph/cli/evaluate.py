@@ -39,6 +39,6 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(json_ready(result), indent=2, ensure_ascii=False))
         return
-    from mstgraph.report.evaluate_run import print_evaluation
+    from mstgraph.report.evaluation import print_evaluation
 
     print_evaluation(result, console())

@@ -6,11 +6,15 @@ import inspect
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import gin
-
-from mstgraph.declare.binding_types import is_reference, type_problem
+from mstgraph.declare.binding_types import type_problem
 from mstgraph.declare.configuration import GRAPH, Configuration
-from mstgraph.declare.gin_state import bindings, read_so_far, registered, short_selector
+from mstgraph.declare.gin_state import (
+    bindings,
+    bound_value,
+    read_so_far,
+    registered,
+    short_selector,
+)
 from mstgraph.support.errors import UserError, nearest
 
 
@@ -18,13 +22,6 @@ def _settings() -> tuple[str, ...]:
     """Return the names that a gin file binds to ``graph`` and that are no members."""
     parameters = inspect.signature(registered(GRAPH)).parameters.values()
     return tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
-
-
-def macros_in(value: Any) -> Iterator[str]:
-    """Yield the names of the macros (``%NAME``) in a bound value."""
-    for reference in gin.config.iterate_references([value]):
-        if reference.configurable.wrapped is gin.config.macro:
-            yield "/".join(reference.scopes)
 
 
 def refuse_macros_without_value_or_use(configuration: Configuration) -> None:
@@ -44,7 +41,7 @@ def refuse_macros_without_value_or_use(configuration: Configuration) -> None:
 def refuse_values_of_another_type(configuration: Configuration) -> None:
     """Refuse a value that is not of the type its parameter is declared with."""
     for (scope, selector, parameter), place in configuration.locations.items():
-        value = _resolved(bindings()[scope, selector][parameter])
+        value = bound_value(scope, selector, parameter)
         problem = type_problem(registered(selector), parameter, value)
         if problem is not None:
             other = _otherwise_named(selector, parameter, value)
@@ -59,18 +56,6 @@ def _otherwise_named(selector: str, parameter: str, value: Any) -> str:
         f"; '{parameter}' is a setting of the graph, so that the member of a modality of this name "
         f"needs another: graph.own = @own/Member() and own/Member.inputs = ('{parameter}',)"
     )
-
-
-def _resolved(value: Any) -> Any:
-    """Follow a macro to its value."""
-    seen: set[str] = set()
-    while is_reference(value):
-        name = next(macros_in(value), None)
-        if name is None or name in seen:
-            return value
-        seen.add(name)
-        value = bindings()[name, "gin.macro"]["value"]
-    return value
 
 
 def _written(scope: str, selector: str) -> str:
@@ -130,7 +115,9 @@ def unread_on_command_line(configuration: Configuration) -> Iterator[str]:
     """
     with configuration.entered():
         used = {selector for _, selector in read_so_far()}
-        short = {selector: short_selector(selector) for _, selector, _ in configuration.locations}
-    for (scope, selector, parameter), place in configuration.locations.items():
-        if not scope and selector not in used and configuration.from_command_line(place):
-            yield f"{place}: nothing in this graph reads {short[selector]}.{parameter}"
+        unread = [
+            f"{place}: nothing in this graph reads {short_selector(selector)}.{parameter}"
+            for (scope, selector, parameter), place in configuration.locations.items()
+            if not scope and selector not in used and configuration.from_command_line(place)
+        ]
+    yield from unread

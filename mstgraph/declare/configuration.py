@@ -70,17 +70,26 @@ class Configuration:
         self, selector: str | Callable[..., Any], parameter: str, scope: str = ""
     ) -> str | None:
         """Return the place of the binding that holds in a scope, or None if there is none."""
-        full = full_selector(selector)
-        found = self.locations.get((scope, full, parameter))
-        return found or self.locations.get(("", full, parameter))
+        return self.bound(selector, scope).get(parameter)
+
+    def bound(self, selector: str | Callable[..., Any], scope: str) -> dict[str, str]:
+        """Return parameter → place of each binding of a configurable that holds in a scope."""
+        full, found = full_selector(selector), {}
+        for entered in dict.fromkeys(("", scope)):  # one in the scope wins
+            for (within, bound, parameter), place in self.locations.items():
+                if within == entered and bound == full:
+                    found[parameter] = place
+        return found
 
     def refuse_given(self, constructor: Callable[..., Any], count: int, scope: str) -> None:
         """Refuse bindings of the first ``count`` parameters: the caller gives them, and wins."""
+        places = self.bound(constructor, scope)
         for parameter in list(inspect.signature(constructor).parameters)[:count]:
-            place = self.exactly_where(constructor, parameter, scope)
-            if place is not None:
+            if parameter in places:
                 name = f"{constructor.__name__}.{parameter}"
-                raise UserError(f"{place}: {name} follows from the data and the graph; remove it")
+                raise UserError(
+                    f"{places[parameter]}: {name} follows from the data and the graph; remove it"
+                )
 
     def on_command_line(self, selector: str, parameter: str) -> bool:
         """Say whether a binding came from the command line."""

@@ -1,7 +1,7 @@
 """Gin files into a state of gin's, with the file and line of every binding kept.
 
 Gin itself forgets where a binding came from, ignores bindings in scopes that nobody enters, and
-lets a file include itself for ever. The loader here drives gin's own parser statement by
+lets a file include itself for ever. What stands here drives gin's own parser statement by
 statement, so each of these becomes one sentence that names the place.
 """
 
@@ -9,63 +9,33 @@ from __future__ import annotations
 
 import inspect
 import tokenize
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gin
 from gin import config_parser
 
-from mstgraph.declare.config_checks import (
-    macros_in,
-    refuse_macros_without_value_or_use,
-    refuse_scopes_that_nobody_enters,
-    refuse_values_of_another_type,
-)
 from mstgraph.declare.configuration import COMMAND_LINE, Configuration
-from mstgraph.declare.gin_state import configurable, configurables, full_selector, registering
+from mstgraph.declare.gin_state import configurables, find_configurable
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.lookup import find_file
 
 
-def load(
-    files: Sequence[Path | str],
-    bindings: Sequence[str] = (),
-    *,
-    register: Callable[[], None],
-    code: bool = True,
-) -> Configuration:
-    """Parse gin files and then bindings into a state of gin's of their own, and finalise it.
+def parse(configuration: Configuration) -> None:
+    """Parse a configuration's files and then its bindings into gin's state, and keep their places.
 
     Args:
-        files: gin files, later ones win; they and what they include are looked up as
-            `mstgraph.support.lookup` says.
-        bindings: single bindings as on the command line, ``"CI.epochs = 2"``.
-        register: imports whatever gin files may name; nothing may register after gin is finalised.
-        code: whether the files may import modules, and so run them.
-
-    Returns:
-        The configuration, with the place of each binding.
+        configuration: names both; it is entered.
 
     Raises:
-        UserError: a file is missing, has a syntax error or includes itself; a name is unknown, or
-            a value is of another type than its parameter; or a file imports what it may not.
+        UserError: a file has a syntax error or includes itself, or a name is unknown.
     """
-    with registering():
-        register()
-    configuration = Configuration(tuple(find_file(name) for name in files), tuple(bindings))
-    configuration.code.allowed = code
-    with configuration.entered():
-        for path in configuration.files:
-            _parse_file(path, configuration, place="", stack=())
-        for binding in bindings:
-            name = f"{COMMAND_LINE} '-p {binding}'"
-            _parse_statements(binding, configuration, name=name, folder=None, stack=())
-        refuse_macros_without_value_or_use(configuration)
-        refuse_values_of_another_type(configuration)
-        refuse_scopes_that_nobody_enters(configuration)
-        gin.finalize()
-    return configuration
+    for path in configuration.files:
+        _parse_file(path, configuration, place="", stack=())
+    for binding in configuration.bindings:
+        name = f"{COMMAND_LINE} '-p {binding}'"
+        _parse_statements(binding, configuration, name=name, folder=None, stack=())
 
 
 def _parse_file(
@@ -167,33 +137,39 @@ def _run_import(statement: Any, place: str) -> None:
         ) from error
 
 
-def _known_selector(selector: str, place: str) -> Callable[..., Any]:
+def _known_selector(selector: str, place: str) -> tuple[str, Callable[..., Any]]:
     try:
-        wrapped = configurable(selector)
+        found = find_configurable(selector)
     except KeyError as error:
         raise UserError(f"{place}: {_ambiguous(error)}") from error
-    if wrapped is None:
+    if found is None:
         raise UserError(f"{place}: unknown name '{selector}'{nearest(selector, configurables())}")
-    return wrapped
+    return found
 
 
 def _bind(statement: Any, place: str, configuration: Configuration) -> None:
     scope, selector, parameter, value, _ = statement
-    for name in macros_in(value):
+    for name in _macros_in(value):
         configuration.macro_uses.setdefault(name, place)
     if not parameter:  # a macro: NAME = value
         key = f"{scope}/{selector}" if scope else selector
         gin.bind_parameter((key, "gin.macro", "value"), value)
         configuration.macros[key] = place
         return
-    wrapped = _known_selector(selector, place)
-    full = full_selector(selector)
+    full, wrapped = _known_selector(selector, place)
     _known_parameter(wrapped, selector, parameter, place)
     try:
         gin.bind_parameter((scope, full, parameter), value)
     except ValueError as error:
         raise UserError(f"{place}: {str(error).splitlines()[0]}") from error
     configuration.locations[scope, full, parameter] = place
+
+
+def _macros_in(value: Any) -> Iterator[str]:
+    """Yield the names of the macros (``%NAME``) in a bound value."""
+    for reference in gin.config.iterate_references([value]):
+        if reference.configurable.wrapped is gin.config.macro:
+            yield "/".join(reference.scopes)
 
 
 def _known_parameter(

@@ -9,12 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import gin
 from gin.selector_map import SelectorMap
-
-from mstgraph.declare.user_imports import UserCode
 
 Calls = dict[tuple[str, str], dict[str, Any]]
 
@@ -24,16 +22,26 @@ PACKAGE = "mstgraph."  # selectors of what mstgraph itself registers begin with 
 _lock = threading.RLock()
 
 
+class Guest(Protocol):
+    """What comes and goes with a state, such as the user's modules that register in it."""
+
+    def put_in(self) -> None:
+        """Called when the state has taken gin's place."""
+
+    def take_out(self) -> None:
+        """Called before it gives way."""
+
+
 class GinState:
     """All that gin remembers between two calls: bindings, registry, scopes, whether it is locked.
 
     Args:
         registry: what gin files may name from the start: full selector → gin's entry.
-        code: the user's modules that register in it; they come and go with it.
+        guest: comes and goes with it.
     """
 
-    def __init__(self, registry: Mapping[str, Any], code: UserCode | None = None):
-        self._code = code
+    def __init__(self, registry: Mapping[str, Any], guest: Guest | None = None):
+        self._guest = guest
         entries, constants = SelectorMap(), SelectorMap()
         for selector, entry in registry.items():
             entries[selector] = entry
@@ -71,11 +79,11 @@ class GinState:
 
     def _give_way_to(self, other: GinState) -> None:
         if other is not self:
-            if self._code is not None:
-                self._code.take_out()
+            if self._guest is not None:
+                self._guest.take_out()
             self._values = _exchanged(other._values)
-            if other._code is not None:
-                other._code.put_in()
+            if other._guest is not None:
+                other._guest.put_in()
 
 
 def _exchanged(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,13 +111,13 @@ def registering() -> Iterator[None]:
         yield
 
 
-def fresh_state(code: UserCode) -> GinState:
+def fresh_state(guest: Guest) -> GinState:
     """Return a state without bindings that knows gin's own configurables and mstgraph's."""
     with _lock:
         # Whoever imports a module of mstgraph directly registers it in gin's state of the moment.
         beside = {n: entry for n, entry in _entries().items() if n.startswith(PACKAGE)}
         with registering():
-            return GinState({**beside, **_entries()}, code)
+            return GinState({**beside, **_entries()}, guest)
 
 
 def bindings() -> Mapping[tuple[str, str], Mapping[str, Any]]:
@@ -127,14 +135,26 @@ def is_macro(wrapped: Any) -> bool:
     return wrapped in (gin.config.macro, gin.config._retrieve_constant)
 
 
-def configurable(selector: str) -> Callable[..., Any] | None:
-    """Return the class or function behind a selector, or None if there is none.
+def bound_value(scope: str, selector: str, parameter: str) -> Any:
+    """Return what a parameter is bound to; a macro is followed to its value."""
+    value = gin.config._CONFIG[scope, selector][parameter]
+    seen: set[str] = set()
+    while isinstance(value, gin.config.ConfigurableReference) and value.scoped_selector not in seen:
+        if value.configurable.wrapped is not gin.config.macro:
+            break
+        seen.add(value.scoped_selector)
+        value = gin.config._CONFIG["/".join(value.scopes), "gin.macro"]["value"]
+    return value
+
+
+def find_configurable(selector: str) -> tuple[str, Callable[..., Any]] | None:
+    """Return the full selector that one stands for and what is behind it; None if nothing is.
 
     Raises:
         KeyError: the selector is ambiguous; gin's own words say what it could be.
     """
     entry = gin.config._REGISTRY.get_match(selector)
-    return entry.wrapped if entry else None
+    return (entry.selector, entry.wrapped) if entry else None
 
 
 def registered(selector: str) -> Callable[..., Any]:

@@ -28,6 +28,7 @@ from mstgraph.stages.stage import Stage
 from mstgraph.support.errors import UserError, nearest
 
 ALL = "all"
+SEES_AS_TARGET = "target"
 
 Teachers = Literal["all", "multimodal", "cross-modal", "none"]
 Points = Literal["masks", "penultimate", "hints", "representation", "none"]
@@ -55,7 +56,8 @@ class Member:
 
     Attributes:
         network: gin reference to the network's class (``@FuseNet``); built in the member's scope.
-        inputs: modalities it sees, in the order its ``forward`` takes them; default: its own name.
+        inputs: modalities it sees, in the order its ``forward`` takes them; default: its own name;
+            ``'target'`` is what the target sees.
         masks: mask points, the dotted module paths whose output a MaskNet rewrites (Eq. 6).
         mask: gin reference to what is inserted at a mask point.
         penultimate: the last layer before the classifier, for losses that read it.
@@ -204,7 +206,7 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
     declaration = Declaration()
     _check_stages(declaration, configuration)
     members = _members(declaration, configuration)
-    members = _with_inputs(members, configuration, modalities)
+    members = _with_inputs(declaration, members, configuration, modalities)
     order = _order(members, list(modalities))
     members = {name: members[name] for name in order}
     targets = _targets(declaration, members, configuration)
@@ -265,11 +267,16 @@ def _names(value: tuple[str, ...] | str | None) -> tuple[str, ...]:
 
 
 def _with_inputs(
-    members: Mapping[str, Member], configuration: Configuration, modalities: Mapping[str, Any]
+    declaration: Declaration,
+    members: Mapping[str, Member],
+    configuration: Configuration,
+    modalities: Mapping[str, Any],
 ) -> dict[str, Member]:
     complete = {}
     for name, member in members.items():
         inputs = _names(member.inputs) or (name,)
+        if inputs == (SEES_AS_TARGET,):
+            inputs = _inputs_of_target(name, declaration, members, configuration)
         for modality in inputs:
             if modality not in modalities:
                 raise UserError(
@@ -286,6 +293,22 @@ def _with_inputs(
             member, inputs=inputs, masks=_names(member.masks), hints=_names(member.hints)
         )
     return complete
+
+
+def _inputs_of_target(
+    name: str,
+    declaration: Declaration,
+    members: Mapping[str, Member],
+    configuration: Configuration,
+) -> tuple[str, ...]:
+    """Return what the only target sees, for a member that is the same network once more."""
+    targets = _names(declaration.target)
+    if len(targets) != 1 or targets[0] not in members or targets[0] == name:
+        raise UserError(
+            f"{configuration.where('Member', 'inputs', name)}: member '{name}' sees what the "
+            f"target sees; expected another member as graph.target, and no second one"
+        )
+    return _names(members[targets[0]].inputs) or targets
 
 
 def _changed(member: Member, **changes: Any) -> Member:
@@ -333,10 +356,13 @@ def _staying(
     configuration: Configuration,
 ) -> list[str]:
     """Return the targets and the members that ``graph.teachers`` lets stay, in order."""
+    seen = [members[target].inputs for target in targets]
     kinds = {
         "all": set(members),
         "multimodal": {name for name, member in members.items() if len(member.inputs) > 1},
-        "cross-modal": {name for name, member in members.items() if len(member.inputs) == 1},
+        "cross-modal": {
+            name for name, m in members.items() if len(m.inputs) == 1 and m.inputs not in seen
+        },
         "none": set(targets),
     }
     place = configuration.where("graph", "teachers")

@@ -50,24 +50,31 @@ def check_losses(plan: Plan, task: Task, configuration: Configuration) -> None:
     """A loss must have a meaning for the task, and for single samples where a gate routes them."""
     for node in plan.stages.values():
         for teacher in node.teachers:
-            loss, name = teacher.loss, type(teacher.loss).__name__
-            place = configuration.where("Member", "loss", teacher.member)
-            what = f"{place}: the loss {name} of member '{teacher.member}'"
-            if task.dense and not loss.dense:
-                raise UserError(
-                    f"{what} compares samples that have one label each, but here every pixel has "
-                    "one; expected a loss for dense prediction, such as KL, FitNets or C2KD"
-                )
-            if loss.classes_only and not task.exclusive_classes:
-                raise UserError(
-                    f"{what} compares exclusive classes, but the task '{task.kind}' has none; "
-                    "expected a loss for any task, such as KL, FitNets or RKD"
-                )
-            if node.gate and not isinstance(loss, ResponseLoss):
-                raise UserError(
-                    f"{what} is not made of logits of single samples, so no gate can route it; "
-                    "expected graph.gate = None, or a loss such as KL"
-                )
+            problem = _loss_problem(teacher.loss, task, gated=bool(node.gate))
+            if problem:
+                name = type(teacher.loss).__name__
+                place = configuration.where("Member", "loss", teacher.member)
+                raise UserError(f"{place}: the loss {name} of member '{teacher.member}' {problem}")
+
+
+def _loss_problem(loss: EdgeLoss, task: Task, gated: bool) -> str:
+    """Return what is wrong with a loss and what was expected; empty if it has a meaning."""
+    if task.dense and not loss.dense:
+        return (
+            "compares samples that have one label each, but here every pixel has one; expected a "
+            "loss for dense prediction, such as KL, FitNets or C2KD"
+        )
+    if loss.classes_only and not task.exclusive_classes:
+        return (
+            f"compares exclusive classes, but the task '{task.kind}' has none; expected a loss "
+            "for any task, such as KL, FitNets or RKD"
+        )
+    if gated and not isinstance(loss, ResponseLoss):
+        return (
+            "is not made of logits of single samples, so no gate can route it; expected "
+            "graph.gate = None, or a loss such as KL"
+        )
+    return ""
 
 
 def check_stages(plan: Plan, configuration: Configuration) -> None:
@@ -126,15 +133,15 @@ def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
     optimizer = node.settings.optimizer
     with gin.config_scope(node.scope or None):
         name = type(node.settings).__name__
+        places = configuration.bound(optimizer, node.scope)
         for given in ("params", "lr"):
-            place = configuration.exactly_where(optimizer, given, node.scope)
-            if place is not None:
+            if given in places:
                 raise UserError(
-                    f"{place}: the stage gives {optimizer.__name__}.{given}; expected "
+                    f"{places[given]}: the stage gives {optimizer.__name__}.{given}; expected "
                     f"{name}.learning_rate in its place"
                 )
         module = getattr(inspect.unwrap(optimizer), "__module__", None) or ""
-        late = any(configuration.exactly_where(optimizer, o, node.scope) for o in CHECKED_LATE)
+        late = not places.keys().isdisjoint(CHECKED_LATE)
         # To take parameters, torch's own import its compiler; but their settings come first.
         early = module.startswith("torch.") and not late
         try:

@@ -1,4 +1,4 @@
-"""Artefact identity: a hash of all that can change a stage's result, and the reasons it changed."""
+"""Artefact identity: a hash of all that can change a stage's result."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,23 @@ DIGITS = 16  # of a hash
 LONGEST_PATH = 4096  # longer text makes the system call fail
 
 
+@dataclass(frozen=True)
+class _Built:
+    """What counts of a part, whatever stages it takes part in.
+
+    Attributes:
+        configured: how it is built, and the digest of its constructor's source.
+        calls: scope/name → parameters of the configurables that it calls beside its own.
+        constructor: what builds it.
+        within: what the constructor is given and what it calls, as far as gin knows.
+    """
+
+    configured: Mapping[str, Any]
+    calls: Mapping[str, Any]
+    constructor: Callable[..., Any]
+    within: Sequence[Callable[..., Any]]
+
+
 def identify(plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: str) -> Plan:
     """Return the plan with each stage's identity and hash filled in.
 
@@ -40,34 +57,55 @@ def identify(plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: 
         engine: the engine's settings; some of them change numbers.
         fingerprint: of the store.
     """
+    built_of = functools.cache(functools.partial(_built, parts))
     stages: dict[str, StageNode] = {}
     for name, node in plan.stages.items():
-        identity = _identity(node, plan, parts, data, engine, fingerprint)
+        built = {name: built_of(part) for name, part in node.parts.items()}
+        identity = _identity(node, plan, built, data, engine, fingerprint)
         identity["needs"] = {part: stages[stage].hash for part, stage in node.sources.items()}
         stages[name] = replace(node, identity=identity, hash=digest(identity))
     return replace(plan, stages=stages)
 
 
+def _built(parts: Parts, part: Part) -> _Built:
+    scope, constructor = parts.constructor(part)
+    with gin.config_scope(scope):
+        configured, within = _by_content(describe(constructor)), callables(constructor)
+    calls = {}
+    for (entered, selector), parameters in parts.calls(part).items():
+        called = registered(selector)
+        with gin.config_scope(entered or None):
+            within += [called, *callables(parameters)]
+            if inspect.unwrap(called) is not inspect.unwrap(constructor):
+                calls[f"{entered}/{selector}"] = _by_content(describe(parameters))
+    source = {"source": _source_digest(constructor)}
+    return _Built({**configured, **source}, calls, constructor, within)
+
+
 def _identity(
-    node: StageNode, plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: str
+    node: StageNode,
+    plan: Plan,
+    built: Mapping[str, _Built],
+    data: Data,
+    engine: Engine,
+    fingerprint: str,
 ) -> dict[str, Any]:
     with gin.config_scope(node.scope or None):
         settings = _by_content(describe(node.settings))
         running = _running(node, data)
     settings["batch_size"] = node.settings.batch_size or data.batch_size
-    sources = {f.__qualname__: _source_digest(f) for f in running if is_dataclass(f)}
     losses = [[t.name, _by_content(describe(t.loss))] for t in node.teachers]
     identity = {
         "format": FORMAT_VERSION,
         "kind": node.kind,
         "settings": settings,
-        "parts": {name: _part(parts, name, node) for name in node.parts},
+        "parts": {name: found.configured for name, found in built.items()},
         "inputs": {m: list(plan.graph.members[m].inputs) for m in _members(node)},
         "mutual": [list(pair) for pair in node.mutual],
         "student": node.student,
         "teachers": losses,
         "layers": {name: list(forward.taps) for name, forward in node.forwards.items()},
-        "sources": sources,
+        "sources": {f.__qualname__: _source_digest(f) for f in running if is_dataclass(f)},
         "store": fingerprint,
         "split": data.split,
         "normalisation": data.normalisation,
@@ -79,10 +117,9 @@ def _identity(
     }
     # What follows is left out where it is empty: where all labels count for the store's own task,
     # and where nothing but mstgraph's own networks is used.
-    calls = {name: _calls(parts, part) for name, part in node.parts.items()}
     beyond = {
-        "calls": {name: called for name, called in calls.items() if called},
-        "code": _code(node, parts, running),
+        "calls": {name: found.calls for name, found in built.items() if found.calls},
+        "code": _code(list(built.values()), running),
         "task": _by_content(describe(data.task)),
         "labelled": data.labelled,
     }
@@ -95,12 +132,12 @@ def _running(node: StageNode, data: Data) -> list[Callable[..., Any]]:
     return callables([node.settings, data.augmentation, data.task, *losses])
 
 
-def _code(node: StageNode, parts: Parts, running: Sequence[Callable[..., Any]]) -> dict[str, str]:
+def _code(built: Sequence[_Built], running: Sequence[Callable[..., Any]]) -> dict[str, str]:
     """Return module → digest: of the user's modules behind a stage, but for digested sources."""
-    constructors = [parts.constructor(part)[1] for part in node.parts.values()]
+    constructors = [found.constructor for found in built]
     digested = [found for found in running if is_dataclass(found)] + constructors
     known = {_source_file(found) for found in digested}
-    within = [found for part in node.parts.values() for found in _within(parts, part)]
+    within = [called for found in built for called in found.within]
     modules: dict[str, Path] = {}
     for name in {_module(found) for found in (*running, *constructors, *within)}:
         modules |= user_modules(name)
@@ -111,41 +148,12 @@ def _code(node: StageNode, parts: Parts, running: Sequence[Callable[..., Any]]) 
     }
 
 
-def _within(parts: Parts, part: Part) -> list[Callable[..., Any]]:
-    """Return what a part's constructor is given and what it calls, as far as gin knows."""
-    scope, constructor = parts.constructor(part)
-    with gin.config_scope(scope):
-        found = callables(constructor)
-    for (entered, selector), parameters in parts.calls(part).items():
-        with gin.config_scope(entered or None):
-            found += [registered(selector), *callables(parameters)]
-    return found
-
-
-def _calls(parts: Parts, part: Part) -> dict[str, Any]:
-    """Return scope/name → parameters of the configurables that a part calls beside its own."""
-    own = inspect.unwrap(parts.constructor(part)[1])
-    described = {}
-    for (scope, selector), parameters in parts.calls(part).items():
-        if inspect.unwrap(registered(selector)) is not own:
-            with gin.config_scope(scope or None):
-                described[f"{scope}/{selector}"] = _by_content(describe(parameters))
-    return described
-
-
 def _module(found: Callable[..., Any]) -> str:
     return getattr(inspect.unwrap(found), "__module__", None) or ""
 
 
 def _members(node: StageNode) -> list[str]:
     return [name for name, part in node.parts.items() if part.kind == "network"]
-
-
-def _part(parts: Parts, name: str, node: StageNode) -> dict[str, Any]:
-    scope, constructor = parts.constructor(node.parts[name])
-    with gin.config_scope(scope):
-        described = describe(constructor)
-    return {**_by_content(described), "source": _source_digest(constructor)}
 
 
 def _by_content(value: Any) -> Any:
@@ -200,40 +208,3 @@ def digest(identity: Mapping[str, Any]) -> str:
     """Return the hash of plain data, 16 hexadecimal digits."""
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Say what differs between two identities: "settings.epochs was 3, is 5".
-
-    Reasons of a stage's own come before those that it inherits from the stages it needs.
-    """
-    old, new = dict(_flat(before)), dict(_flat(after))
-    differing = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
-    return [
-        _change(key, old.get(key, "absent"), new.get(key, "absent"))
-        for key in sorted(differing, key=lambda key: (key.startswith("needs."), key))
-    ]
-
-
-def _change(key: str, old: Any, new: Any) -> str:
-    """Hashes say nothing to a person: name what they stand for."""
-    section, _, rest = key.partition(".")
-    if key == "store":
-        return "the store's content has changed" if new else "the store is not there"
-    if section in ("sources", "code"):
-        return f"the source file of '{rest}' has changed"
-    if section == "needs":
-        return f"the weights of '{rest}' that it starts from have changed"
-    if section == "calls":
-        key = rest.partition(".")[2]
-    if section == "parts" and rest.endswith(".source"):
-        return f"the source file of '{rest.removesuffix('.source')}' has changed"
-    return f"{key} was {old}, is {new}"
-
-
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value

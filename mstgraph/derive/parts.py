@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +19,14 @@ from torch import nn
 
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.gin_state import Calls, recorded_calls
-from mstgraph.derive.plan import Plan
+from mstgraph.declare.graph import Graph
 from mstgraph.distil.cuts import Crossing, probe_cut
 from mstgraph.distil.gate import Gate, layers_read
 from mstgraph.distil.insertion import output_shapes
 from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
-from mstgraph.stages.node import Part
+from mstgraph.stages.node import Part, Teacher
+from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError
 from mstgraph.support.seeds import derive_seed
@@ -53,10 +54,12 @@ class MemberShapes:
 
 
 class Parts:
-    """Builds the parts of a plan.
+    """Builds the parts of a plan's stages.
 
     Args:
-        plan: the plan.
+        graph: the members that they belong to.
+        teachers: student → its teachers.
+        stages: in which they take part.
         modalities: modalities of the store.
         task: the task.
         configuration: where bindings stand, for messages.
@@ -69,26 +72,30 @@ class Parts:
 
     def __init__(
         self,
-        plan: Plan,
+        graph: Graph,
+        teachers: Mapping[str, Sequence[Teacher]],
+        stages: Collection[StageNode],
         modalities: Mapping[str, Modality],
         task: Task,
         configuration: Configuration,
         samples: int,
     ):
         self.samples = samples
-        self.plan = plan
+        self.graph = graph
+        self.teachers = teachers
         self.modalities = modalities
         self.task = task
         self.configuration = configuration
+        self._forwards = {f for node in stages for f in node.forwards.values()}
         self._built: dict[Part, tuple[int, Calls]] = {}
         self._trunks: dict[tuple[str, tuple[str, ...]], Crossing | None] = {}
-        self.members = {name: self._inspect(name) for name in plan.graph.members}
+        self.members = {name: self._inspect(name) for name in graph.members}
         self._check_outputs()
 
     def build(self, part: Part, device: torch.device | str) -> nn.Module:
         """Build a part with initial weights that depend on the seed and its name alone."""
         meta = torch.device(device).type == "meta"
-        seed = derive_seed(self.plan.graph.seed, "initial", part.name)
+        seed = derive_seed(self.graph.seed, "initial", part.name)
         with (
             self.configuration.entered(),
             torch.random.fork_rng(devices=[] if meta else None),
@@ -132,7 +139,7 @@ class Parts:
 
     def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
         """Return modality → shape of a sample, for a member's modalities."""
-        inputs = self.plan.graph.members[member].inputs
+        inputs = self.graph.members[member].inputs
         return {name: self.modalities[name].shape for name in inputs}
 
     def feature(self, part: Part) -> tuple[int, ...]:
@@ -142,14 +149,14 @@ class Parts:
     def constructor(self, part: Part) -> tuple[str, Callable[..., Any]]:
         """Return the gin scope in which a part is built, and what builds it."""
         if part.kind == "network":
-            network = self.plan.graph.members[part.member].network
+            network = self.graph.members[part.member].network
             assert network is not None
             return part.member, network
         if part.kind == "masknet":
-            return part.member, self.plan.graph.members[part.member].mask
+            return part.member, self.graph.members[part.member].mask
         if part.kind == "adapter":
             return part.member, self._loss(part).adapter
-        return part.student, self.plan.graph.settings.gate or Gate
+        return part.student, self.graph.settings.gate or Gate
 
     def _construct(self, part: Part) -> nn.Module:
         scope, constructor = self.constructor(part)
@@ -169,13 +176,13 @@ class Parts:
             return (self.feature(part),)
         if part.kind == "adapter":
             return (self._edge_shapes(part),)
-        count = len(self.plan.teachers[part.student])
-        roles = layers_read(self.plan.graph.settings.gate)
+        count = len(self.teachers[part.student])
+        roles = layers_read(self.graph.settings.gate)
         features = (self._role_shapes(part.student, roles),) if roles else ()
         return self.task.num_outputs, count, self.task.dense, *features
 
     def _loss(self, part: Part) -> EdgeLoss:
-        return self.plan.graph.members[part.member].loss
+        return self.graph.members[part.member].loss
 
     def _edge_shapes(self, part: Part) -> EdgeShapes:
         loss = self._loss(part)
@@ -190,7 +197,7 @@ class Parts:
         self, name: str, roles: tuple[str, ...]
     ) -> dict[str, tuple[tuple[int, ...], ...]]:
         """Return role → shapes of what a member's layers return, without the batch."""
-        member, points = self.plan.graph.members[name], self.members[name].points
+        member, points = self.graph.members[name], self.members[name].points
         return {role: tuple(points[at] for at in member.layers(role)) for role in roles}
 
     @contextmanager
@@ -214,10 +221,10 @@ class Parts:
         """Return where the option stands that a message names, else where the part is declared."""
         _, constructor = self.constructor(part)
         name = constructor.__name__
+        places = self.configuration.bound(constructor, scope)
         for option in inspect.signature(constructor).parameters:
-            place = self.configuration.exactly_where(constructor, option, scope)
-            if place is not None and f"{name}.{option}" in text:
-                return place
+            if option in places and f"{name}.{option}" in text:
+                return places[option]
         chosen = self.configuration.exactly_where("Member", "mask", scope) is not None
         declared = {
             "network": ("Member", "network"),
@@ -244,7 +251,7 @@ class Parts:
         self, network: nn.Module, name: str
     ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
         """Return layer → shape of its output, and the layers that count: mask points and taps."""
-        member = self.plan.graph.members[name]
+        member = self.graph.members[name]
         shapes = self.input_shapes(name)
         declared = {"masks": member.masks, **self._layers_read(name)}
         points = tuple(dict.fromkeys(point for layers in declared.values() for point in layers))
@@ -261,9 +268,8 @@ class Parts:
 
         A data set's file names layers for all of its members, also for a network of the user's.
         """
-        forwards = [f for node in self.plan.stages.values() for f in node.forwards.values()]
-        taps = {layer for forward in forwards if forward.member == name for layer in forward.taps}
-        layers = {role: self.plan.graph.members[name].layers(role) for role in ROLES}
+        taps = {layer for f in self._forwards if f.member == name for layer in f.taps}
+        layers = {role: self.graph.members[name].layers(role) for role in ROLES}
         return {role: names for role, names in layers.items() if taps.intersection(names)}
 
     def _check_outputs(self) -> None:

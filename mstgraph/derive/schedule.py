@@ -275,19 +275,19 @@ class _Builder:
 
     def _add(self, node: StageNode) -> None:
         """Add a stage, with the stages that leave the weights it starts from."""
-        found = {name: self._source(part, node) for name, part in node.parts.items()}
+        found = {name: self._source(name, part, node) for name, part in node.parts.items()}
         sources = {name: stage for name, stage in found.items() if stage}
         self.stages[node.name] = replace(node, sources=sources)
         if node.student:
             self.held |= {(node.student, name): node.name for name in node.trains}
 
-    def _source(self, part: Part, node: StageNode) -> str | None:
+    def _source(self, name: str, part: Part, node: StageNode) -> str | None:
         if node.settings.place in ("members", "member"):
             return self.initial.get(part.member)
-        held = self.held.get((node.student, part.name))
+        held = self.held.get((node.student, name))
         if held or part.kind != "network":
             return held
-        if part.name == node.student and part.name in node.trains:
+        if name == node.student and name in node.trains:
             return self._start(part.member)
         # An assistant teaches with what it has learned; a target with its first weights.
         assistant = part.member not in self.graph.targets

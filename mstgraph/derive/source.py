@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mstgraph.declare.configuration import Configuration, find_file, find_folder
+from mstgraph.declare.load import load
 from mstgraph.declare.settings import Data
-from mstgraph.derive.configurables import load
 from mstgraph.store.destination import is_vacant, partial_of
 from mstgraph.store.load import load_recipe, missing_raw, recipe_class
 from mstgraph.store.reader import Store

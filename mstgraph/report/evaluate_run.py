@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from mstgraph.data.feed import Pool
-from mstgraph.derive.experiment import Experiment, open_experiment
-from mstgraph.report.tables import table
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_experiment
+from mstgraph.run.artefacts.modules import load_modules
 from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
-from mstgraph.run.batch import Networks
 from mstgraph.run.evaluation import evaluate
-from mstgraph.run.execute import load_modules
+from mstgraph.run.networks import Networks
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
-from mstgraph.tasks.task import Metric
 
 
 def evaluate_run(
@@ -104,7 +102,7 @@ def _evaluate_stage(
 ) -> Mapping[str, Mapping[str, float]]:
     # The stage's own weights, not those it started from.
     finished = replace(node, sources={**node.sources, **dict.fromkeys(node.trains, node.name)})
-    modules = load_modules(experiment, folder, [finished], pool.device)
+    modules = load_modules(experiment.parts, folder, [finished], pool.device)
     precision = experiment.engine.precision
     networks = Networks(modules, experiment.inputs_of, frozenset(), {}, precision)
     forwards = [node.forwards[name] for name in node.settings.validated(node)]
@@ -113,21 +111,3 @@ def _evaluate_stage(
     feed = pool.feed(part, [name for name in experiment.source.modalities if name in wanted])
     (result,) = evaluate([finished], networks, feed, experiment.task, batch_size, kept={})
     return result.metrics
-
-
-def print_evaluation(result: Mapping[str, Any], console: Console) -> None:
-    """Print the metrics as a table."""
-    label = f" · {result['data']['synthetic']}" if result["data"]["synthetic"] else ""
-    title = f"{result['data']['title']}{label} · {result['part']} part of split {result['split']}"
-    measured = [Metric(**metric) for metric in result["measured"]]
-    columns = ("stage", "response", *(metric.heading for metric in measured))
-    rows = table(title, columns, right=columns[2:])
-    for stage, responses in result["metrics"].items():
-        for response, values in responses.items():
-            rows.add_row(stage, response, *(f"{values[metric.name]:.4f}" for metric in measured))
-    console.print(rows)
-    if result["split"] != result["trained_on"]:
-        console.print(
-            f"trained on split {result['trained_on']}: some of these samples were seen in training",
-            highlight=False,
-        )

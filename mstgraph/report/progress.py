@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from mstgraph.run.train import SAMPLES
+from mstgraph.run.reporter import SAMPLES
 from mstgraph.stages.stage import StageNode
 from mstgraph.tasks.task import Task
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.feed import Feed
-from mstgraph.run.batch import Batch, Networks, Shared
+from mstgraph.run.batch import Batch
 from mstgraph.run.kept import Kept
-from mstgraph.stages.node import Forward
+from mstgraph.run.networks import Networks, Shared
+from mstgraph.stages.node import Question
 from mstgraph.stages.stage import StageNode
 from mstgraph.tasks.task import Task
 
@@ -94,7 +95,7 @@ def evaluate(
     feed: Feed,
     task: Task,
     batch_size: int,
-    kept: Mapping[Forward | str, Kept],
+    kept: Mapping[Question, Kept],
     by_sample: bool = False,
 ) -> list[Evaluation]:
     """Evaluate the responses that stages report on a split, every network in eval mode.

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from mstgraph.data.feed import Feed, Pool
 from mstgraph.derive.document import plan_document, with_states
@@ -20,48 +18,24 @@ from mstgraph.derive.keeping.constants import cut_networks, find_constants, kept
 from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.run.artefacts.checkpoint import CHECKPOINT, Checkpoints
 from mstgraph.run.artefacts.metrics_log import MetricsLog
+from mstgraph.run.artefacts.modules import load_modules
 from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder, student_files
 from mstgraph.run.artefacts.student import student_description
 from mstgraph.run.artefacts.summary import summarise
-from mstgraph.run.batch import Networks
 from mstgraph.run.evaluation import evaluate
 from mstgraph.run.keeper import Keeper
+from mstgraph.run.networks import Networks
 from mstgraph.run.reporter import Reporter
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
 from mstgraph.support import memory
 from mstgraph.support.disk.descriptions import write_description
-from mstgraph.support.disk.own_folder import make_folder
-from mstgraph.support.errors import UserError
+from mstgraph.support.disk.own_folder import KEPT, make_folder
 from mstgraph.support.files import file_digest, write_atomically, write_json, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import numerics
 from mstgraph.support.user_code import relative_path
 from mstgraph.support.weights import save_weights
-
-DEVICES = ("cpu", "cuda")
-KEPT = ".kept"  # folder of values that are kept on disk
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device to run on; ``auto`` takes a GPU where there is one.
-
-    Raises:
-        UserError: there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in DEVICES:
-            raise RuntimeError(f"nothing runs on '{device.type}'")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"device '{name}' is not to be had here; expected 'auto', 'cpu' or a GPU such as "
-            "'cuda' that torch can see"
-        ) from error
-    return device
 
 
 class Execution:
@@ -229,7 +203,7 @@ class Execution:
     def setting(self, group: Sequence[StageNode]) -> Setting:
         """Make a group ready: its networks with their weights, what is kept, its data."""
         experiment, engine = self.experiment, self.experiment.engine
-        modules = load_modules(experiment, self.folder, group, self.device)
+        modules = load_modules(experiment.parts, self.folder, group, self.device)
         constants = find_constants(
             experiment.parts,
             engine,
@@ -345,24 +319,3 @@ class Execution:
             digests[name] = file_digest(self.folder.path / name)
         described = student_description(self.experiment, target, self.pool)
         write_description(self.folder.path / description, {**described, "files": digests})
-
-
-def load_modules(
-    experiment: Experiment,
-    folder: RunFolder,
-    group: Sequence[StageNode],
-    device: torch.device,
-) -> dict[str, nn.Module]:
-    """Build the parts of stages on a device, with the weights that earlier stages left."""
-    modules = {}
-    for node in group:
-        for name, part in node.parts.items():
-            if name in modules:
-                continue
-            modules[name] = experiment.parts.build(part, "cpu")
-            if name in node.sources:
-                folder.load(node.sources[name], name, modules[name])
-            modules[name].to(device)
-            # Convolutions run up to twice as fast with channels last; all else stays as it is.
-            convert_conv2d_weight_memory_format(modules[name], torch.channels_last)
-    return modules

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from mstgraph.data.feed import Feed
 from mstgraph.derive.keeping.placement import Decision, Value
-from mstgraph.run.batch import Networks, Shared
 from mstgraph.run.kept import InMemory, Kept, OnDisk
-from mstgraph.stages.node import Forward
+from mstgraph.run.networks import Networks, Shared
+from mstgraph.stages.node import Forward, Question, Trunk
 from mstgraph.support.weights import weights_digest
 
 FORMAT_VERSION = 1
@@ -51,9 +50,9 @@ class Keeper:
     folder: Path
     key: Mapping[str, object]
     told: Callable[[str, int, int], None] = lambda sentence, done, total: None
-    _kept: dict[str, dict[Forward | str, Kept]] = field(default_factory=dict)
+    _kept: dict[str, dict[Question, Kept]] = field(default_factory=dict)
 
-    def kept(self, part: str) -> Mapping[Forward | str, Kept]:
+    def kept(self, part: str) -> Mapping[Question, Kept]:
         """Return what is kept of a part of the split; fills it first."""
         if part not in self._kept:
             self._kept[part] = self._fill(part)
@@ -69,7 +68,7 @@ class Keeper:
         members = {
             forward.member
             for forward in forwards
-            if forward not in names and not (forward.masknet and forward.member in names)
+            if forward not in names and not (forward.masknet and Trunk(forward.member) in names)
         }
         return {name for member in members for name in self.networks.inputs_of[member]}
 
@@ -87,7 +86,7 @@ class Keeper:
         self._kept.clear()
         return self.memory
 
-    def _fill(self, part: str) -> dict[Forward | str, Kept]:
+    def _fill(self, part: str) -> dict[Question, Kept]:
         values = [d for d in self.decisions.get(part, ()) if d.placement != "recompute"]
         if not values:
             return {}
@@ -99,7 +98,7 @@ class Keeper:
             value.finish()
         return kept
 
-    def _compute_missing(self, part: str, feed: Feed, kept: Mapping[Forward | str, Kept]) -> None:
+    def _compute_missing(self, part: str, feed: Feed, kept: Mapping[Question, Kept]) -> None:
         blocks = -(-len(feed) // self.block_size)
         positions = torch.arange(len(feed)).split(self.block_size)
         wanted = [b for b in range(blocks) if any(k.missing(b) for k in kept.values())]
@@ -113,19 +112,15 @@ class Keeper:
             with torch.no_grad():
                 for owner, value in kept.items():
                     if value.missing(block):
-                        value.write(block, block * self.block_size, self._values(owner, shared))
+                        answers = self.networks.outputs(owner, shared)
+                        value.write(block, block * self.block_size, answers)
             self.told(f"keeping {len(kept)} constant values of the {part} split", done, len(wanted))
-
-    def _values(self, owner: Forward | str, shared: Shared) -> Mapping[str, Tensor]:
-        if isinstance(owner, Forward):
-            return self.networks.outputs(owner, shared)
-        return self.networks.trunk(owner, shared)
 
     def _allocate(
         self, decisions: Sequence[Decision], part: str, samples: int, device: torch.device
-    ) -> dict[Forward | str, Kept]:
+    ) -> dict[Question, Kept]:
         """Make room; responses in memory lie side by side, so that a choice is one gather."""
-        kept: dict[Forward | str, Kept] = {}
+        kept: dict[Question, Kept] = {}
         counts = Counter(map(_row, decisions))
         last: dict[object, InMemory] = {}
         for decision in decisions:
@@ -166,5 +161,5 @@ def _row(decision: Decision) -> object:
     return tuple(value.tensors.items()) if shared else id(decision)
 
 
-def _owner(value: Value) -> Forward | str:
-    return value.member if value.forward is None else value.forward
+def _owner(value: Value) -> Question:
+    return value.forward or Trunk(value.member)

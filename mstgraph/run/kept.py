@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mstgraph.derive.keeping.placement import Shapes, kept_type
 from mstgraph.store.layout import CRCS, Column, checksum_key, record_key
 from mstgraph.store.mapped.environment import Environment, is_sound
 from mstgraph.store.mapped.gather import Gather
@@ -23,6 +22,7 @@ from mstgraph.store.mapped.soundness import crc
 from mstgraph.support.disk.lmdb_errors import as_system_errors
 from mstgraph.support.disk.own_folder import refuse_links
 from mstgraph.support.files import explained
+from mstgraph.support.numerics import Shapes, kept_type
 
 Tensors = Mapping[str, Tensor]
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from mstgraph.stages.stage import StageNode
 
+SAMPLES = "samples"  # the running sum that counts samples; no loss term may have its name
+
 
 class Listener(Protocol):
     """Is told how a stage proceeds."""
@@ -23,7 +25,7 @@ class Listener(Protocol):
             epoch: which epoch, from 1.
             batch: how many batches of it are done.
             sums: loss term → sum of its value over the epoch's samples so far, and how many these
-                are under `mstgraph.run.train.SAMPLES`.
+                are under `SAMPLES`.
         """
 
     def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:

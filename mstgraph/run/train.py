@@ -24,17 +24,16 @@ from mstgraph.run.artefacts.checkpoint import (
     restore_random_states,
 )
 from mstgraph.run.averaging import Average
-from mstgraph.run.batch import Batch, Networks, Shared
+from mstgraph.run.batch import Batch
 from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.keeper import Keeper
-from mstgraph.run.reporter import Listener
+from mstgraph.run.networks import Networks, Shared
+from mstgraph.run.reporter import SAMPLES, Listener
 from mstgraph.stages.stage import StageNode, Term
 from mstgraph.support.errors import RunError
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.seeds import derive_seed
 from mstgraph.tasks.task import Task
-
-SAMPLES = "samples"  # the running sum that counts samples; no loss term may have its name
 
 
 @dataclass(frozen=True)

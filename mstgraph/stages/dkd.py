@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -139,10 +140,10 @@ class DKD(Stage):
         losses = _losses(node)
         student = batch.response(node.student)
         if self.routing == "top-k":
-            return batch.routed(names, losses, top_k(confidence, self.k), student)
+            return routed(batch, names, losses, top_k(confidence, self.k), student)
         everybody = torch.arange(len(names), device=confidence.device).expand_as(confidence)
         weights = self._weights(node, batch, confidence)
-        return batch.routed(names, losses, everybody, student, weights)
+        return routed(batch, names, losses, everybody, student, weights)
 
     def _weights(self, node: StageNode, batch: Batch, confidence: Tensor) -> Tensor:
         """What each teacher counts when all of them teach, [batch, N]; rows sum to one."""
@@ -163,6 +164,48 @@ class DKD(Stage):
                 for teacher, loss in zip(node.teachers, _losses(node), strict=True)
             ]
         return (confidence * torch.stack(losses, 1)).sum(1)
+
+
+def routed(
+    batch: Batch,
+    names: Sequence[str],
+    losses: Sequence[ResponseLoss],
+    chosen: Tensor,
+    student: Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Return the sum of each sample's losses to the teachers it chose (Eq. 14).
+
+    Args:
+        batch: answers for the teachers.
+        names: the N responses to choose from.
+        losses: the loss of each.
+        chosen: [batch, k] int64, indices into them.
+        student: logits of the student, for all samples.
+        weights: what each choice counts, [batch, k] float; None counts each as one.
+
+    Returns:
+        [batch] float.
+    """
+    responses = batch.responses(names, chosen)
+    values = []
+    for place, (slot, teacher) in enumerate(zip(chosen.unbind(1), responses, strict=True)):
+        value = _chosen_loss(batch, losses, slot, teacher, student)
+        values.append(value if weights is None else value * weights[:, place])
+    return functools.reduce(torch.add, values)
+
+
+def _chosen_loss(
+    batch: Batch, losses: Sequence[ResponseLoss], slot: Tensor, teacher: Tensor, student: Tensor
+) -> Tensor:
+    """Return for each sample the loss of the teacher it chose, [batch] float."""
+    if losses.count(losses[0]) == len(losses):
+        return batch.divergence(losses[0], teacher, student)
+    values = []
+    for loss in dict.fromkeys(losses):
+        own = student.new_tensor([float(other == loss) for other in losses])
+        values.append(batch.divergence(loss, teacher, student) * own[slot])
+    return functools.reduce(torch.add, values)
 
 
 def _losses(node: StageNode) -> list[ResponseLoss]:

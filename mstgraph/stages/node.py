@@ -82,6 +82,26 @@ class Forward:
         return (self.member, self.masknet) if self.masknet else (self.member,)
 
 
+@dataclass(frozen=True)
+class Trunk:
+    """What comes before all masks of a member's frozen network: what crosses the cuts there.
+
+    Attributes:
+        member: whose network.
+    """
+
+    member: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of all parts that it depends on."""
+        return (self.member,)
+
+
+Question = Forward | Trunk
+"""What networks can be asked about a batch."""
+
+
 class Batch(Protocol):
     """One batch for one stage: labels, and responses that are computed when asked for.
 
@@ -99,16 +119,28 @@ class Batch(Protocol):
         """Return a part of the stage, such as the gate."""
         ...
 
-    def response(self, name: str) -> Tensor:
-        """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float."""
+    def response(self, name: str, anew: bool = False) -> Tensor:
+        """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float.
+
+        Args:
+            name: whose.
+            anew: compute them again, for a stage that changes a part between two calls.
+        """
+        ...
+
+    def responses(self, names: Sequence[str], chosen: Tensor) -> Sequence[Tensor]:
+        """Return what each sample's first, second, … choice answers, [batch, ...] float each.
+
+        What is not kept is computed for the samples that chose it alone.
+
+        Args:
+            names: the N responses to choose from.
+            chosen: [batch, k] int64, indices into them, each once per sample.
+        """
         ...
 
     def features(self, name: str, roles: Sequence[str]) -> Mapping[str, tuple[Tensor, ...]]:
         """Return role → what the layers return that play it, [batch, ...] float each."""
-        ...
-
-    def compute(self, name: str) -> Tensor:
-        """Return logits computed anew, for a stage that changes a part between two calls."""
         ...
 
     def edge(self, teacher: Teacher) -> Edge:
@@ -152,23 +184,4 @@ class Batch(Protocol):
 
     def total(self, values: Tensor) -> Tensor:
         """Add up over the samples, [batch, ...] → [...] float."""
-        ...
-
-    def routed(
-        self,
-        names: Sequence[str],
-        losses: Sequence[ResponseLoss],
-        chosen: Tensor,
-        student: Tensor,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Return the sum of each sample's losses to the teachers it chose, [batch] float.
-
-        Args:
-            names: the N responses to choose from.
-            losses: the loss of each.
-            chosen: [batch, k] int64, indices into them.
-            student: logits of the student, for all samples.
-            weights: what each choice counts, [batch, k] float; None counts each as one.
-        """
         ...

@@ -96,5 +96,5 @@ class Salience(Stage):
 
     def _distances(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the disagreement of each sample, the teacher's response computed anew, [batch]."""
-        teacher = batch.compute(node.teachers[0].name)
+        teacher = batch.response(node.teachers[0].name, anew=True)
         return batch.divergence(LogitMSE(), teacher, batch.response(node.student))

@@ -1,12 +1,40 @@
-"""How numbers are computed: precision, and the same bits from the same seed."""
+"""Where and how numbers are computed: device, precision, and the same bits from the same seed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+
+from mstgraph.support.errors import UserError
+
+DEVICES = ("cpu", "cuda")
+
+Shapes = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+"""Name → (shape of one sample, type) of tensors that belong together."""
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device to run on; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError(f"nothing runs on '{device.type}'")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"device '{name}' is not to be had here; expected 'auto', 'cpu' or a GPU such as "
+            "'cuda' that torch can see"
+        ) from error
+    return device
 
 
 @contextmanager
@@ -49,3 +77,10 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     if precision == "bf16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
+
+
+def kept_type(dtype: torch.dtype, halved: bool) -> torch.dtype:
+    """Return the type a tensor is kept as: its own, or a narrower one for indices or if asked."""
+    if dtype.is_floating_point:
+        return torch.float16 if halved else dtype
+    return torch.int32 if dtype == torch.int64 else dtype

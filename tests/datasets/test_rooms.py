@@ -1,5 +1,7 @@
 """The synthetic rooms."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -215,3 +217,57 @@ def test_impossible_options(rooms, option):
     """An option that gives no data set is refused by its name."""
     with pytest.raises(UserError, match=next(iter(option))):
         rooms.Rooms(**option)
+
+
+def test_looks_tell_furniture_apart_by_colour(rooms):
+    """With one look of each kind a linear classifier names furniture by colour, else it cannot.
+
+    Geometry is the same in both: the same draws place the pieces.
+    """
+    kinds = [name for name in rooms.FURNITURE if name != "chair"]
+    with_looks = [rooms.Rooms(seed=3, looks=1, panels=False).sample(i) for i in range(90)]
+    without = [rooms.Rooms(seed=3, panels=False).sample(i) for i in range(90)]
+    assert balanced_accuracy(*features(with_looks, "rgb", kinds)) > 0.8
+    assert balanced_accuracy(*features(without, "rgb", kinds)) < 0.5
+
+
+def test_a_look_is_the_same_in_every_room_but_for_its_shade(rooms):
+    """Draws of a look differ in brightness alone; other kinds look different."""
+    draws = [rooms.look(np.random.default_rng(i), "bed", 2) for i in (0, 1)]
+    u, v = np.meshgrid(np.linspace(0, 2, 40), np.linspace(0, 2, 40))
+    one, other = draws
+    np.testing.assert_array_equal(one.pattern(u, v), other.pattern(u, v))
+    unclipped = (one.first < 1) & (other.first < 1)
+    ratio = one.first[unclipped] / other.first[unclipped]
+    np.testing.assert_allclose(ratio, ratio[0])
+    assert np.abs(one.first - rooms.look(np.random.default_rng(0), "sofa", 2).first).max() > 0.05
+
+
+def test_without_panels_nothing_hangs_or_lies(rooms):
+    """What only colour tells from the wall and the floor is left out; the rest stays."""
+    labels = np.stack([rooms.Rooms(panels=False).sample(i)["label"] for i in range(60)])
+    names = {indoor.CLASSES[index] for index in np.unique(labels)}
+    assert names == {"unlabelled", "wall", "floor", "ceiling", *rooms.FURNITURE}
+
+
+def test_a_level_camera_sees_every_floor_under_one_angle(rooms):
+    """The floor's normal is one vector in all rooms; without ``level`` it varies."""
+    spread = {}
+    for level in (True, False):
+        views = [rooms.Rooms(level=level).sample(i) for i in range(12)]
+        floors = [v["normals"][:, (v["label"] == 2) & (v["depth"][0] > 0)][:, 0] for v in views]
+        spread[level] = np.std(np.array(floors) / 127, axis=0).max()
+    assert spread[True] < 0.01 < 0.04 < spread[False]
+
+
+def test_options_leave_the_plain_rooms_as_they_are(rooms):
+    """Rooms without the options are those of before the options were there: a digest of two."""
+    text = b"".join(a.tobytes() for i in (0, 5) for a in rooms.Rooms().sample(i).values())
+    assert hashlib.sha256(text).hexdigest()[:16] == "8869e802fe89e7f0"
+
+
+def test_the_split_is_in_the_order_of_drawing(rooms):
+    """Of twelve rooms eight train, one validates and three test; none twice."""
+    (split,) = rooms.Rooms(samples=24).official_splits().values()
+    assert [len(split[part]) for part in ("train", "validation", "test")] == [16, 2, 6]
+    assert [i for part in split.values() for i in part] == list(range(24))

@@ -11,7 +11,7 @@ import pytest
 from tiny_graphs import ROOT, TWO
 
 from mstgraph.declare.configuration import find_file
-from mstgraph.derive.configurables import load
+from mstgraph.declare.load import load
 from mstgraph.derive.experiment import Experiment
 from mstgraph.stages.ci import CI
 from mstgraph.support.errors import UserError

@@ -14,7 +14,7 @@ import gin
 import pytest
 from gin.selector_map import SelectorMap
 
-from mstgraph.derive.configurables import load
+from mstgraph.declare.load import load
 from mstgraph.stages.ci import CI
 from mstgraph.support.errors import UserError
 
@@ -116,7 +116,7 @@ def test_nothing_registers_with_a_program_that_has_locked_gin(file: Path) -> Non
         "import gin\nbefore = dict(gin.config._REGISTRY.items())\ngin.finalize()\n"
         f"import mstgraph\nmstgraph.Experiment, mstgraph.bench\n"
         "assert dict(gin.config._REGISTRY.items()) == before and gin.config_is_locked()\n"
-        f"from mstgraph.derive.configurables import load\nload([{str(file)!r}])\n"
+        f"from mstgraph.declare.load import load\nload([{str(file)!r}])\n"
         "assert dict(gin.config._REGISTRY.items()) == before and gin.config_is_locked()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tiny_graphs import DATA, ROLES, ROOT, TWO
 
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.support.errors import UserError
 
 Make = Callable[..., Experiment]
@@ -39,6 +40,19 @@ REFUSED = {
         TWO.replace("('rgb', 'depth')", "('rgb', 'rgb')"),
         "inputs",
         "member 'fused' lists a modality twice; each of its inputs must be another one",
+    ),
+    "as the target, which it is": (
+        LINE + "rgb/Member.inputs = 'target'\n",
+        "inputs",
+        "member 'rgb' sees what the target sees; expected another member as graph.target, and no "
+        "second one",
+    ),
+    "as the target, of two": (
+        LINE.replace("'rgb'", "('rgb', 'depth')")
+        + "graph.twin = @twin/Member()\ntwin/Member.inputs = 'target'\n",
+        "inputs",
+        "member 'twin' sees what the target sees; expected another member as graph.target, and no "
+        "second one",
     ),
     "no such input by name": (
         LINE.replace("depth", "deep"),
@@ -258,6 +272,17 @@ def test_a_member_teaches_every_target_unless_it_says_otherwise(experiment: Make
     assert graph.teachers_of("rgb") == ("depth", "audio")
     assert graph.teachers_of("depth") == ("rgb",)
     assert graph.students() == ("rgb", "depth")
+
+
+def test_a_member_may_see_what_the_target_sees(experiment: Make) -> None:
+    """'target' is the target's modality, whichever it is; such a twin is not cross-modal."""
+    twin = LINE + "graph.twin = @twin/Member()\ntwin/Member.inputs = 'target'\n"
+    for target, other in (("rgb", "depth"), ("depth", "rgb")):
+        graph = experiment(twin.replace("target = 'rgb'", f"target = '{target}'")).plan.graph
+        assert graph.members["twin"].inputs == (target,)
+        assert set(graph.teachers_of(target)) == {other, "twin"}
+    graph = experiment(twin + "graph.teachers = 'cross-modal'\n").plan.graph
+    assert graph.teachers_of("rgb") == ("depth",)
 
 
 def test_a_member_is_dropped_by_none(experiment: Make) -> None:

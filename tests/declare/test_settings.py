@@ -14,6 +14,7 @@ from tiny_graphs import METHODS, SHORT
 from torch import Tensor
 
 from mstgraph.declare.settings import Engine
+from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.networks.mlp import MLP
 from mstgraph.run.keeper import Keeper
 
@@ -32,10 +33,10 @@ GRAPHS = {"mst": (), "mst, k = 2": ("DKD.k = 2",), "distill": PLAIN}
 
 
 def opened(task: str, *bindings: str) -> Any:
-    """An experiment over vectors or over maps."""
+    """An experiment over vectors, or over maps; of these without the student alone."""
     if task == "vectors":
         return small.mfeat("STA.learning_rate = 0.01", *bindings)
-    return small.rooms(*bindings)
+    return small.rooms("graph.alone = False", *bindings)
 
 
 @pytest.fixture(scope="session")
@@ -56,10 +57,8 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Any:
     ("task", "graph", "place"),
     [
         *(("vectors", "mst", place) for place in PLACES),
-        ("vectors", "mst, k = 2", "recompute"),
         ("vectors", "distill", "disk"),
-        *(("maps", "mst", place) for place in PLACES),
-        ("maps", "mst, k = 2", "recompute"),
+        *(("maps", "mst, k = 2", place) for place in PLACES),
         ("maps", "distill", "memory"),
     ],
 )
@@ -96,14 +95,13 @@ def test_every_method_comes_to_the_same_weights(name: str, method: Any) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("graph", ["mst", "mst, k = 2"])
-def test_below_masks_is_kept_where_responses_are_too_large(graph: str, references: Any) -> None:
+def test_below_masks_is_kept_where_responses_are_too_large(references: Any) -> None:
     """Then a routed teacher starts at its mask point, and its inputs are not read any more."""
     room = ("engine.memory_gigabytes = 0", "engine.disk_gigabytes = 0.001")
-    experiment = opened("maps", *GRAPHS[graph], *room)
+    experiment = opened("maps", *GRAPHS["mst, k = 2"], *room)
     execution = small.quiet(experiment, "on")
     execution.run()
-    small.assert_weights("on", references("maps", graph), 1e-9)
+    small.assert_weights("on", references("maps", "mst, k = 2"), 1e-9)
     (told,) = [line for line in small.told(execution).splitlines() if "for dkd-rgb" in line]
     assert "activations of rgbd before fusion and decoder.stage5" in told
     assert "activations of depth before encoder.stage5 and decoder.stage5" in told
@@ -112,26 +110,27 @@ def test_below_masks_is_kept_where_responses_are_too_large(graph: str, reference
     assert setting.training.modalities == ("rgb",)
 
 
-def losses(folder: str, stage: str) -> list[float]:
+def losses(folder: Path, stage: str) -> list[float]:
     """The training losses of a stage, epoch by epoch."""
-    lines = Path(folder, "stages", stage, "metrics.jsonl").read_text().splitlines()
+    lines = (folder / "stages" / stage / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line)["training"] for line in lines]
     return [term["value"] for record in records for term in record.values()]
 
 
-def test_losses_are_equal_to_rounding_in_single_precision() -> None:
+def test_losses_are_equal_to_rounding_in_single_precision(plain: Any) -> None:
     """Over the first epochs; later, rounding has grown with training."""
     small.run(small.mfeat(OFF), "off")
-    small.run(small.mfeat(), "on")
     for stage in ("ci", "sta-zer-fou.hidden1", "dkd-zer", "alone-zer"):
-        assert losses("on", stage) == pytest.approx(losses("off", stage), rel=2e-5, abs=1e-6)
+        off = losses(Path("off"), stage)
+        assert losses(plain().folder.path, stage) == pytest.approx(off, rel=2e-5, abs=1e-6)
 
 
 @pytest.mark.usefixtures("float64")
-def test_networks_that_cannot_be_traced_run_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_that_cannot_be_traced_run_whole(
+    monkeypatch: pytest.MonkeyPatch, references: Any
+) -> None:
     """And give the same result."""
-    small.run(small.mfeat(), "traced")
-    plain = MLP.forward
+    expected, plain = references("vectors", "mst"), MLP.forward
 
     def forward(self: MLP, *inputs: Tensor) -> Tensor:
         if not inputs[0].is_meta and float(inputs[0].sum()) == float("inf"):
@@ -139,31 +138,38 @@ def test_networks_that_cannot_be_traced_run_whole(monkeypatch: pytest.MonkeyPatc
         return plain(self, *inputs)
 
     monkeypatch.setattr(MLP, "forward", forward)
-    whole = small.mfeat()
+    whole = opened("vectors")
     assert whole.parts.trunk("fou", ("hidden1", "hidden2")) is None
     small.run(whole, "whole")
-    small.assert_weights("whole", "traced", 1e-9)
+    small.assert_weights("whole", expected, 1e-9)
 
 
-def test_stages_of_a_group_come_out_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_of_a_group_come_out_as_if_alone(
+    monkeypatch: pytest.MonkeyPatch, plain: Any
+) -> None:
     """Bit for bit: sharing a pass over the data changes nothing in any of them."""
-    together = small.quiet(small.mfeat(), "together")
-    together.run()
+    together = plain()
     assert "sta-zer-fused.fusion, sta-zer-fused.hidden1" in small.told(together)
     monkeypatch.setattr("mstgraph.run.execute.group_stages", lambda stages: [[s] for s in stages])
     alone = small.quiet(small.mfeat(), "alone")
     alone.run()
     assert "sta-zer-fused.fusion, sta-zer-fused.hidden1" not in small.told(alone)
-    small.assert_weights("together", "alone")
+    small.assert_weights(together.folder.path, "alone")
 
 
 def test_stages_of_a_group_with_dropout_come_out_as_if_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each has its own random state: two students in one graph draw what they draw alone."""
-    bindings = ("graph.target = ('rgb', 'depth')", "CI.epochs = 1", "STA.epochs = 1")
-    more = ("rgb/Member.masks = ('encoder.stage5',)", "graph.alone = False")
-    small.run(small.rooms(*bindings, *more), "together")
+    bindings = ("graph.target = ('rgb', 'depth')", "STA.epochs = 1", "DKD.epochs = 1")
+    masks = [f"{name}/Member.masks = ('encoder.stage5',)" for name in ("rgb", "depth")]
+    more = (*masks, "rgbd/Member.masks = ('fusion',)", "graph.alone = False")
+    experiment = small.rooms(*bindings, *more)
+    groups = group_stages(list(experiment.plan.stages.values()))
+    assert ["sta-rgb-rgbd.fusion", "sta-rgb-depth.encoder.stage5"] in [
+        [node.name for node in group][:2] for group in groups
+    ]
+    small.run(experiment, "together")
     monkeypatch.setattr("mstgraph.run.execute.group_stages", lambda stages: [[s] for s in stages])
     small.run(small.rooms(*bindings, *more), "alone")
     small.assert_weights("together", "alone")
@@ -171,7 +177,7 @@ def test_stages_of_a_group_with_dropout_come_out_as_if_alone(
 
 def test_augmented_inputs_are_not_constant() -> None:
     """Nothing of the training split is kept then, and the result is another one."""
-    bindings = ("CI.epochs = 1", "STA.epochs = 2", "DKD.epochs = 2", "graph.alone = False")
+    bindings = (*small.ONE_MASK, "graph.alone = False")
     small.run(small.rooms(*bindings), "plain")
     execution = small.quiet(
         small.rooms(*bindings, "data.augmentation = @HorizontalFlip()"), "flipped"
@@ -183,20 +189,19 @@ def test_augmented_inputs_are_not_constant() -> None:
     assert any(not torch.equal(plain[name][n], flipped[name][n]) for n in plain[name])
 
 
-def test_halved_values_take_half_the_bytes_and_change_results_a_little() -> None:
+def test_halved_values_take_half_the_bytes_and_change_results_a_little(plain: Any) -> None:
     """float16 is a choice that a stage's identity knows of."""
-    sizes: dict[str, list[int]] = {}
-    for kind in ("float32", "float16"):
-        experiment = small.mfeat(f"engine.cache_dtype = '{kind}'")
-        execution = small.quiet(experiment, kind)
-        execution.run()
-        nodes = [experiment.plan.stages["dkd-zer"]]
+    halved = small.quiet(small.mfeat("engine.cache_dtype = 'float16'"), "float16")
+    halved.run()
+    sizes = []
+    for execution in (halved, plain()):
+        nodes = [execution.experiment.plan.stages["dkd-zer"]]
         decisions = execution.setting(nodes).keeper.decisions["train"]
-        sizes[kind] = [decision.size for decision in decisions]
-    assert [2 * size for size in sizes["float16"]] == sizes["float32"]
+        sizes.append([decision.size for decision in decisions])
+    assert [2 * size for size in sizes[0]] == sizes[1]
     with pytest.raises(AssertionError, match="differs"):
-        small.assert_weights("float32", "float16")
-    small.assert_weights("float32", "float16", 0.05)
+        small.assert_weights(plain().folder.path, "float16")
+    small.assert_weights(plain().folder.path, "float16", 0.05)
 
 
 def test_disk_is_given_back_even_if_a_killed_run_left_it() -> None:

@@ -9,7 +9,8 @@ import pytest
 from tiny_graphs import ROLES, ROOT, TINY_RECIPE, TWO
 
 from mstgraph.declare.settings import Data
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.store import Store, load_recipe
 from mstgraph.store.build.builder import build
 from mstgraph.support.errors import UserError

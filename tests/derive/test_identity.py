@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_graphs import METHODS, ROLES, ROOT, TINY_RECIPE, TWO, Make, changed, hashes
 
-from mstgraph.derive.experiment import open_experiment
-from mstgraph.derive.identity import changes, digest
+from mstgraph.derive.identity import digest
+from mstgraph.derive.opening import open_experiment
+from mstgraph.run.artefacts.changes import changes
 from mstgraph.store import load_recipe
 from mstgraph.store.build.builder import build
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny_graphs import DATA, ROLES, TWO
 
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.stages.node import Part
 from mstgraph.support.errors import UserError
 

@@ -156,9 +156,10 @@ def test_a_stopped_run_comes_to_the_same_bits(kill: bool) -> None:
 
 def test_stages_of_a_group_have_an_average_each() -> None:
     """MaskNets, the gate and maps too; asked to stop in the middle of a group, then as one."""
-    bindings = ("CI.ema = 0.5", "STA.ema = 0.6", "DKD.ema = 0.7", "graph.alone = False")
+    shared = (*small.ONE_MASK, "graph.alone = False")
+    bindings = (*shared, "CI.ema = 0.5", "STA.ema = 0.6", "DKD.ema = 0.7")
     small.run(small.rooms(*bindings), "whole")
-    small.run(small.rooms(*bindings[-1:]), "without")
+    small.run(small.rooms(*shared), "without")
     stopped = small.quiet(small.rooms(*bindings), "run")
     done = stopped.reporter.batch_done
 

@@ -15,9 +15,11 @@ from torch import Tensor
 from mstgraph.distil.insertion import tapped
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import Edge, EdgeLoss
-from mstgraph.run.batch import Batch, Shared
+from mstgraph.run.batch import Batch
 from mstgraph.run.kept import InMemory, Kept, OnDisk
+from mstgraph.run.networks import Shared
 from mstgraph.stages.distill import Distill
+from mstgraph.stages.dkd import routed
 from mstgraph.stages.sta import STA
 from mstgraph.support.errors import UserError
 
@@ -62,7 +64,7 @@ def test_routed_equals_the_naive_sum(dense: bool, k: int, way: str, losses: list
     chosen = torch.stack([torch.randperm(4, generator=generator)[:k] for _ in world.labels])
     batch = world.batch()
     student = batch.response("s")
-    total = batch.routed(NAMES, losses, chosen, student)
+    total = routed(batch, NAMES, losses, chosen, student)
     np.testing.assert_allclose(
         total.detach().numpy(), naive_sum(world, losses, chosen, dense), rtol=0, atol=1e-12
     )
@@ -82,7 +84,7 @@ def test_everybody_may_choose_the_same_teacher() -> None:
     asked = count_calls(world)
     chosen = torch.full((small.BATCH, 1), NAMES.index("t"))
     batch = world.batch()
-    total = batch.routed(NAMES, ONE, chosen, batch.response("s"))
+    total = routed(batch, NAMES, ONE, chosen, batch.response("s"))
     np.testing.assert_allclose(total.detach().numpy(), naive_sum(world, ONE, chosen, False))
     assert asked == {"s": [small.BATCH], "t": [small.BATCH]}
 
@@ -104,7 +106,7 @@ def test_each_sample_runs_through_its_own_teachers_alone() -> None:
     calls = count_calls(world)
     chosen = torch.tensor([0, 1, 2, 3, 3, 1, 0])[:, None]
     batch = world.batch()
-    batch.routed(NAMES, ONE, chosen, batch.response("s"))
+    routed(batch, NAMES, ONE, chosen, batch.response("s"))
     assert calls == {"s": [7], "f": [2, 2], "t": [1, 2]}
 
 
@@ -117,7 +119,7 @@ def test_teachers_of_one_member_share_the_part_before_their_masks() -> None:
     )
     chosen = torch.tensor([[0, 1], [1, 2], [2, 3], [3, 2], [1, 0], [0, 3], [2, 3]])
     batch = world.batch()
-    batch.routed(NAMES, ONE, chosen, batch.response("s"))
+    routed(batch, NAMES, ONE, chosen, batch.response("s"))
     assert calls == [4]
 
 
@@ -157,7 +159,7 @@ def test_routing_through_a_mask_that_trains_keeps_its_gradient() -> None:
     world = small.world(STA(), "sta", teachers=[("f", "hidden")], cut=True)
     batch = world.batch()
     chosen = torch.zeros(small.BATCH, 1, dtype=torch.int64)
-    batch.routed(["f.hidden"], [KL()], chosen, batch.response("s")).sum().backward()
+    routed(batch, ["f.hidden"], [KL()], chosen, batch.response("s")).sum().backward()
     assert set(world.gradients()) == {"mask.f.hidden"}
 
 
@@ -379,7 +381,7 @@ def test_a_response_can_be_computed_anew() -> None:
     with torch.no_grad():
         mask.logits.add_(1.0)
     assert torch.equal(batch.response("f.hidden").detach(), before)
-    anew = batch.compute("f.hidden").detach().numpy()
+    anew = batch.response("f.hidden", anew=True).detach().numpy()
     np.testing.assert_allclose(anew, world.numpy("f.hidden"), rtol=0, atol=1e-12)
     assert not np.allclose(anew, before.numpy())
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 import training_worlds as small
 
-from mstgraph.run.batch import Networks
 from mstgraph.run.evaluation import evaluate
+from mstgraph.run.networks import Networks
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")

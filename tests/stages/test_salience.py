@@ -47,15 +47,11 @@ class OneBatch:
         assert name == "mask"
         return self.selection
 
-    def response(self, name: str) -> Tensor:
-        """The student's logits, or the teacher's in its present mode."""
+    def response(self, name: str, anew: bool = False) -> Tensor:
+        """The student's logits, or the teacher's in its present mode; counts those anew."""
+        assert name == "t.last" or not anew
+        self.computed += anew
         return self.student if name == "s" else self._teacher()
-
-    def compute(self, name: str) -> Tensor:
-        """The teacher's logits, computed anew."""
-        assert name == "t.last"
-        self.computed += 1
-        return self._teacher()
 
     def divergence(self, loss: ResponseLoss, teacher: Tensor, student: Tensor) -> Tensor:
         """Of each sample, over its labelled pixels."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mstgraph.derive.configurables import load
+from mstgraph.declare.load import load
 from mstgraph.support.errors import UserError
 from mstgraph.support.user_code import is_users, relative_path, user_modules
 

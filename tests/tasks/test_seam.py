@@ -16,9 +16,9 @@ import training_worlds as small
 from rich.console import Console
 from tiny_graphs import ROLES, ROOT, SHORT, TWO, Make, changed, hashes
 
-from mstgraph.bench.report.table_contents import metrics_table
-from mstgraph.bench.results.statistics import podium
-from mstgraph.derive.experiment import open_experiment
+from mstgraph.benchmark.report.table_contents import metrics_table
+from mstgraph.benchmark.results.statistics import podium
+from mstgraph.derive.opening import open_experiment
 from mstgraph.methods.kl import KL
 from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mstgraph.distil.masknet import MaskNet
-from mstgraph.run.batch import Batch, Shared
+from mstgraph.run.batch import Batch
+from mstgraph.run.networks import Shared
 from mstgraph.store.build.builder import build
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

@@ -16,8 +16,8 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from mstgraph.distil.insertion import inserted
 from mstgraph.distil.masknet import MaskNet
-from mstgraph.run.batch import Networks, Shared
-from mstgraph.stages.node import RESPONSE, Forward
+from mstgraph.run.networks import Networks, Outputs, Shared
+from mstgraph.stages.node import RESPONSE, Forward, Question
 from mstgraph.support.numerics import autocast
 
 
@@ -48,23 +48,26 @@ class PlainNetworks(Networks):
 
     tracked = False
 
-    def response(self, forward: Forward, shared: Shared, rows: Tensor | None = None) -> Tensor:
+    def outputs(self, question: Question, shared: Shared, rows: Tensor | None = None) -> Outputs:
         """Return logits of the whole batch, or of some rows of it."""
-        if forward not in shared.memo or forward.masknet:
-            frozen = self.trained.isdisjoint(forward.parts)
+        assert isinstance(question, Forward)  # nothing is cut
+        if question not in shared.memo or question.masknet:
+            frozen = self.trained.isdisjoint(question.parts)
             untracked = torch.no_grad() if frozen and not self.tracked else nullcontext()
             with untracked:
-                shared.memo[forward] = {RESPONSE: self._whole(forward, shared)}
-        response = shared.memo[forward][RESPONSE]
-        return response if rows is None else response[rows]
+                shared.memo[question] = {RESPONSE: self._whole(question, shared)}
+        response = shared.memo[question][RESPONSE]
+        return {RESPONSE: response if rows is None else response[rows]}
 
-    def routed(
+    def chosen_outputs(
         self, forwards: Sequence[Forward], chosen: Tensor, shared: Shared
-    ) -> Sequence[tuple[int, Tensor, Tensor]]:
+    ) -> list[tuple[int, Tensor, Outputs]]:
         """Ask every teacher for every sample, then pick."""
-        responses = [self.response(forward, shared) for forward in forwards]
+        logits = [self.outputs(forward, shared)[RESPONSE] for forward in forwards]
         rows_of = [(chosen == j).any(1).nonzero().flatten() for j in range(len(forwards))]
-        return [(j, rows, responses[j][rows]) for j, rows in enumerate(rows_of) if len(rows)]
+        return [
+            (j, rows, {RESPONSE: logits[j][rows]}) for j, rows in enumerate(rows_of) if len(rows)
+        ]
 
     def _whole(self, forward: Forward, shared: Shared) -> Tensor:
         network = self.modules[forward.member]

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.passes import group_stages
+from mstgraph.derive.opening import open_experiment
 from mstgraph.distil.gate import Gate
 from mstgraph.run.artefacts.checkpoint import Checkpoints
 from mstgraph.run.artefacts.run_folder import RunFolder
-from mstgraph.run.batch import Shared
 from mstgraph.run.execute import Execution
+from mstgraph.run.networks import Shared
 from mstgraph.run.reporter import Silent
 from mstgraph.run.train import Setting, Training, begin_epoch, step
 from mstgraph.stages.stage import StageNode

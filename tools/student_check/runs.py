@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mstgraph.derive.experiment import Experiment, open_experiment
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import read_json
 from tools.student_check.random_data import DATA_SETS, ROOT

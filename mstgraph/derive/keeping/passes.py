@@ -39,6 +39,6 @@ def _fits(node: StageNode, other: StageNode) -> bool:
         another.samples,
     )
     common = set(node.parts) & set(other.parts)
-    frozen = common <= set(node.freezes) & set(other.freezes)
+    frozen = common.isdisjoint((*node.trains, *other.trains))
     same_weights = all(node.sources.get(part) == other.sources.get(part) for part in common)
     return one_pass and bool(common) and frozen and same_weights

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal
 
-import torch
-
 from mstgraph.stages.node import Forward
+from mstgraph.support.numerics import Shapes, kept_type
 from mstgraph.support.text import size_in_words
 
 Placement = Literal["memory", "disk", "recompute"]
-Shapes = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 @dataclass(frozen=True)
@@ -69,13 +68,6 @@ class Decision:
     reason: str
 
 
-def kept_type(dtype: torch.dtype, halved: bool) -> torch.dtype:
-    """Return the type a tensor is kept as: its own, or a narrower one for indices or if asked."""
-    if dtype.is_floating_point:
-        return torch.float16 if halved else dtype
-    return torch.int32 if dtype == torch.int64 else dtype
-
-
 def decide(
     values: Sequence[Value],
     samples: int,
@@ -100,8 +92,8 @@ def decide(
         augmented: whether the inputs are augmented.
     """
     decisions = []
-    for value in sorted(values, key=lambda v: v.bytes_per_sample(halved)):
-        size = samples * value.bytes_per_sample(halved)
+    sizes = [samples * value.bytes_per_sample(halved) for value in values]
+    for size, value in sorted(zip(sizes, values, strict=True), key=itemgetter(0)):
         placement, reason = _place(size, passes, memory, disk, cache, augmented)
         memory -= size if placement == "memory" else 0
         disk -= size if placement == "disk" else 0

@@ -22,7 +22,7 @@ import numpy as np
 from torch import nn
 
 from mstgraph.certainty.samples import SAMPLES, load_samples, save_samples
-from mstgraph.derive.identity import changes
+from mstgraph.run.artefacts.changes import changes
 from mstgraph.run.artefacts.forms import Artefact
 from mstgraph.run.artefacts.metrics_log import EVENTS, METRICS
 from mstgraph.stages.stage import StageNode

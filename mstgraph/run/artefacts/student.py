@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from mstgraph.data.feed import Pool
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.graph import Declaration
-from mstgraph.derive.configurables import load
+from mstgraph.declare.load import load
 from mstgraph.derive.experiment import Experiment
 from mstgraph.run.artefacts.forms import StudentDescription
 from mstgraph.run.artefacts.run_folder import CONFIG

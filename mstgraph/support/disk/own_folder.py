@@ -17,7 +17,9 @@ from mstgraph.support.files import explained, partial_path
 
 RECORD = ".mstgraph.json"
 LOCK = ".lock"
-_NOTHING = {RECORD, partial_path(Path(RECORD)).name, LOCK, f"{LOCK}.marker", "lost+found"}
+KEPT, SCRATCH = ".kept", ".scratch"  # folders of what is there while a run, a benchmark goes on
+_LOCKS = {LOCK, f"{LOCK}.marker"}
+_NOTHING = {RECORD, partial_path(Path(RECORD)).name, *_LOCKS, KEPT, SCRATCH, "lost+found"}
 """What may lie in a folder that is as good as empty: a kill can leave no more than that."""
 
 

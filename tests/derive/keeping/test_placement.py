@@ -10,8 +10,9 @@ import training_worlds as small
 
 from mstgraph.derive.keeping.constants import constant_responses, trunk_points
 from mstgraph.derive.keeping.passes import group_stages
-from mstgraph.derive.keeping.placement import Value, decide, kept_type
+from mstgraph.derive.keeping.placement import Value, decide
 from mstgraph.stages.node import Forward
+from mstgraph.support.numerics import kept_type
 from mstgraph.support.text import size_in_words
 
 pytest_plugins = ("training_fixtures",)

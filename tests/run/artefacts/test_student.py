@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from mstgraph.api.run import open_run
 from mstgraph.cli import main
-from mstgraph.derive.experiment import open_experiment
+from mstgraph.derive.opening import open_experiment
 from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.artefacts.student import load_student
@@ -41,7 +41,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, stores: Path) -> Path:
     os.chdir(path)
     small.run(small.mfeat("data.normalisation = 'minmax'"), "vectors")
     one = ("STA.epochs = 1", "DKD.epochs = 1", "graph.target = ('rgb', 'depth')")
-    small.run(small.rooms(*one, "rgb/Member.masks = ('encoder.stage5',)"), "maps")
+    masks = (*small.ONE_MASK, "rgb/Member.masks = ('encoder.stage5',)")
+    small.run(small.rooms(*one, *masks), "maps")
     os.chdir(before)
     return path
 

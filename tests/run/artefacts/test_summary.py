@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mstgraph.report.summary import print_summary
 from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.run.execute import Execution
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -65,7 +66,7 @@ def test_a_summary_holds_what_the_stages_came_to() -> None:
 def test_a_summary_of_synthetic_data_says_so_and_has_no_routing_without_a_gate() -> None:
     """Numbers on drawn rooms must never be taken for real ones."""
     plain = ("graph.gate = None", "Distill.epochs = 1", "graph.alone = False", "STA.epochs = 1")
-    summary = small.run(small.rooms(*plain), "run")
+    summary = small.run(small.rooms(*plain, *small.ONE_MASK), "run")
     assert summary["data"]["synthetic"] == "synthetic rooms"
     assert summary["routing"] == {}
     assert set(summary["students"]["rgb"]) == {"stage", "distilled", "epochs"}
@@ -74,10 +75,9 @@ def test_a_summary_of_synthetic_data_says_so_and_has_no_routing_without_a_gate()
     assert "gain" not in text
 
 
-def test_a_summary_says_how_sure_the_gain_is() -> None:
+def test_a_summary_says_how_sure_the_gain_is(digits_run: Execution) -> None:
     """Interval, test, sentence, and what teachers know that the student alone does not."""
-    experiment = small.mfeat()
-    summary = small.run(experiment, "run")
+    experiment, summary = digits_run.experiment, json.loads(Path("run/summary.json").read_text())
     student = summary["students"]["zer"]
     found, folder = student["certainty"], RunFolder(Path("run"))
     assert found["samples"] == 400

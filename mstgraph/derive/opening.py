@@ -1,0 +1,98 @@
+"""From gin files to a checked plan: configuration, store, graph, parts, identities.
+
+Everything here is cheap: networks are built on the meta device, and of a store only its metadata
+is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import gin
+
+from mstgraph.declare.config_checks import refuse_unused_scoped_bindings
+from mstgraph.declare.configuration import Configuration
+from mstgraph.declare.graph import declare
+from mstgraph.declare.settings import Data, Engine
+from mstgraph.derive.checks import check_data, check_losses, check_stages, try_parts
+from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.identity import identify
+from mstgraph.derive.parts import Parts
+from mstgraph.derive.schedule import derive
+from mstgraph.derive.source import Notice, Prepare, Source, find_source, load_with_data
+from mstgraph.derive.task import choose_task
+from mstgraph.support.errors import UserError
+
+
+def open_experiment(
+    files: Sequence[Path | str],
+    bindings: Sequence[str] = (),
+    *,
+    prepare: Prepare | None = None,
+    notice: Notice = lambda sentence: None,
+    finished: bool = False,
+    code: bool = True,
+) -> Experiment:
+    """Load gin files, find the data, and derive the plan.
+
+    Args:
+        files: gin files.
+        bindings: bindings that win over them.
+        prepare: builds a missing store (data settings, recipe file); None leaves it unbuilt and
+            takes the recipe's word for what it will hold.
+        notice: is told what the user should know, such as a stand-in for missing data.
+        finished: whether this is a finished run, which needs its store and nothing beyond it:
+            neither the recipe nor a demonstration in its place.
+        code: whether the gin files may import modules, and so run them.
+
+    Raises:
+        UserError: the configuration or the graph is at fault.
+    """
+    files, configuration, data = load_with_data(files, bindings, notice, finished, code)
+    source = find_source(data, configuration, prepare, finished)
+    with configuration.entered():
+        return _derive("-".join(Path(file).stem for file in files), configuration, data, source)
+
+
+def _derive(name: str, configuration: Configuration, data: Data, source: Source) -> Experiment:
+    """Go from a configuration whose data is known to a checked plan."""
+    task = choose_task(data, source.labels, configuration)
+    graph = declare(configuration, source.modalities)
+    data = replace(data, split=source.split_name(data, graph.seed))
+    check_data(data, configuration, source.store.metadata["splits"] if source.store else ())
+    plan = derive(graph)
+    check_losses(plan, task, configuration)
+    samples = source.samples(str(data.split)).get("train", source.length)
+    parts = Parts(
+        graph, plan.teachers, plan.stages.values(), source.modalities, task, configuration, samples
+    )
+    check_stages(plan, configuration)
+    engine = Engine()
+    if wrong := engine.problem():
+        option, words = wrong
+        raise UserError(f"{configuration.where('engine', option)}: engine.{option} {words}")
+    plan = identify(plan, parts, data, engine, source.fingerprint)
+    try_parts(plan, parts, configuration)
+    refuse_unused_scoped_bindings(configuration, graph.members)
+    return Experiment(
+        name=name,
+        configuration=configuration,
+        gin_text=_operative(),
+        data=data,
+        engine=engine,
+        source=source,
+        task=task,
+        plan=plan,
+        parts=parts,
+    )
+
+
+def _operative() -> str:
+    """Return what was read of the configuration, without macros that only unread settings use."""
+    text = gin.operative_config_str()
+    macros = set(re.findall(r"^(\w+) = ", text, re.MULTILINE))
+    idle = tuple(f"{name} = " for name in macros - set(re.findall(r"%(\w+)", text)))
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(idle))

@@ -1,0 +1,29 @@
+"""The table of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from mstgraph.report.tables import table
+from mstgraph.tasks.task import Metric
+
+
+def print_evaluation(result: Mapping[str, Any], console: Console) -> None:
+    """Print the metrics as a table."""
+    label = f" · {result['data']['synthetic']}" if result["data"]["synthetic"] else ""
+    title = f"{result['data']['title']}{label} · {result['part']} part of split {result['split']}"
+    measured = [Metric(**metric) for metric in result["measured"]]
+    columns = ("stage", "response", *(metric.heading for metric in measured))
+    rows = table(title, columns, right=columns[2:])
+    for stage, responses in result["metrics"].items():
+        for response, values in responses.items():
+            rows.add_row(stage, response, *(f"{values[metric.name]:.4f}" for metric in measured))
+    console.print(rows)
+    if result["split"] != result["trained_on"]:
+        console.print(
+            f"trained on split {result['trained_on']}: some of these samples were seen in training",
+            highlight=False,
+        )
