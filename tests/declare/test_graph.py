@@ -379,3 +379,12 @@ def test_the_file_of_a_method_is_named_where_it_is_at_fault(write_gin: Callable[
     lines = path.read_text().splitlines()
     line = next(n for n, text in enumerate(lines, 1) if text.startswith("graph.teachers"))
     assert str(caught.value).startswith(f"{path}:{line}: graph.teachers = 'multimodal' leaves no ")
+
+
+@pytest.mark.parametrize("name", ["gate", "seed", "target", "points"])
+def test_a_member_with_the_name_of_a_setting_is_told_what_to_do(
+    name: str, experiment: Callable[..., Experiment]
+) -> None:
+    """Its modality may well be called so; the sentence says how the member is declared then."""
+    with pytest.raises(UserError, match=rf"'{name}' is a setting of the graph.*own/Member.inputs"):
+        experiment(f"graph.{name} = @{name}/Member()\nMember.network = @MLP\n")
