@@ -27,6 +27,7 @@ from mstgraph.report.show import print_plan
 from mstgraph.run.artefacts.run_folder import RunFolder, default_folder
 from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Reporter, Silent
+from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.numerics import choose_device
 
 
@@ -107,7 +108,7 @@ class Experiment:
         Args:
             out: the folder; default: `folder`.
         """
-        folder = RunFolder(Path(out) if out else self.folder)
+        folder = RunFolder(named_folder(out, self.folder))
         return plan_document(self._opened, folder.state, folder.path)
 
     def show(self, console: Console, out: Path | str | None = None) -> None:
@@ -139,13 +140,14 @@ class Experiment:
 
         Raises:
             Interrupted: a KeyboardInterrupt that names the stage; its state is saved.
-            UserError: there is no such device, the folder cannot be written, or a module of the
-                user's was edited after it was loaded.
+            UserError: there is no such device, the folder holds something else or cannot be
+                written, or a module of the user's was edited after it was loaded.
             RunError: a stage failed, with a loss that is no number for example.
         """
         where = choose_device(device)
+        folder = RunFolder(named_folder(out, self.folder))
+        folder.own.refuse_foreign()  # before the store is prepared, which may take hours
         self._prepare(bool(progress))
-        folder = RunFolder(Path(out) if out else self.folder)
         Execution(self._opened, folder, where, self._reporter(progress)).run()
         return Run(folder.path)
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from torch import nn
 
 from mstgraph.report.console import as_text
 from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary
-from mstgraph.run.artefacts.metrics_log import scalars
-from mstgraph.run.artefacts.run_folder import RunFolder
-from mstgraph.run.artefacts.student import Student, load_student
+from mstgraph.run.artefacts.forms import PlanDocument, Summary
+from mstgraph.run.artefacts.metrics_log import METRICS, read_records, scalars
+from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder
+from mstgraph.run.artefacts.student import NetworkOf, Student, load_student
+from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError
-from mstgraph.support.files import read_json
 from mstgraph.support.numerics import choose_device
+
+REWRITTEN = "give the run's command again to have it written anew"
 
 
 def open_run(folder: Path | str) -> Run:
@@ -31,7 +36,7 @@ def open_run(folder: Path | str) -> Run:
         UserError: it is no run's folder.
     """
     path = Path(folder)
-    if not (path / "config.gin").is_file():
+    if not (path / CONFIG).is_file():
         raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
     return Run(path)
 
@@ -49,12 +54,13 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether it came to its end."""
-        return (self.path / "summary.json").is_file()
+        return (self.path / SUMMARY).is_file()
 
     @property
     def plan(self) -> dict[str, Any]:
         """The plan that it follows, as plain data: ``plan.json``."""
-        return read_json(self.path / "plan.json")
+        found: dict[str, Any] = read_description(self.path / PLAN, PlanDocument, REWRITTEN)
+        return found
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -68,7 +74,8 @@ class Run:
         """
         if not self.finished:
             raise UserError(f"the run '{self.path}' is not finished; run it to its end first")
-        return read_json(self.path / "summary.json")
+        found: dict[str, Any] = read_description(self.path / SUMMARY, Summary, REWRITTEN)
+        return found
 
     def history(self) -> list[dict[str, Any]]:
         """Return a row per stage and epoch, as far as the run came; a data frame takes it as is.
@@ -81,34 +88,58 @@ class Run:
         return [row for stage in stages for row in self._rows(stage)]
 
     def _rows(self, stage: str) -> list[dict[str, Any]]:
-        path = RunFolder(self.path).stage(stage) / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [_row(stage, json.loads(line)) for line in lines]
+        folder = RunFolder(self.path)
+        path = folder.under_way(stage) / METRICS
+        if not path.is_file():
+            path = folder.stage(stage) / METRICS
+        return [_row(stage, record) for record in read_records(path)]
 
-    def student(self, target: str | None = None) -> Student:
+    def student(
+        self,
+        target: str | None = None,
+        *,
+        code: bool | None = None,
+        network: nn.Module | NetworkOf | None = None,
+    ) -> Student:
         """Return a student in eval mode, its normalisation included: raw values in, logits out.
+
+        A run's folder is code, see `load_student`.
 
         Args:
             target: which one, where the run has several.
+            code: whether modules of the run's folder may be imported.
+            network: your own, in place of the run's.
 
         Returns:
             A module from [batch, *shape of the modality] of any numeric type to logits, [batch,
             num_outputs] or [batch, num_outputs, height, width] float; ``classes`` names them.
 
         Raises:
-            UserError: the run is not finished, or has no such student.
+            UserError: the run is not finished, is damaged, or has no such student; or it needs
+                code that may not be run.
         """
-        return load_student(self.path, target)
+        return load_student(self.path, target, code=code, network=network)
 
     def evaluate(
-        self, split: str | None = None, part: str = "test", device: str = "auto"
+        self,
+        split: str | None = None,
+        part: str = "test",
+        device: str = "auto",
+        *,
+        code: bool | None = None,
+        notice: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         """Evaluate every student, alone and distilled, and every teacher.
+
+        A run's folder is code: unless told otherwise, this imports the modules that lie in it.
 
         Args:
             split: name of a split of the store; default: the one the run was trained on.
             part: ``"train"``, ``"validation"`` or ``"test"``.
             device: see `Experiment.run`.
+            code: whether modules of the run's folder may be imported; False refuses a run that
+                needs them, None says which they are.
+            notice: is told of them; default: a Python warning.
 
         Returns:
             Plain data; ``["metrics"][stage][response][metric]`` are fractions of 1.
@@ -116,7 +147,8 @@ class Run:
         Raises:
             UserError: the run is not finished, its store is gone, or there is no such split.
         """
-        return evaluate_run(self.path, split, part, choose_device(device))
+        told = notice or partial(warnings.warn, stacklevel=2)
+        return evaluate_run(self.path, split, part, choose_device(device), code, told)
 
     def show(self, console: Console) -> None:
         """Print the table of a finished run to a console."""

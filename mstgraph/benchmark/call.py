@@ -12,6 +12,7 @@ from mstgraph.benchmark.results.results import Results
 from mstgraph.benchmark.run import Options, run_bench
 from mstgraph.report.console import standard_console
 from mstgraph.report.preparation import prepare_declared
+from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import choose_device
 
@@ -57,8 +58,8 @@ def bench(
     where = device if ray else str(choose_device(device))
     chosen = parse_seeds(seeds) if isinstance(seeds, str) else seeds
     benchmark = declare(file, bindings, None if chosen is None else tuple(chosen))
-    folder = Path(out) if out else default_folder(benchmark.name)
-    shared = Path(artefacts) if artefacts else folder / "artefacts"
+    folder = named_folder(out, default_folder(benchmark.name))
+    shared = named_folder(artefacts, folder / "artefacts")
     options = Options(folder, shared, jobs, threads, ray, where)
     console = standard_console(progress)
     told = notice or (lambda sentence: console.print(sentence, markup=False, highlight=False))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from rich.console import Console
 from rich.progress import Progress
@@ -19,17 +20,25 @@ from mstgraph.benchmark.execute.workplace import Workplace, is_held
 from mstgraph.benchmark.plan.benchmark import Benchmark, Cell
 from mstgraph.benchmark.plan.dag import Job, OpenCell, by_urgency, jobs_of, unfinished
 from mstgraph.benchmark.plan.opening import at_its_place, describe_cell, open_cell, place_of
-from mstgraph.benchmark.report.outputs import gather, read_artefact, write_outputs
+from mstgraph.benchmark.report.outputs import CONFIG, gather, outputs, read_artefact, write_outputs
 from mstgraph.benchmark.results.results import Results
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive.source import Prepare
 from mstgraph.run.artefacts.run_folder import locked
+from mstgraph.support.disk.descriptions import read_description, write_description
+from mstgraph.support.disk.own_folder import LOCK, SCRATCH, OwnFolder, make_folder
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.files import explained, read_json, write_json, write_text
+from mstgraph.support.files import explained, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
 
 LOOK_EVERY = 0.5  # seconds between two looks at the clock and at Ctrl-C
+WORKERS = "workers.json"
 Refused = list[tuple[Cell, str]]
+
+
+class _Settings(TypedDict):
+    threads: int
+    device: str
 
 
 @dataclass(frozen=True)
@@ -81,9 +90,11 @@ def run_bench(
     """
     interrupt = Interrupt()
     with ExitStack() as stack:
-        stack.enter_context(locked(options.folder))
+        own = own_folder(options.folder)
+        stack.enter_context(locked(options.folder, own))
         if options.artefacts.resolve() != options.folder.resolve():
-            stack.enter_context(locked(options.artefacts))
+            stack.enter_context(locked(options.artefacts, own_folder(options.artefacts)))
+        own.make(*outputs(benchmark))
         stack.enter_context(interrupt)
         place = _workplace(options)
         cells, refused = open_cells(benchmark, console, interrupt, prepare, notice)
@@ -121,16 +132,27 @@ def run_bench(
     return results
 
 
+def own_folder(path: Path) -> OwnFolder:
+    """Return a benchmark's folder, or the one of its artefacts."""
+    return OwnFolder(path, "benchmark", _earlier_benchmark)
+
+
+def _earlier_benchmark(path: Path) -> list[str] | None:
+    """Return what an earlier version, which kept no record, made in a benchmark's folder."""
+    made = (path / LOCK).is_file() and any((path / n).is_file() for n in (CONFIG, WORKERS))
+    return [entry.name for entry in path.iterdir()] if made else None
+
+
 def _workplace(options: Options) -> Workplace:
     place = Workplace(
         artefacts=options.artefacts.resolve(),
-        scratch=(options.folder / "scratch").resolve(),
+        scratch=options.folder.resolve() / SCRATCH,
         device=options.device,
         threads=options.threads,
         share=1 if options.ray else max(1, options.jobs),
     )
+    make_folder(options.folder.resolve(), place.scratch)
     with explained(place.scratch):
-        place.scratch.mkdir(parents=True, exist_ok=True)
         place.stop_file.unlink(missing_ok=True)
     return place
 
@@ -208,16 +230,17 @@ def _check_metrics(benchmark: Benchmark, cells: Sequence[OpenCell]) -> None:
 
 def _remember(benchmark: Benchmark, options: Options) -> None:
     """Write what is run; artefacts of another number of threads or device are not taken over."""
-    write_text(options.folder / "bench.gin", benchmark.gin_text)
+    write_text(options.folder / CONFIG, benchmark.gin_text)
     file, settings = (
-        options.artefacts / "workers.json",
+        options.artefacts / WORKERS,
         {
             "threads": options.threads,
             "device": options.device,
         },
     )
     if file.is_file():
-        before = read_json(file)
+        advice = "remove it if --threads and --device are those that everything here was made with"
+        before = read_description(file, _Settings, advice)
         for name, value in settings.items():
             if before.get(name) != value:
                 raise UserError(
@@ -225,7 +248,7 @@ def _remember(benchmark: Benchmark, options: Options) -> None:
                     f"numbers depend on in their last digits, not with --{name} {value}; expected "
                     "the same, or another folder with --out"
                 )
-    write_json(file, settings)
+    write_description(file, settings)
 
 
 def _schedule(jobs: Sequence[Job], place: Workplace) -> Schedule:
@@ -311,7 +334,7 @@ def _note(outcome: Outcome, schedule: Schedule, place: Workplace, interrupt: Int
         interrupt.requested = True
     if outcome.details:
         folder = place.artefacts / outcome.job.name
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(place.artefacts, folder)
         write_text(folder / "error.txt", outcome.details)
 
 

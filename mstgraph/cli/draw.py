@@ -10,8 +10,8 @@ import click
 
 import mstgraph
 from mstgraph.cli.options import debug, notice
+from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
-from mstgraph.support.files import read_json
 
 Routing = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -35,6 +35,7 @@ def draw(source: tuple[str, ...], bindings: tuple[str, ...], out: str | None) ->
     from mstgraph.viz.canvas import write_picture
     from mstgraph.viz.paths.paths import draw_paths
 
+    stem = None if out is None else named_folder(out, Path())
     folders = [name for name in source if Path(name).is_dir()]
     if folders and (len(source) > 1 or bindings):
         raise UserError(
@@ -43,7 +44,7 @@ def draw(source: tuple[str, ...], bindings: tuple[str, ...], out: str | None) ->
         )
     document, routing = _of_run(Path(folders[0])) if folders else (_of_gin(source, bindings), {})
     picture = draw_paths(document, routing)
-    for path in write_picture(picture, Path(out or f"{document['name']}-paths")):
+    for path in write_picture(picture, stem or Path(f"{document['name']}-paths")):
         click.echo(path)
 
 
@@ -53,11 +54,16 @@ def _of_gin(files: Sequence[str], bindings: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _of_run(folder: Path) -> tuple[Mapping[str, Any], Routing]:
-    """Return the plan that a run followed and the routing that it ended with."""
+    """Return the plan that a run followed and the routing that it ended with; runs no code."""
     for name in ("plan.json", "summary.json"):
         if not (folder / name).is_file():
             raise UserError(
                 f"'{folder}' has no {name}; expected the folder of a finished run, or a gin file"
             )
-    routing = read_json(folder / "summary.json").get("routing", {})
-    return read_json(folder / "plan.json"), routing
+    from mstgraph.run.artefacts.forms import PlanDocument, SummaryRouting
+    from mstgraph.support.disk.descriptions import read_description
+
+    advice = "give the run's command again to have it written anew"
+    plan: Mapping[str, Any] = read_description(folder / "plan.json", PlanDocument, advice)
+    summary = read_description(folder / "summary.json", SummaryRouting, advice)
+    return plan, summary.get("routing", {})

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import mstgraph
-from mstgraph.cli.options import GivenPath, console, debug
+from mstgraph.cli.options import GivenPath, console, debug, notice
 
 
 @click.command("eval")
@@ -22,12 +22,20 @@ from mstgraph.cli.options import GivenPath, console, debug
 )
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print metrics as JSON.")
+@click.option("--no-code", is_flag=True, help="Refuse a run that brings modules of its own.")
 @debug
-def evaluate(run_folder: Path, split: str | None, part: str, device: str, as_json: bool) -> None:
-    """Evaluate a finished run: every student, alone and distilled, and every teacher."""
+def evaluate(
+    run_folder: Path, split: str | None, part: str, device: str, as_json: bool, no_code: bool
+) -> None:
+    """Evaluate a finished run: every student, alone and distilled, and every teacher.
+
+    A run's folder is code: the modules that its networks come from lie in it and are imported. Of
+    a run that you got from somebody else, read them first, or say --no-code.
+    """
     from mstgraph.support.files import json_ready
 
-    result = mstgraph.open_run(run_folder).evaluate(split, part, device)
+    run = mstgraph.open_run(run_folder)
+    result = run.evaluate(split, part, device, code=False if no_code else None, notice=notice)
     if as_json:
         click.echo(json.dumps(json_ready(result), indent=2, ensure_ascii=False))
         return

@@ -68,6 +68,7 @@ def _parse_statements(
             included = find_file(statement.filename, [folder] if folder else [], place)
             _parse_file(included, configuration, f"{place}: ", stack)
         elif isinstance(statement, config_parser.ImportStatement):
+            configuration.code.refuse_if_forbidden(statement.module, place)
             with configuration.code.importing(statement.module, folder or Path.cwd(), place):
                 _run_import(statement, place)
         elif isinstance(statement, config_parser.BlockDeclaration):

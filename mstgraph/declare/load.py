@@ -47,24 +47,28 @@ def register() -> None:
             importlib.import_module(module.name)
 
 
-def load(files: Sequence[Path | str], bindings: Sequence[str] = ()) -> Configuration:
+def load(
+    files: Sequence[Path | str], bindings: Sequence[str] = (), *, code: bool = True
+) -> Configuration:
     """Load gin files and then bindings into a state of gin's of their own, and finalise it.
 
     Args:
         files: gin files, later ones win; they and what they include are looked up as
             `mstgraph.support.lookup` says.
         bindings: single bindings as on the command line, ``"CI.epochs = 2"``.
+        code: whether the files may import modules, and so run them.
 
     Returns:
         The configuration, with the place of each binding.
 
     Raises:
         UserError: a file is missing, has a syntax error or includes itself; a name is unknown, or
-            a value is of another type than its parameter.
+            a value is of another type than its parameter; or a file imports what it may not.
     """
     with registering():  # nothing may register after gin is finalised
         register()
     configuration = Configuration(tuple(find_file(name) for name in files), tuple(bindings))
+    configuration.code.allowed = code
     with configuration.entered(), nothing_calls_itself():
         parse(configuration)
         refuse_macros_without_value_or_use(configuration)

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from mstgraph.declare.user_code import beside, file_of, user_modules, with_packages
 from mstgraph.support.errors import PACKAGE, UserError, is_users
 from mstgraph.support.files import file_digest
+from mstgraph.support.user_code import beside, file_of, user_modules, with_packages
 
 
 class UserCode:
@@ -23,10 +23,12 @@ class UserCode:
 
     Attributes:
         modules: name → file, of those that gin files import and of those that these import.
+        allowed: whether anything may be imported beside what mstgraph itself has loaded.
     """
 
     def __init__(self) -> None:
         self.modules: dict[str, Path] = {}
+        self.allowed = True
         self._digests: dict[str, str] = {}
         self._folders: list[str] = []
         self._loaded: dict[str, ModuleType] = {}
@@ -47,6 +49,19 @@ class UserCode:
         taken = {name: sys.modules.pop(name, None) for name in self._set_aside}
         self._loaded = {name: module for name, module in taken.items() if module is not None}
         sys.modules.update({n: m for n, m in self._set_aside.items() if m is not None})
+
+    def refuse_if_forbidden(self, name: str, place: str) -> None:
+        """Refuse a module that would be run, where none may be.
+
+        Raises:
+            UserError: it is not mstgraph's own.
+        """
+        known = name.partition(".")[0] == PACKAGE.name and name in sys.modules
+        if not self.allowed and not known:
+            raise UserError(
+                f"{place}: the module '{name}' would be run, which was forbidden; expected a run "
+                "whose networks are mstgraph's own, or that its code is allowed once it was read"
+            )
 
     @contextmanager
     def importing(self, name: str, folder: Path, place: str) -> Iterator[None]:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import gin
@@ -30,6 +31,8 @@ def describe(value: Any) -> Any:
         return {str(key): describe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [describe(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
     return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
 
 

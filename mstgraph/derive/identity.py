@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
@@ -15,13 +16,13 @@ import gin
 
 from mstgraph.declare.gin_state import registered
 from mstgraph.declare.settings import Data, Engine
-from mstgraph.declare.user_code import user_modules
 from mstgraph.derive.describe import callables, describe
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.stages.node import Part
 from mstgraph.stages.stage import StageNode
-from mstgraph.support.files import file_digest
+from mstgraph.support.files import file_digest, known_digest
+from mstgraph.support.user_code import user_modules
 
 # Raised whenever the meaning of an artefact changes with the same configuration.
 FORMAT_VERSION = 1
@@ -90,9 +91,10 @@ def _identity(
     fingerprint: str,
 ) -> dict[str, Any]:
     with gin.config_scope(node.scope or None):
-        settings = describe(node.settings)
+        settings = _by_content(describe(node.settings))
         running = _running(node, data)
     settings["batch_size"] = node.settings.batch_size or data.batch_size
+    losses = [[t.name, _by_content(describe(t.loss))] for t in node.teachers]
     identity = {
         "format": FORMAT_VERSION,
         "kind": node.kind,
@@ -101,13 +103,13 @@ def _identity(
         "inputs": {m: list(plan.graph.members[m].inputs) for m in _members(node)},
         "mutual": [list(pair) for pair in node.mutual],
         "student": node.student,
-        "teachers": [[teacher.name, describe(teacher.loss)] for teacher in node.teachers],
+        "teachers": losses,
         "layers": {name: list(forward.taps) for name, forward in node.forwards.items()},
         "sources": {f.__qualname__: _source_digest(f) for f in running if is_dataclass(f)},
         "store": fingerprint,
         "split": data.split,
         "normalisation": describe(data.normalisation),
-        "augmentation": describe(data.augmentation),
+        "augmentation": _by_content(describe(data.augmentation)),
         "shuffle_block": data.shuffle_block,
         "precision": engine.precision,
         "cache_dtype": engine.cache_dtype,
@@ -118,7 +120,7 @@ def _identity(
     beyond = {
         "calls": {name: found.calls for name, found in built.items() if found.calls},
         "code": _code(list(built.values()), running),
-        "task": describe(data.task),
+        "task": _by_content(describe(data.task)),
         "labelled": data.labelled,
     }
     return {**identity, **{key: value for key, value in beyond.items() if value}}
@@ -160,8 +162,30 @@ def _by_content(value: Any) -> Any:
         return {key: _by_content(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_by_content(item) for item in value]
-    is_file = isinstance(value, str) and len(value) < LONGEST_PATH and Path(value).is_file()
-    return f"file {file_digest(Path(value))[:DIGITS]}" if is_file else value
+    return _content_digest(value) if isinstance(value, str) and value else value
+
+
+def _content_digest(text: str) -> str:
+    """Return what a file or a folder of this name holds, or the text itself if there is none."""
+    if len(text) > LONGEST_PATH or "\0" in text:
+        return text
+    # As networks find them: below the home folder, or where a variable of the shell says.
+    path = Path(os.path.expanduser(os.path.expandvars(text)))
+    try:
+        if path.is_file():
+            return f"file {known_digest(path)[:DIGITS]}"
+        if path.is_dir() and not Path.cwd().is_relative_to(path.resolve()):
+            return f"folder {_folder_digest(path)[:DIGITS]}"
+    except OSError:  # a name that no file can have, or one that may not be read
+        pass
+    return text
+
+
+def _folder_digest(folder: Path) -> str:
+    """Return the hash of all files below a folder: names and content."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    content = [[path.relative_to(folder).as_posix(), known_digest(path)] for path in files]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _source_digest(constructor: Callable[..., Any]) -> str:

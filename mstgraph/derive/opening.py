@@ -34,6 +34,7 @@ def open_experiment(
     prepare: Prepare | None = None,
     notice: Notice = lambda sentence: None,
     finished: bool = False,
+    code: bool = True,
 ) -> Experiment:
     """Load gin files, find the data, and derive the plan.
 
@@ -45,12 +46,13 @@ def open_experiment(
         notice: is told what the user should know, such as a stand-in for missing data.
         finished: whether this is a finished run, which needs its store and nothing beyond it:
             neither the recipe nor a demonstration in its place.
+        code: whether the gin files may import modules, and so run them.
 
     Raises:
         UserError: the configuration or the graph is at fault.
     """
     with nothing_calls_itself():
-        files, configuration, data = load_with_data(files, bindings, notice, finished)
+        files, configuration, data = load_with_data(files, bindings, notice, finished, code)
     source = find_source(data, configuration, prepare, finished)
     with configuration.entered(), nothing_calls_itself():
         return _derive("-".join(Path(file).stem for file in files), configuration, data, source)

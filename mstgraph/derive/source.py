@@ -11,10 +11,12 @@ from mstgraph.declare.configuration import Configuration, find_file, find_folder
 from mstgraph.declare.load import load
 from mstgraph.declare.settings import Data
 from mstgraph.store.declared import declared
+from mstgraph.store.destination import is_vacant, partial_of
 from mstgraph.store.load import load_recipe, missing_raw, recipe_class
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.store.splits import numbered_split
+from mstgraph.store.staleness import edited_module, other_raw_data
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import file_digest
 
@@ -70,7 +72,11 @@ class Source:
 
 
 def load_with_data(
-    files: Sequence[Path | str], bindings: Sequence[str], notice: Notice, finished: bool
+    files: Sequence[Path | str],
+    bindings: Sequence[str],
+    notice: Notice,
+    finished: bool,
+    code: bool = True,
 ) -> tuple[Sequence[Path | str], Configuration, Data]:
     """Load gin files, and find what they say of the data.
 
@@ -81,6 +87,7 @@ def load_with_data(
         bindings: bindings that win over them.
         notice: is told of a stand-in.
         finished: whether this is a finished run, which needs its store and nothing beyond it.
+        code: whether the gin files may import modules.
 
     Returns:
         The files with the profile among them, the configuration, the data's settings.
@@ -88,7 +95,7 @@ def load_with_data(
     Raises:
         UserError: the data is not here, and nothing stands in for it.
     """
-    configuration = load(files, bindings)
+    configuration = load(files, bindings, code=code)
     data = _data(configuration)
     if finished:
         return files, configuration, _with_its_store(data, configuration)
@@ -96,14 +103,14 @@ def load_with_data(
         missing = "store" if not data.store else "recipe"
         place = configuration.where("data", missing)
         raise UserError(f"{place}: data.{missing} is missing; include a data set's gin file")
-    if Path(data.store).exists():
+    if not is_vacant(Path(data.store)):
         return files, configuration, data
     recipe = _named_file(data.recipe, "recipe", configuration)
     lacking = missing_raw(recipe, Path(data.raw) if data.raw else None)
     if lacking is None:
         return files, configuration, data
     asked = any(configuration.on_command_line("data", p) for p in ("store", "recipe", "raw"))
-    begun = Path(f"{data.store}.partial").exists()
+    begun = partial_of(Path(data.store)).exists()
     if data.demonstration is None or asked or begun or data.raw:
         place = configuration.where("data", "raw" if data.raw else "store")
         state = "is only half prepared" if begun else "does not exist"
@@ -157,11 +164,12 @@ def find_source(
     """
     path = Path(data.store)
     store = None
-    if path.exists():
+    if not is_vacant(path):
         store = Store(path)
         _check_options(data, store, configuration)
         if not finished:
             _check_recipe(data, store, configuration)
+            _check_raw(data, store, configuration)
     elif prepare is not None:
         store = prepare(data, _named_file(data.recipe, "recipe", configuration))
     if store is not None:
@@ -206,12 +214,28 @@ def _check_recipe(data: Data, store: Store, configuration: Configuration) -> Non
     except UserError:
         return
     prepared = store.metadata["recipe"]
-    if file_digest(recipe) == prepared["sha256"]:
+    if file_digest(recipe) != prepared["sha256"]:
+        same = recipe.name == prepared["file"]
+        other = f"'{prepared['file']}', not by '{recipe}'"
+        by = f"'{recipe}' before it was edited" if same else other
+    elif module := edited_module(prepared, recipe):
+        by = f"'{recipe}' before its module '{module}' was edited"
+    else:
         return
-    same = recipe.name == prepared["file"]
-    by = f"'{recipe}' before it was edited" if same else f"'{prepared['file']}', not by '{recipe}'"
     raise UserError(
         f"{configuration.where('data', 'recipe')}: the store '{data.store}' was prepared by {by}; "
         "expected its own recipe in data.recipe, another place in data.store, or that you remove "
         "it to have it prepared again"
     )
+
+
+def _check_raw(data: Data, store: Store, configuration: Configuration) -> None:
+    """A store of other raw data, or of this before it was changed, holds other samples."""
+    raw = Path(data.raw) if data.raw else None
+    other = other_raw_data(store.metadata["recipe"], raw)
+    if other is not None:
+        raise UserError(
+            f"{configuration.where('data', 'raw')}: the store '{data.store}' was prepared from "
+            f"other raw data: {other}; expected the same, another place in data.store, or that you "
+            "remove the store to have it prepared again"
+        )

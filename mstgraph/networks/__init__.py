@@ -5,5 +5,7 @@ A network is a ``@gin.configurable`` module built as ``Network(inputs, num_outpu
 ``num_outputs`` is the number of classes. ``forward`` takes one normalised float tensor per
 modality in that order, [batch, *shape], and returns logits, [batch, num_outputs] or
 [batch, num_outputs, height, width]. It builds and runs on the meta device, is traceable by
-``torch.fx``, and draws its initial weights from torch's global generator.
+``torch.fx``, and draws its initial weights from torch's global generator. What it reads from a file
+is named by one of its settings: a file that it opens by itself cannot be seen, and a stage would be
+used again though it has changed.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,33 @@ from mstgraph.data.feed import Pool
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.modules import load_modules
-from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
 from mstgraph.run.evaluation import evaluate
 from mstgraph.run.networks import Networks
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
 
 
-def evaluate_run(path: Path, split: str | None, part: str, device: torch.device) -> dict[str, Any]:
+def evaluate_run(
+    path: Path,
+    split: str | None,
+    part: str,
+    device: torch.device,
+    code: bool | None = None,
+    notice: Callable[[str], None] = lambda sentence: None,
+) -> dict[str, Any]:
     """Evaluate every response that the stages of a run report.
+
+    A run's folder is code: unless told otherwise, this imports the modules that lie in it.
 
     Args:
         path: the run's folder.
         split: name of a split of the store; None takes the one the run was trained on.
         part: ``train``, ``validation`` or ``test``.
         device: where to compute.
+        code: whether modules of the run's folder may be imported; False refuses a run that needs
+            them, None says which they are.
+        notice: is told of them.
 
     Returns:
         ``{"data": …, "split": …, "part": …, "measured": [{"name": …, "title": …, …}],
@@ -36,10 +48,12 @@ def evaluate_run(path: Path, split: str | None, part: str, device: torch.device)
     Raises:
         UserError: the run is not finished, its store is gone, or there is no such split.
     """
-    config = path / "config.gin"
+    config = path / CONFIG
     if not config.is_file():
         raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
-    experiment = open_experiment([config], finished=True)
+    experiment = open_experiment([config], finished=True, code=code is not False)
+    if code is None and (modules := experiment.configuration.code.modules):
+        notice(f"a run's folder is code: the networks of '{path}' come from {', '.join(modules)}")
     with experiment.entered():
         return _evaluate(experiment, path, split, part, device)
 
@@ -49,6 +63,7 @@ def _evaluate(
 ) -> dict[str, Any]:
     assert experiment.source.store is not None
     folder = RunFolder(path)
+    folder.refuse_replaced(list(experiment.plan.stages))
     _check_finished(experiment, folder)
     pool = Pool(
         experiment.source.store,

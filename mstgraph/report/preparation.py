@@ -13,6 +13,8 @@ from mstgraph.report.console import standard_console
 from mstgraph.store import Store, load_recipe
 from mstgraph.store.build.builder import build
 from mstgraph.store.declared import declared
+from mstgraph.store.destination import check_destination
+from mstgraph.support.disk.own_folder import named_folder
 
 
 def prepare(
@@ -39,7 +41,8 @@ def prepare(
     Raises:
         UserError: the recipe, its options or its raw data are at fault.
     """
-    place = Path(out) if out else Path("stores") / Path(recipe).stem
+    place = named_folder(out, Path("stores") / Path(recipe).stem)
+    check_destination(place)
     loaded = load_recipe(Path(recipe), Path(raw) if raw else None, dict(options or {}))
     said = declared(loaded)
     console = standard_console(progress)

@@ -6,20 +6,20 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from mstgraph.data.feed import Feed, Pool
-from mstgraph.declare.user_code import relative_path
 from mstgraph.derive.document import plan_document, with_states
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import cut_networks, find_constants, kept_in_words
 from mstgraph.derive.keeping.passes import group_stages
-from mstgraph.run.artefacts.checkpoint import Checkpoints
+from mstgraph.run.artefacts.checkpoint import CHECKPOINT, Checkpoints
 from mstgraph.run.artefacts.metrics_log import MetricsLog
 from mstgraph.run.artefacts.modules import load_modules
-from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder, student_files
 from mstgraph.run.artefacts.student import student_description
 from mstgraph.run.artefacts.summary import summarise
 from mstgraph.run.evaluation import evaluate
@@ -30,12 +30,13 @@ from mstgraph.run.reporter import Reporter
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
 from mstgraph.support import memory
-from mstgraph.support.files import explained, write_atomically, write_json, write_text
+from mstgraph.support.disk.descriptions import write_description
+from mstgraph.support.disk.own_folder import KEPT, make_folder
+from mstgraph.support.files import file_digest, write_atomically, write_json, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import numerics
+from mstgraph.support.user_code import relative_path
 from mstgraph.support.weights import save_weights
-
-KEPT = "kept"  # folder of values that are kept on disk
 
 
 class Execution:
@@ -84,8 +85,12 @@ class Execution:
         """
         stages = list(self.experiment.plan.stages.values())
         with self._ready():
+            for node in stages:
+                self.folder.settle(node.name)
+            self.folder.refuse_replaced([node.name for node in stages])
             self._remove_stale()
-            write_text(self.folder.path / "config.gin", self.experiment.gin_text)
+            self.folder.own.make(CONFIG, PLAN, SUMMARY, *self._students(), *self._modules())
+            write_text(self.folder.path / CONFIG, self.experiment.gin_text)
             self._copy_modules()
             document = plan_document(self.experiment, self.folder.state, self.folder.path)
             self._write_plan(document)
@@ -93,19 +98,28 @@ class Execution:
                 self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
             for group in group_stages(stages):
                 self._run_group(group)
+                self._write_plan(document)
                 if self.interrupt.requested:
                     raise Interrupted(group[-1].name)
-            self._write_plan(with_states(document, self.experiment, self.folder.state))
             return self._conclude()
+
+    def _students(self) -> list[str]:
+        """Return the names of the files that students are left in."""
+        return [name for t in self.experiment.plan.graph.targets for name in student_files(t)]
+
+    def _modules(self) -> dict[str, Path]:
+        """Return where in the folder a module of the user's goes → its file."""
+        found = self.experiment.configuration.code.modules.items()
+        files = {str(relative_path(name, file)): file for name, file in found}
+        own = self.folder.path.resolve()
+        return {to: file for to, file in files.items() if file.resolve() != own / to}
 
     def _copy_modules(self) -> None:
         """Put the user's modules beside config.gin, where they are found from any directory."""
-        for name, file in self.experiment.configuration.code.modules.items():
-            path = self.folder.path / relative_path(name, file)
-            with explained(path.parent):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            if path.resolve() != file.resolve():
-                write_atomically(path, partial(shutil.copyfile, file))
+        for name, file in self._modules().items():
+            path = self.folder.path / name
+            make_folder(self.folder.path, path.parent)
+            write_atomically(path, partial(shutil.copyfile, file))
 
     def run_group(self, names: Sequence[str]) -> None:
         """Run some stages that go through the data together; what they need is finished.
@@ -135,48 +149,47 @@ class Execution:
 
     def _remove_stale(self) -> None:
         """Remove the student and summary of an earlier run in the folder, if this one differs."""
-        plan = self.experiment.plan
-        if all(self.folder.state(node)[0] for node in plan.stages.values()):
-            current = {f"student-{target}" for target in plan.graph.targets}
-        else:
-            current = set()
-            (self.folder.path / "summary.json").unlink(missing_ok=True)
-        for path in self.folder.path.glob("student-*.*"):
-            if path.stem not in current:
-                path.unlink()
+        whole = all(self.folder.state(node)[0] for node in self.experiment.plan.stages.values())
+        current = {SUMMARY, *self._students()} if whole else set()
+        left = [n for n in self.folder.own.made() if n == SUMMARY or n.startswith("student-")]
+        self.folder.own.remove(set(left) - current)
 
     def _write_plan(self, document: Mapping[str, Any]) -> None:
-        write_json(self.folder.path / "plan.json", document)
+        """Write the plan, with what is done by now and the digests of what that left."""
+        digests = self.folder.digests()
+        states = with_states(document, self.experiment, self.folder.state)
+        stages = [
+            {**stage, "artefact": digests[stage["name"]]}
+            if stage["done"] and stage["name"] in digests
+            else stage
+            for stage in states["stages"]
+        ]
+        write_description(self.folder.path / PLAN, {**states, "stages": stages})
 
     def _run_group(self, group: Sequence[StageNode]) -> None:
         states = {node.name: self.folder.state(node) for node in group}
         unfinished = [node for node in group if not states[node.name][0]]
+        for name in (node.name for node in group if node not in unfinished):
+            self.folder.refuse_damaged(name)
         for node in unfinished:
             if reason := states[node.name][1]:
                 self.reporter.note(f"{node.name} is trained again: {reason}")
         if unfinished:
             self._train_group(unfinished)
         for node in group:
-            artefact = self.folder.artefact(node.name)
-            assert artefact is not None
+            artefact = self.folder.finished(node.name)
             self.reporter.stage_line(node.name, artefact, reused=node not in unfinished)
 
     def _train_group(self, group: Sequence[StageNode]) -> None:
-        for node in group:
-            self.folder.begin(node)
+        folders = [self.folder.begin(node) for node in group]
         memory.reset_peak(self.device)
         setting = self.setting(group)
-        logs = [MetricsLog(self.folder.stage(node.name), self.reporter) for node in group]
+        logs = [MetricsLog(folder, self.reporter) for folder in folders]
         self.reporter.group_started(group, batches=-(-len(setting.training) // setting.batch_size))
         try:
             trainings = [
-                Training(
-                    node,
-                    setting,
-                    Checkpoints(self.folder.stage(node.name) / "checkpoint.pt"),
-                    log,
-                )
-                for node, log in zip(group, logs, strict=True)
+                Training(node, setting, Checkpoints(folder / CHECKPOINT), log)
+                for node, folder, log in zip(group, folders, logs, strict=True)
             ]
             with in_users_words(group, setting.networks.modules):
                 train(trainings)
@@ -281,6 +294,8 @@ class Execution:
                 "seconds": state.seconds,
                 "peak_memory": peak,
                 "device": str(self.device),
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
             }
             self.folder.finish(node, setting.networks.modules, artefact, test.contributions)
             training.checkpoints.remove()
@@ -289,13 +304,21 @@ class Execution:
         """Write the students and the summary."""
         plan = self.experiment.plan
         for target in plan.graph.targets:
-            node = plan.stages[plan.last[target]]
-            network = self.experiment.parts.build(node.parts[target], "cpu")
-            self.folder.load(node.name, target, network)
-            save_weights(self.folder.path / f"student-{target}.safetensors", network)
-            description = student_description(self.experiment, target, self.pool)
-            write_json(self.folder.path / f"student-{target}.json", description)
-        artefacts = {name: self.folder.artefact(name) for name in plan.stages}
+            self._write_student(target)
+        artefacts = {name: self.folder.finished(name) for name in plan.stages}
         summary = summarise(self.experiment, artefacts, self.folder.samples, self.device)
-        write_json(self.folder.path / "summary.json", summary)
+        write_json(self.folder.path / SUMMARY, summary)
         return summary
+
+    def _write_student(self, target: str) -> None:
+        """Write weights and description of a student, with digests of all that it is made of."""
+        node = self.experiment.plan.stages[self.experiment.plan.last[target]]
+        network = self.experiment.parts.build(node.parts[target], "cpu")
+        self.folder.load(node.name, target, network)
+        weights, description = student_files(target)
+        digests = {weights: save_weights(self.folder.path / weights, network)}
+        code = self.experiment.configuration.code.modules.items()
+        for name in (CONFIG, *(str(relative_path(name, file)) for name, file in code)):
+            digests[name] = file_digest(self.folder.path / name)
+        described = student_description(self.experiment, target, self.pool)
+        write_description(self.folder.path / description, {**described, "files": digests})

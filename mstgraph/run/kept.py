@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mstgraph.store.environment import Environment
-from mstgraph.store.gather import Gather
-from mstgraph.store.layout import Column, record_key
+from mstgraph.store.layout import CRCS, Column, checksum_key, record_key
+from mstgraph.store.mapped.environment import Environment, is_sound
+from mstgraph.store.mapped.gather import Gather
+from mstgraph.store.mapped.places import DATA_FILE
+from mstgraph.store.mapped.soundness import crc
+from mstgraph.support.disk.lmdb_errors import as_system_errors
+from mstgraph.support.disk.own_folder import refuse_links
 from mstgraph.support.files import explained
-from mstgraph.support.lmdb_errors import as_system_errors
 from mstgraph.support.numerics import Shapes, kept_type
 
 Tensors = Mapping[str, Tensor]
+
+_log = logging.getLogger(__name__)
 
 
 class Kept(ABC):
@@ -140,7 +146,9 @@ def _side_by_side(first: InMemory, values: Sequence[Kept]) -> bool:
 
 
 class OnDisk(Kept):
-    """Kept in LMDB, one record per block; a part-filled one is continued.
+    """Kept in LMDB, one record per block with its checksum; a part-filled one is continued.
+
+    One that a killed run left is used only if every bit of it is as it was written.
 
     Args:
         folder: a directory of its own, named by everything that determines the value.
@@ -167,32 +175,48 @@ class OnDisk(Kept):
         }
         self._gathers: dict[str, Gather] = {}
         size = sum(c.row_bytes for c in self._columns.values()) * samples
+        refuse_links(folder.parent, folder, folder / DATA_FILE)
+        self._remove_damaged()
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._writer = lmdb.open(
-                str(folder), map_size=2 * size + (64 << 20), max_dbs=len(tensors), lock=False
+                str(folder), map_size=2 * size + (64 << 20), max_dbs=self._count, lock=False
             )
-            self._databases = {n: self._writer.open_db(n.encode()) for n in self._columns}
+            names = (*self._columns, CRCS)
+            self._databases = {n: self._writer.open_db(n.encode()) for n in names}
+
+    @property
+    def _count(self) -> int:
+        return len(self._columns) + 1
+
+    def _remove_damaged(self) -> None:
+        there = (self.folder / DATA_FILE).is_file()
+        if there and not is_sound(self.folder, list(self._columns)):
+            _log.warning("values kept in '%s' are damaged; they are computed again", self.folder)
+            shutil.rmtree(self.folder)
 
     def missing(self, block: int) -> bool:
         """Say whether any tensor lacks the block."""
         with self._writer.begin() as transaction:
             return any(
-                transaction.get(record_key(block), db=database) is None
-                for database in self._databases.values()
+                transaction.get(record_key(block), db=self._databases[name]) is None
+                for name in self._columns
             )
 
     def write(self, block: int, first: int, values: Tensors) -> None:
-        """Commit the block's tensors in one transaction."""
+        """Commit the block's tensors and their checksums in one transaction."""
+        key, sums = record_key(block), self._databases[CRCS]
         with _writing(self.folder), self._writer.begin(write=True) as transaction:
-            for name, database in self._databases.items():
+            for name in self._columns:
                 array = values[name].to("cpu", self.types[name]).contiguous().numpy()
-                transaction.put(record_key(block), array.tobytes(), db=database)
+                content = array.tobytes()
+                transaction.put(key, content, db=self._databases[name])
+                transaction.put(checksum_key(name, key), crc(content), db=sums)
 
     def finish(self) -> None:
         """Open it for reading."""
         self._writer.close()
-        environment = Environment(self.folder, len(self._columns), readahead=False)
+        environment = Environment(self.folder, self._count, readahead=False)
         self._gathers = {name: Gather(environment, c) for name, c in self._columns.items()}
 
     def read(self, positions: Tensor) -> dict[str, Tensor]:

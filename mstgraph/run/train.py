@@ -86,6 +86,7 @@ class Training:
         if self.state.parts:
             self._restore()
         self.average = self._make_average()
+        self.own_seconds = 0.0
 
     def begin_epoch(self) -> None:
         """Seed what is random, unless the epoch is already under way."""
@@ -98,6 +99,7 @@ class Training:
 
     def step(self, shared: Shared) -> None:
         """Take one optimiser step on a batch."""
+        started = time.monotonic()
         state, node = self.state, self.node
         self._set_rate()
         seed_python(derive_seed(self.setting.seed, node.name, "step", state.epoch, state.batch))
@@ -109,6 +111,7 @@ class Training:
             self.average.update()
         self._add(terms, len(batch))
         state.batch += 1
+        self.own_seconds += time.monotonic() - started
         self.reporter.batch_done(node, state.epoch, state.batch, state.sums)
 
     def end_epoch(self, result: Evaluation) -> None:
@@ -372,16 +375,24 @@ def _stop(group: Sequence[Training]) -> None:
 
 
 class _Clock:
-    """Shares the time of a pass among the stages of a group."""
+    """Shares the time of a pass among the stages of a group.
+
+    What a stage's own steps take is its own; what all have in common, such as reading, frozen
+    networks and validation, is shared alike. Of a GPU, which works on behind the program's back,
+    only starting a step is seen: there nearly everything is shared.
+    """
 
     def __init__(self, group: Sequence[Training]):
         self._group = group
         self._started = time.monotonic()
+        for training in group:
+            training.own_seconds = 0.0
 
     def stop(self) -> None:
-        share = (time.monotonic() - self._started) / len(self._group)
+        elapsed = time.monotonic() - self._started
+        shared = elapsed - sum(training.own_seconds for training in self._group)
         for training in self._group:
-            training.state.seconds += share
+            training.state.seconds += training.own_seconds + shared / len(self._group)
 
 
 def total(terms: Mapping[str, Term]) -> Tensor:

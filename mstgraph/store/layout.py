@@ -29,6 +29,7 @@ PARTIAL_SUFFIX = ".partial"
 LABEL = "label"
 IDENTIFIER = "identifier"
 CHECKSUMS = ".checksums"
+CRCS = ".crc32"  # what a first read is compared with; stores of earlier versions have none
 PENDING = ".pending"  # blocks whose record is not full yet; empty in a finished store
 SPLITS = ".splits"
 STATISTICS = ".statistics"
@@ -90,6 +91,15 @@ def sample_bytes(dtype: str, shape: Sequence[int]) -> int:
     return int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64))
 
 
+def is_storable(dtype: str) -> bool:
+    """Say whether values of a type can be stored: numpy's name of an integer, float or bool."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        return False
+    return found.kind in "iufb" and found.name == dtype and found.itemsize <= 8
+
+
 def label_dtype(labels: Labels) -> str:
     """Return the type that labels are stored as.
 
@@ -146,11 +156,6 @@ def named_key(*names: str) -> bytes:
 def checksum_key(database: str, key: bytes) -> bytes:
     """Return the key under which the checksum of a record of ``database`` is kept."""
     return database.encode() + b"\0" + key
-
-
-def checksum(value: bytes | memoryview) -> bytes:
-    """Return the checksum of a record: 32 bytes of BLAKE2b."""
-    return hashlib.blake2b(value, digest_size=32).digest()
 
 
 def canonical(value: object) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from mstgraph.store.destination import partial_of
 from mstgraph.store.layout import (
     FORMAT_VERSION,
     LABEL,
@@ -13,26 +15,99 @@ from mstgraph.store.layout import (
     PARTIAL_SUFFIX,
     STATE_FILE,
     Column,
+    is_storable,
 )
-from mstgraph.store.places import DATA_FILE
+from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.recipe import Labels, Modality
+from mstgraph.store.splits import PARTS
+from mstgraph.support.disk.forms import FormError, check_form
 from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.files import read_json
+
+ADVICE = "copy the file anew, or prepare the store again"
+
+
+class _Version(TypedDict):
+    format_version: int
+
+
+class _Sized(TypedDict):
+    samples_per_record: int
+    dtype: str
+    shape: list[int]
+
+
+class _Modality(_Sized):
+    name: str
+    scale: float
+    unit: str
+
+
+class _Labels(_Sized):
+    task: str
+    classes: list[str]
+    ignored: int | None
+
+
+class _AlwaysInRawFile(TypedDict):
+    name: str
+    size: int
+    sha256: str
+
+
+class _RawFile(_AlwaysInRawFile, total=False):
+    path: str
+    modified: int
+    inode: int
+
+
+class _AlwaysInRecipe(TypedDict):
+    file: str
+    sha256: str
+    options: dict[str, Any]
+    raw_files: list[_RawFile]
+
+
+class _Recipe(_AlwaysInRecipe, total=False):
+    modules: dict[str, str]
+    places: dict[str, str]
+
+
+class _Metadata(TypedDict):
+    title: str
+    source: str
+    licence: str
+    synthetic: str
+    recipe: _Recipe
+    identity: str
+    fingerprint: str
+    length: int
+    modalities: list[_Modality]
+    labels: _Labels
+    samples_per_block: int
+    splits: dict[str, dict[str, int]]
+    data_bytes: int
 
 
 def read_metadata(directory: Path) -> dict[str, Any]:
     """Return the metadata of the store at ``directory``, and check that its data is there whole.
 
     Raises:
-        UserError: there is no store, it is half built, of another format, or cut short.
+        UserError: there is no store, it is half built, of another format, or cut short; or what
+            its metadata says is of no sense.
     """
     path = directory / METADATA_FILE
     if directory.name.endswith(PARTIAL_SUFFIX) or not path.is_file():
         raise UserError(_absent(directory))
+    metadata = read_json(path, ADVICE)
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        check_form(metadata, _Version)
         version = metadata["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as a store's metadata: {error}") from error
+        if version == FORMAT_VERSION:
+            check_form(metadata, _Metadata)
+            _check_values(metadata)
+    except FormError as error:
+        raise UserError(f"{path} is not a store's metadata: {error}; {ADVICE}") from error
     if version != FORMAT_VERSION:
         raise UserError(
             f"{directory} is a store of format version {version}; expected {FORMAT_VERSION} "
@@ -42,9 +117,35 @@ def read_metadata(directory: Path) -> dict[str, Any]:
     return dict(metadata)
 
 
+def _check_values(metadata: Mapping[str, Any]) -> None:
+    """Refuse values of which no column could be made."""
+    labels, names = metadata["labels"], [item["name"] for item in metadata["modalities"]]
+    _check("length", metadata["length"], metadata["length"] > 0)
+    _check("modalities", names, 0 < len(set(names)) == len(names))
+    _check("labels.classes", labels["classes"], len(labels["classes"]) > 0)
+    _check("samples_per_block", metadata["samples_per_block"], metadata["samples_per_block"] > 0)
+    for item in metadata["modalities"]:
+        _check(f"scale of '{item['name']}'", item["scale"], 0 < item["scale"] < math.inf)
+        _check(f"shape of '{item['name']}'", item["shape"], len(item["shape"]) > 0)
+    for item in (*metadata["modalities"], {**labels, "name": LABEL}):
+        sizes, count = item["shape"], item["samples_per_record"]
+        _check(f"shape of '{item['name']}'", sizes, min(sizes, default=1) > 0)
+        _check(f"samples_per_record of '{item['name']}'", count, count > 0)
+        _check(f"type of '{item['name']}'", item["dtype"], is_storable(item["dtype"]))
+        size = metadata["length"] * math.prod(sizes)
+        _check(f"length and shape of '{item['name']}'", size, size <= metadata["data_bytes"])
+    for name, parts in metadata["splits"].items():
+        _check(f"parts of split '{name}'", sorted(parts), set(parts) == set(PARTS))
+    _check("splits", "none", len(metadata["splits"]) > 0)
+
+
+def _check(what: str, value: object, sensible: bool) -> None:
+    if not sensible:
+        raise FormError(f"{what} is {str(value)[:60]}")
+
+
 def _absent(directory: Path) -> str:
-    partial = directory.with_name(directory.name + PARTIAL_SUFFIX)
-    if not (directory / METADATA_FILE).is_file() and partial.is_dir():
+    if not (directory / METADATA_FILE).is_file() and partial_of(directory).is_dir():
         return f"{directory} is half built; the same `mstgraph prepare` command continues it"
     if directory.name.endswith(PARTIAL_SUFFIX) or (directory / STATE_FILE).exists():
         return f"{directory} is a half-built store; `mstgraph prepare` continues it"

@@ -10,23 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.store.environment import Environment, shared_environment
-from mstgraph.store.gather import Gather
 from mstgraph.store.layout import (
+    CHECKSUMS,
     IDENTIFIER,
     LABEL,
     LARGE_SAMPLE,
+    METADATA_FILE,
     SPLITS,
     STATISTICS,
     Column,
+    fingerprint,
     named_key,
     record_key,
 )
+from mstgraph.store.mapped.environment import Environment, shared_environment
+from mstgraph.store.mapped.gather import DAMAGED, Gather
+from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.metadata import read_columns, read_labels_spec, read_metadata, read_modalities
 from mstgraph.store.moments import Statistics
 from mstgraph.support.errors import UserError, nearest
 
-OWN_DATABASES = 4
+OWN_DATABASES = 5
 
 Indices = np.ndarray | Sequence[int]
 
@@ -159,10 +163,23 @@ class Store:
         if self._environment is None or self._environment.process != os.getpid():
             self.close()
             self._check_unchanged()
-            self._environment = shared_environment(
-                self.path, len(self.columns) + OWN_DATABASES, self._readahead()
-            )
+            opened = self.opened()
+            self._check_fingerprint(opened)
+            self._environment = opened
         return self._environment
+
+    def opened(self) -> Environment:
+        """Return the data as it lies there, whatever the fingerprint says of it."""
+        databases = len(self.columns) + OWN_DATABASES
+        return shared_environment(self.path, databases, self._readahead())
+
+    def _check_fingerprint(self, environment: Environment) -> None:
+        """The fingerprint vouches for the checksums of records, and for what metadata says."""
+        if fingerprint(self.metadata, environment.items(CHECKSUMS)) != self.fingerprint:
+            raise UserError(
+                f"{self.path} is damaged: {METADATA_FILE} or the list of checksums in {DATA_FILE} "
+                "is not as it was written; copy the two files anew, or prepare the store again"
+            )
 
     def _check_unchanged(self) -> None:
         # The size too: touching a page of a file cut short since would end the process.
@@ -234,10 +251,10 @@ class Store:
 
     def _value(self, database: str, key: bytes) -> memoryview:
         value = self.environment.value(database, key)
-        if value is None:
+        if value is None or self.environment.damaged(database, [key]):
             raise UserError(
-                f"{self.path} lacks a record of '{database}'; "
-                "the store is damaged: remove it and prepare it again"
+                f"a record of '{database}' in {self.path} is missing or does not match its "
+                f"checksum; {DAMAGED}"
             )
         return value
 

@@ -108,5 +108,8 @@ class Recipe(ABC):
         return {}
 
     def raw_files(self) -> tuple[Path, ...]:
-        """Return the files that determine the store's content; they are fingerprinted."""
+        """Return the files that determine the store's content; they are fingerprinted.
+
+        A file that is not among them cannot be seen: the store is used though it has changed.
+        """
         return ()

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import lmdb
-
 from mstgraph.store.layout import (
     CHECKSUMS,
     IDENTIFIER,
     SPLITS,
     STATISTICS,
-    checksum,
     checksum_key,
     fingerprint,
     named_key,
     record_key,
 )
 from mstgraph.store.reader import Store
+from mstgraph.support.errors import UserError
 
 Progress = Callable[[int, int], None]
 Entry = tuple[str, bytes, str]
@@ -31,30 +29,27 @@ def verify(store: Store, progress: Progress | None = None) -> list[str]:
         store: the store, opened.
         progress: called with (records done, records in all).
     """
-    expected = dict(store.environment.items(CHECKSUMS))
+    try:
+        environment = store.opened()
+        expected = dict(environment.items(CHECKSUMS))
+    except UserError as error:
+        return [str(error)]
     entries = list(_entries(store))
-    problems = []
+    problems: dict[str, None] = {}  # pages are damaged for many records at once
     for done, (database, key, name) in enumerate(entries, start=1):
-        problem = _problem(store, expected, database, key)
-        if problem:
-            problems.append(f"{name} {problem}")
+        try:
+            found = environment.checksum(database, key)
+            if found is None:
+                problems[f"{name} is missing"] = None
+            elif found != expected.get(checksum_key(database, key)):
+                problems[f"{name} does not match its checksum"] = None
+        except UserError as error:
+            problems[str(error)] = None
         if progress:
             progress(done, len(entries))
     if fingerprint(store.metadata, iter(expected.items())) != store.fingerprint:
-        problems.append("the metadata or the list of checksums does not match the fingerprint")
-    return problems
-
-
-def _problem(store: Store, expected: dict[bytes, bytes], database: str, key: bytes) -> str:
-    try:
-        value = store.environment.value(database, key)
-    except lmdb.Error as error:
-        return f"cannot be read: {error}"
-    if value is None:
-        return "is missing"
-    if checksum(value) != expected.get(checksum_key(database, key)):
-        return "does not match its checksum"
-    return ""
+        problems["the metadata or the list of checksums does not match the fingerprint"] = None
+    return list(problems)
 
 
 def _entries(store: Store) -> Iterator[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -16,12 +17,16 @@ from mstgraph.support.errors import UserError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+_REMOVED = {errno.ENOENT, errno.ESTALE}
 _PIECE = 1 << 20  # bytes of a file that are digested at a time
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn a full disk or a directory that cannot be written into a sentence for the user."""
+    """Turn what keeps a path from being written into a sentence for the user.
+
+    A full disk, a folder that cannot be written, one that was removed under our feet.
+    """
     try:
         yield
     except OSError as error:
@@ -34,6 +39,11 @@ def explained(path: Path) -> Iterator[None]:
         if error.errno in _FORBIDDEN:
             raise UserError(
                 f"'{path}' cannot be written ({error.strerror}); choose another place with --out"
+            ) from error
+        if error.errno in _REMOVED:
+            raise UserError(
+                f"'{path}' cannot be written: a folder above it was removed while mstgraph was at "
+                "work; give the same command again"
             ) from error
         if error.errno == errno.ENAMETOOLONG:
             raise UserError(f"a name in '{path}' is too long; choose a shorter one") from error
@@ -59,6 +69,7 @@ def replace_durably(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, make it durable, then rename it."""
     temporary = partial_path(path)
     try:
+        temporary.unlink(missing_ok=True)  # it may be a link, through which nothing is written
         write(temporary)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -97,16 +108,21 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, advice: str = "") -> Any:
     """Return a JSON file's content.
 
+    Args:
+        path: the file.
+        advice: what to do about one that cannot be read.
+
     Raises:
-        UserError: it is not there or not JSON.
+        UserError: it is not there, not JSON, or nested beyond all sense.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' cannot be read as JSON: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        end = f"; {advice}" if advice else ""
+        raise UserError(f"'{path}' cannot be read as JSON: {error}{end}") from error
 
 
 def json_ready(value: Any) -> Any:
@@ -120,6 +136,17 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def known_digest(path: Path) -> str:
+    """Return `file_digest`, read once in a process as long as size and time of change stay."""
+    status = path.stat()
+    return _digest_of(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _digest_of(path: Path, size: int, changed: int) -> str:
+    return file_digest(path)
 
 
 def file_digest(path: Path) -> str:

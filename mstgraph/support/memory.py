@@ -1,20 +1,97 @@
-"""Memory: what is free, and the peak of a stage, of the GPU or else of the process."""
+"""Memory: what is free, and the peak of a stage, of the GPU or else of the process.
+
+To measure the peak of a stage, the process's own is set back where the kernel allows it: what
+``/usr/bin/time`` or a batch system reads after the end is then the peak since the last stage began,
+not that of the whole run. ``summary.json`` has the peak of each stage.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import resource
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import torch
 
 _MEMORY = Path("/proc/meminfo")
+_GROUPS, _MOUNTS = Path("/proc/self/cgroup"), Path("/proc/self/mountinfo")
+_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+_UNLIMITED = 1 << 60  # version 1 writes a limit of nearly 2⁶³ where there is none
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def available() -> int:
-    """Return the bytes of main memory that are free, or only cache files."""
+    """Return the bytes of main memory that are free, or only cache files, for this process.
+
+    A container's limit (control groups, version 1 or 2) counts as the machine's memory does.
+    """
+    return min([_of_machine(), *_of_groups(_GROUPS, _MOUNTS)])
+
+
+def _of_groups(groups: Path, mounts: Path) -> list[int]:
+    """Return what is free within each control group that the process is in, and those above."""
+    free = []
+    for folder, version in _group_folders(groups, mounts):
+        names = ("memory.max", "memory.current") if version == 2 else _VERSION_1
+        limit, used = (_number(folder / name) for name in names)
+        if limit is not None and limit < _UNLIMITED:
+            free.append(max(0, limit - (used or 0) + _cached(folder / "memory.stat")))
+    return free
+
+
+def _group_folders(groups: Path, mounts: Path) -> Iterator[tuple[Path, int]]:
+    """Yield (folder, version) of the memory's control groups, the process's own first."""
+    with contextlib.suppress(OSError):
+        tops = _mounted(mounts)
+        for line in groups.read_text().splitlines():
+            _, controllers, name = line.split(":", 2)
+            version = 2 if not controllers else 1
+            if version not in tops or (version == 1 and "memory" not in controllers.split(",")):
+                continue
+            root, top = tops[version]
+            # Inside of a container the name is the machine's, but the mount begins further down.
+            below = PurePosixPath(name)
+            inner = below.relative_to(root) if below.is_relative_to(root) else PurePosixPath()
+            steps = inner.parts
+            for count in range(len(steps), -1, -1):
+                yield top.joinpath(*steps[:count]), version
+
+
+def _mounted(mounts: Path) -> dict[int, tuple[str, Path]]:
+    """Return version → (which group is mounted, where), from the process's table of mounts."""
+    found: dict[int, tuple[str, Path]] = {}
+    for line in mounts.read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        root, point = before.split()[3:5]
+        kind, _, options = after.split()[:3]
+        if kind == "cgroup2":
+            found.setdefault(2, (root, Path(point)))
+        elif kind == "cgroup" and "memory" in options.split(","):
+            found.setdefault(1, (root, Path(point)))
+    return found
+
+
+def _number(file: Path) -> int | None:
+    """Return the number in a file; None if there is none, as of "max"."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _cached(file: Path) -> int:
+    """Return the bytes of a group that only cache files and that the kernel would give back."""
+    with contextlib.suppress(OSError, ValueError):
+        values = dict(line.split() for line in file.read_text().splitlines())
+        for name in ("total_inactive_file", "inactive_file"):
+            if name in values:
+                return int(values[name])
+    return 0
+
+
+def _of_machine() -> int:
     with contextlib.suppress(OSError):
         for line in _MEMORY.read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -23,7 +100,10 @@ def available() -> int:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start a new measurement; where the kernel forbids it, the peak is the process's so far."""
+    """Start a new measurement; where the kernel forbids it, the peak is the process's so far.
+
+    Whoever measures the process from outside sees the reset, too (see above).
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:

@@ -35,6 +35,8 @@ Point = tuple[float, float]
 INK, MUTED, FAINT, PAPER = "#1f2933", "#5f6c7b", "#c3cbd5", "#ffffff"
 NEUTRAL = "#52606d"
 DISC, STRIPE = 0.28, 0.07  # diameter of a disc; width of the stripe on the left of a box
+MADE_BY = "mstgraph"  # stands in every picture
+HEAD_BYTES = 4096  # of a file, in which it stands
 ROUNDING = 1.04  # letters are moved to whole pixels, which makes a line this much wider at most
 _PALETTE = ("#2f74d0", "#e07b1f", "#2f9e62", "#c0418a", "#b8901a", "#1d97a8", "#7656c8", "#a0522d")
 
@@ -274,11 +276,12 @@ def write_picture(figure: Figure, stem: Path) -> list[Path]:
         The files written.
 
     Raises:
-        UserError: they cannot be written.
+        UserError: they cannot be written, or are there already and were not drawn by mstgraph.
     """
     settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "mstgraph"}
-    unsaid = {"svg": ("Date", "Creator"), "png": ("Software",)}
+    said = {"svg": {"Date": None, "Creator": MADE_BY}, "png": {"Software": MADE_BY}}
     written = []
+    _refuse_others(*(stem.with_name(f"{stem.name}.{ending}") for ending in said))
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -287,13 +290,34 @@ def write_picture(figure: Figure, stem: Path) -> list[Path]:
             "with --out"
         ) from error
     with rc_context(settings):
-        for ending, names in unsaid.items():
+        for ending, metadata in said.items():
             path = stem.with_name(f"{stem.name}.{ending}")
-            metadata = dict.fromkeys(names)
             save = partial(figure.savefig, format=ending, dpi=160, metadata=metadata)
             write_atomically(path, save)
             written.append(path)
     return written
+
+
+def _refuse_others(svg: Path, png: Path) -> None:
+    """Refuse to overwrite pictures of other hands; those of earlier versions said nothing."""
+    heads = {path: _head(path) for path in (svg, png) if path.exists() or path.is_symlink()}
+    own = {path for path, head in heads.items() if MADE_BY.encode() in head}
+    old = heads.get(svg, b"")
+    if b"*{stroke-linejoin" in old and b"<dc:creator>" not in old and b"<dc:date>" not in old:
+        own |= {svg, png}
+    for path in heads.keys() - own:
+        raise UserError(
+            f"'{path}' is there already and was not drawn by mstgraph; expected another place with "
+            "--out, or that you move it"
+        )
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def pill_width(text: str, kind: Type) -> float:

@@ -317,7 +317,7 @@ def test_an_interrupted_benchmark_continues_bit_for_bit(
     whole = run(benchmark, "whole")
     assert metrics(continued) == metrics(whole)
     assert weights("out") == weights("whole")
-    assert not Path("out/scratch").exists()
+    assert not Path("out/.scratch").exists()
 
 
 @pytest.fixture
@@ -426,7 +426,7 @@ def test_stages_that_wait_for_an_orphan_are_named(
     benchmark = world.declare(ALONE, MST)
     job = jobs_of([describe_cell(one, open_cell(one)) for one in benchmark.cells()])[0]
     with ExitStack() as held:
-        held.enter_context(locked(Path("out/scratch").resolve() / job.name))
+        held.enter_context(locked(Path("out/.scratch").resolve() / job.name))
         monkeypatch.setattr("mstgraph.benchmark.execute.work.time.sleep", lambda _: held.close())
         results, _, said = run_and_read(benchmark)
     (sentence,) = (one for one in said if one.startswith("a process of an earlier command"))

@@ -72,7 +72,7 @@ def test_weights_are_those_of_a_run_without_the_engine(
     small.assert_weights("on", references(task, graph), 1e-9)
     told = small.told(execution)
     assert (f", {place})" in told) == (place != "recompute")
-    assert not Path("on/kept").exists()
+    assert not Path("on/.kept").exists()
     assert execution.pool.remaining == pytest.approx(
         experiment.engine.memory_budget(execution.device), rel=0.5
     )
@@ -206,10 +206,10 @@ def test_halved_values_take_half_the_bytes_and_change_results_a_little(plain: An
 
 def test_disk_is_given_back_even_if_a_killed_run_left_it() -> None:
     """What another configuration kept is removed with the next stage that finishes."""
-    Path("run/kept/stale").mkdir(parents=True)
-    Path("run/kept/stale/data.mdb").write_bytes(b"x")
+    Path("run/.kept/stale").mkdir(parents=True)
+    Path("run/.kept/stale/data.mdb").write_bytes(b"x")
     small.run(small.mfeat("CI.epochs = 1", "STA.epochs = 1", "DKD.epochs = 1"), "run")
-    assert not Path("run/kept").exists()
+    assert not Path("run/.kept").exists()
 
 
 def test_budgets(tmp_path: Path) -> None:

@@ -523,3 +523,43 @@ def test_a_normalisation_of_some_modalities_is_checked_and_counts(experiment: Ma
     }.items():
         with pytest.raises(UserError, match=told):
             experiment(TWO, f"data.normalisation = {text}")
+
+
+FROM_WEIGHTS = """
+import gin
+from mstgraph.networks.mlp import MLP
+
+
+@gin.configurable
+class FromWeights(MLP):
+    def __init__(self, inputs, num_outputs, weights=""):
+        super().__init__(inputs, num_outputs)
+"""
+
+
+@pytest.mark.parametrize("named", ["teacher", "~/teacher", "$PLACE/teacher", "~/teacher/a.bin"])
+def test_weights_count_by_content_wherever_they_lie(
+    named: str, write_gin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder, however deep, below the home folder, or where a variable says."""
+    for variable in ("HOME", "PLACE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    weights = [tmp_path / "teacher/a.bin", tmp_path / "teacher/deep/b.bin"]
+    weights[1].parent.mkdir(parents=True)
+    for path in weights:
+        path.write_bytes(b"one")
+    (tmp_path / "from_weights.py").write_text(FROM_WEIGHTS)
+    text = f"import from_weights\n{TWO}\ndepth/Member.network = @FromWeights\n"
+    path = write_gin(text + f"depth/FromWeights.weights = '{named}'\n")
+
+    def found() -> str:
+        return open_experiment([path]).plan.stages["ci"].hash
+
+    before = found()
+    assert found() == before
+    changed_one = weights[0] if named.endswith(".bin") else weights[1]
+    changed_one.write_bytes(b"other")
+    assert found() != before
+    changed_one.write_bytes(b"one")
+    assert found() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from tiny_graphs import SHORT
 
 from mstgraph.cli import main
 from mstgraph.derive.opening import open_experiment
+from mstgraph.report.progress import ConsoleReporter
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.execute import Execution
 from mstgraph.stages.ci import CI
+from mstgraph.support.disk.descriptions import write_description
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.files import read_json
 from mstgraph.support.interrupt import Interrupted
@@ -190,8 +193,8 @@ def test_an_artefact_of_nobody_is_not_used() -> None:
     """A file without a hash is not that of a finished stage."""
     small.run(small.mfeat(*SHORT), "run")
     Path("run/stages/ci/artefact.json").write_text("{}")
-    state = RunFolder(Path("run")).state(small.mfeat(*SHORT).plan.stages["ci"])
-    assert not state[0]
+    with pytest.raises(UserError, match=r"hash is missing; remove 'run/stages/ci/artefact\.json'"):
+        RunFolder(Path("run")).state(small.mfeat(*SHORT).plan.stages["ci"])
 
 
 LATE = """
@@ -251,3 +254,58 @@ def test_what_a_machine_cannot_do_is_one_sentence(
         small.run(small.mfeat(*SHORT), "run")
     assert str(caught.value).startswith("stage ci: ")
     assert told in str(caught.value)
+
+
+def test_a_folder_that_is_no_run_is_refused_and_stays() -> None:
+    """Before the store is prepared, whatever it holds and whatever that is called."""
+    Path("mine/kept").mkdir(parents=True)
+    for name in ("config.gin", "student-list.csv", "kept/notes"):
+        Path("mine", name).write_text("precious")
+    arguments = ["run", "gin/mfeat_zer.gin", "-p", "data.store = 'stores/new'", "--out"]
+    for out in ("mine", "", "."):
+        result = CliRunner().invoke(main, [*arguments, out])
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), result.output
+    assert not Path("stores/new").exists()
+    assert all(path.read_text() == "precious" for path in Path("mine").rglob("*") if path.is_file())
+
+
+def test_a_rerun_removes_nothing_but_what_it_made() -> None:
+    """Copies of a student and notes beside it stay, also when the run has changed."""
+    small.run(small.mfeat(*SHORT), "run")
+    notes = [Path("run", name) for name in ("student-zer.v1.safetensors", "student-notes.md")]
+    for path in notes:
+        path.write_text("mine")
+    small.run(small.mfeat(*SHORT), "run")
+    small.run(small.mfeat(*SHORT, "DKD.k = 2"), "run")
+    assert all(path.read_text() == "mine" for path in notes)
+
+
+def test_a_folder_that_is_removed_under_a_run_is_one_sentence() -> None:
+    """Whatever was to be written next."""
+    execution = small.quiet(small.mfeat(*SHORT), "run")
+    execution.reporter = Removing(execution.reporter.console, execution.experiment.task, "")
+    with pytest.raises(UserError, match="was removed while mstgraph was at work; give the same"):
+        execution.run()
+
+
+class Removing(ConsoleReporter):
+    """Removes the stages as soon as one of them has an epoch."""
+
+    def epoch_done(self, node: Any, record: Any) -> None:
+        """Remove them."""
+        shutil.rmtree("run/stages", ignore_errors=True)
+
+
+def test_a_stage_that_was_replaced_is_refused() -> None:
+    """By one that is sound and of the same configuration: the plan names the one that was left."""
+    small.run(small.mfeat(*SHORT), "run")
+    path = Path("run/stages/ci/artefact.json")
+    content = json.loads(path.read_text())
+    content.pop("sha256")
+    write_description(path, {**content, "seconds": 12.5})
+    with pytest.raises(
+        UserError, match=r"artefact\.json' is not the one that 'run/plan\.json' names"
+    ):
+        small.run(small.mfeat(*SHORT), "run")
+    path.unlink()
+    small.run(small.mfeat(*SHORT), "run")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from sample_recipes import Maps, Vectors, column
 
-from mstgraph.store import gather
 from mstgraph.store.build.builder import build
+from mstgraph.store.mapped import gather
 from mstgraph.store.reader import Store, open_store
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError
@@ -189,7 +189,7 @@ def test_read_only_directory_is_enough(store: Store) -> None:
     [
         (lambda path: shutil.rmtree(path), "there is no store at"),
         (lambda path: (path / "metadata.json").unlink(), "is no store: it holds no metadata.json"),
-        (lambda path: (path / "metadata.json").write_text("{"), "cannot be read as a store's"),
+        (lambda path: (path / "metadata.json").write_text("{"), "cannot be read as JSON"),
         (lambda path: (path / "data.mdb").unlink(), "has 0 bytes"),
         (lambda path: os.truncate(path / "data.mdb", 4096), "4096 bytes, expected .* cut short"),
         (

@@ -12,6 +12,8 @@ from torch import nn
 from mstgraph.support.errors import UserError
 from mstgraph.support.weights import load_weights, save_weights
 
+ADVICE = "do so"
+
 
 def network(width: int = 3) -> nn.Module:
     """A network with parameters, buffers and an integer."""
@@ -23,7 +25,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
     first, second = network(), network()
     first(torch.randn(5, 4))
     save_weights(tmp_path / "w.safetensors", first)
-    load_weights(tmp_path / "w.safetensors", second)
+    load_weights(tmp_path / "w.safetensors", second, ADVICE)
     for name, tensor in first.state_dict().items():
         assert torch.equal(second.state_dict()[name], tensor)
     other = tmp_path / "other"
@@ -43,8 +45,8 @@ def test_any_damage_is_refused(tmp_path: Path) -> None:
         changed[place] ^= 1
         for damaged in (content[:place], bytes(changed)):
             path.write_bytes(damaged)
-            with pytest.raises(UserError, match=r"cannot be used .*remove the folder"):
-                load_weights(path, module)
+            with pytest.raises(UserError, match=r"cannot be used .*; do so"):
+                load_weights(path, module, ADVICE)
     assert all(torch.equal(tensor, before[n]) for n, tensor in module.state_dict().items())
 
 
@@ -53,10 +55,19 @@ def test_weights_of_another_network_or_another_hand_are_refused(tmp_path: Path) 
     path = tmp_path / "w.safetensors"
     save_weights(path, network(5))
     with pytest.raises(UserError, match=r"w\.safetensors' cannot be used") as caught:
-        load_weights(path, network())
+        load_weights(path, network(), ADVICE)
     assert len(str(caught.value).splitlines()) == 1
     save_file(dict(network().state_dict()), path)
     with pytest.raises(UserError, match="digest"):
-        load_weights(path, network())
+        load_weights(path, network(), ADVICE)
     with pytest.raises(UserError, match="cannot be used"):
-        load_weights(tmp_path / "none.safetensors", network())
+        load_weights(tmp_path / "none.safetensors", network(), ADVICE)
+
+
+def test_sound_weights_of_elsewhere_are_refused(tmp_path: Path) -> None:
+    """A file that was copied over another one carries a digest that fits it."""
+    left = save_weights(tmp_path / "w.safetensors", network())
+    load_weights(tmp_path / "w.safetensors", network(), ADVICE, left)
+    save_weights(tmp_path / "w.safetensors", network())
+    with pytest.raises(UserError, match="not those that were left here"):
+        load_weights(tmp_path / "w.safetensors", network(), ADVICE, left)

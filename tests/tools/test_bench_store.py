@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mstgraph.store.build.builder import build
-from mstgraph.store.places import DATA_FILE
+from mstgraph.store.mapped.places import DATA_FILE
 from tools import bench_store
 from tools.store_bench import cold
 

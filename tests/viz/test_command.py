@@ -120,3 +120,38 @@ def test_the_tool_is_the_command(run):
     tool = ROOT / "tools" / "draw_paths.py"
     done = subprocess.run([sys.executable, tool, run], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["example-paths.svg", "example-paths.png"]
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_what_somebody_else_drew_is_not_overwritten(run, ending):
+    """One sentence, and the picture stays; what mstgraph drew itself is drawn anew."""
+    assert call(run, "--out", "mine")[0] == 0
+    assert call(run, "--out", "mine")[0] == 0
+    other = Path(f"other.{ending}")
+    other.write_bytes(b"precious")
+    code, _, errors = call(run, "--out", "other")
+    assert code == 2
+    assert errors == [
+        f"mstgraph: 'other.{ending}' is there already and was not drawn by mstgraph; expected "
+        "another place with --out, or that you move it"
+    ]
+    assert other.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("key", ["name", "stages", "members", "edges", "teachers", "gates"])
+def test_a_plan_of_another_form_is_one_sentence(run, key):
+    """Whatever is missing in it, or is of another type."""
+    plan = json.loads((run / "plan.json").read_text())
+    for content in ({**plan, key: 3}, {k: v for k, v in plan.items() if k != key}):
+        (run / "plan.json").write_text(json.dumps(content))
+        code, _, errors = call(run)
+        assert (code, len(errors)) == (2, 1)
+        assert f"{key} is" in errors[0]
+
+
+def test_drawing_a_run_runs_none_of_its_code(run):
+    """Of a folder that came from somebody else, too."""
+    for name in ("sitecustomize", "matplotlib", "net"):
+        (run / f"{name}.py").write_text("raise SystemExit('it was run')")
+    (run / "config.gin").write_text("import net")
+    assert call(run)[0] == 0

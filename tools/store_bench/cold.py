@@ -17,7 +17,7 @@ import numpy as np
 
 from mstgraph.data.feed import Pool
 from mstgraph.store import Store
-from mstgraph.store.places import DATA_FILE
+from mstgraph.store.mapped.places import DATA_FILE
 
 BLOCK_BYTES = 8 * 1024 * 1024  # of a block of samples that are shuffled together
 CACHES = Path("/proc/sys/vm/drop_caches")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mstgraph.run.artefacts.run_folder import locked
-from mstgraph.support.locks import InUse
+from mstgraph.support.disk.locks import InUse
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,25 @@ from mstgraph.benchmark.results.results import (
     StudentMetrics,
     save_results,
 )
-from mstgraph.run.artefacts.run_folder import ARTEFACT
-from mstgraph.support.files import read_json, write_json, write_text
+from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.support.files import write_json, write_text
 
 TEXT_WIDTH = 200  # of table.txt
+CONFIG = "bench.gin"
+_TABLES = ("table.txt", "table.md", "table.tex", "table.csv")
+
+
+def outputs(benchmark: Benchmark) -> list[str]:
+    """Return the names of all files that a benchmark leaves in its folder."""
+    figures = ["ranks", *(benchmark.settings.figure or ())[:1]]
+    pictures = [f"{name}.{ending}" for name in figures for ending in ("svg", "png")]
+    return [CONFIG, "results.json", "cells.json", *_TABLES, *pictures]
 
 
 def read_artefact(artefacts: Path, name: str) -> dict[str, Any] | None:
     """Return what a finished stage left, or None if it is not finished."""
-    path = artefacts / name / ARTEFACT
-    artefact: dict[str, Any] | None = read_json(path) if path.is_file() else None
-    return artefact
+    places = {name: artefacts / name}
+    return RunFolder(artefacts, places).artefact(name)
 
 
 def gather(

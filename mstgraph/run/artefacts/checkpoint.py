@@ -19,6 +19,7 @@ from mstgraph.support.files import partial_path, write_atomically
 # A checkpoint may cost at most this share of the time since the one before.
 COST_SHARE = 0.02
 DIGEST_BYTES = 32
+CHECKPOINT = "checkpoint.pt"
 
 _log = logging.getLogger(__name__)
 

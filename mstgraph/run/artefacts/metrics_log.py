@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
@@ -15,7 +15,13 @@ from torch import Tensor
 
 from mstgraph.run.reporter import Listener
 from mstgraph.stages.stage import StageNode
+from mstgraph.support.disk.forms import check_form
+from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained, json_ready
+
+METRICS = "metrics.jsonl"
+_OWN = ".mstgraph"  # end of the name of a file of events: what others put beside it stays
+EVENTS = f"events.out.tfevents.*{_OWN}"
 
 
 class MetricsLog:
@@ -28,11 +34,12 @@ class MetricsLog:
     def __init__(self, folder: Path, listener: Listener):
         self.listener = listener
         with explained(folder):
-            for old in folder.glob("events.out.tfevents.*"):
-                old.unlink()
-            self._lines = (folder / "metrics.jsonl").open("w", encoding="utf-8")
+            # New files, and not old ones emptied: they may be links to somewhere else.
+            for old in (*folder.glob(EVENTS), folder / METRICS):
+                old.unlink(missing_ok=True)
+            self._lines = (folder / METRICS).open("x", encoding="utf-8")
             # Not a SummaryWriter: its thread dies of a full disk, and the run waits for it.
-            self._events = EventsWriter(str(folder / "events"))
+            self._events = EventsWriter(str(folder / "events"), _OWN)
 
     def batch_done(
         self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
@@ -57,6 +64,29 @@ class MetricsLog:
         with explained(Path(self._lines.name)):
             self._lines.close()
             self._events.close()
+
+
+class _Record(TypedDict):
+    epoch: int
+    best: bool
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a stage; none where there is no file.
+
+    Raises:
+        UserError: a line is no record.
+    """
+    if not path.is_file():
+        return []
+    records = []
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            records.append(json.loads(line))
+            check_form(records[-1], _Record, f"line {number}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"'{path}' is damaged: {error}") from error
+    return records
 
 
 def scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -3,11 +3,19 @@
 import mstgraph
 student = mstgraph.load_student("runs/nyudepth_rgb-seed0")
 logits = student(rgb)  # [batch, 3, height, width] uint8, as the store holds it
+
+A run's folder is code: its configuration may name modules that lie beside it, and they are
+imported to make the network. Of somebody else's run, take the weights alone:
+
+student = mstgraph.load_student("theirs", network=MyNetwork)  # reads no code, runs only yours
+student = mstgraph.load_student("theirs", code=False)  # refuses if it needs code of its own
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +28,16 @@ from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.graph import Declaration
 from mstgraph.declare.load import load
 from mstgraph.derive.experiment import Experiment
+from mstgraph.run.artefacts.forms import StudentDescription
+from mstgraph.run.artefacts.run_folder import CONFIG
+from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.files import read_json
+from mstgraph.support.files import file_digest
 from mstgraph.support.weights import load_weights
+
+WEIGHTS = ".safetensors"
+NetworkOf = Callable[[Mapping[str, tuple[int, ...]], int], nn.Module]
+"""From the shapes of its modalities and the number of outputs to a network."""
 
 
 class Student(nn.Module):
@@ -39,7 +54,7 @@ class Student(nn.Module):
     offset: Tensor
 
     def __init__(
-        self, network: nn.Module, description: dict[str, Any], configuration: Configuration
+        self, network: nn.Module, description: dict[str, Any], configuration: Configuration | None
     ):
         super().__init__()
         self._configuration = configuration
@@ -59,7 +74,7 @@ class Student(nn.Module):
             values: the modality as the store holds it, [batch, *shape] of any numeric type.
         """
         normalised = torch.addcmul(self.offset, values.to(torch.float32), self.factor)
-        with self._configuration.entered():  # a network may call configurables when it answers
+        with _entered(self._configuration):  # a network may call configurables when it answers
             return self.network(normalised)
 
 
@@ -79,15 +94,28 @@ def student_description(experiment: Experiment, target: str, pool: Pool) -> dict
     }
 
 
-def load_student(run: Path | str, target: str | None = None) -> Student:
+def load_student(
+    run: Path | str,
+    target: str | None = None,
+    *,
+    code: bool | None = None,
+    network: nn.Module | NetworkOf | None = None,
+) -> Student:
     """Return a finished run's student in eval mode; needs neither store nor data.
+
+    A run's folder is code: unless told otherwise, this imports the modules that lie in it.
 
     Args:
         run: the run's folder.
         target: which student, where the run has several.
+        code: whether modules of the run's folder may be imported; False refuses a run that needs
+            them, None imports them with a warning that names them.
+        network: your own network, or what makes it of (modality → shape, number of outputs); takes
+            the weights, and neither code nor configuration of the run is read.
 
     Raises:
-        UserError: the run is not finished, or has no such student.
+        UserError: the run is not finished, is damaged, has no such student, or needs code that
+            may not be run.
     """
     folder = Path(run)
     found = {path.stem.removeprefix("student-"): path for path in folder.glob("student-*.json")}
@@ -97,20 +125,71 @@ def load_student(run: Path | str, target: str | None = None) -> Student:
         target = next(iter(found))
     if target not in found:
         raise UserError(f"'{folder}' has no student '{target}'{nearest(str(target), found)}")
-    description = read_json(found[target])
-    configuration = load([folder / "config.gin"])
-    with configuration.entered():
-        network = _network(target, description)
-    load_weights(found[target].with_suffix(".safetensors"), network)
-    return Student(network, description, configuration).eval()
+    advice = "give the run's command again to have it written anew"
+    description = read_description(found[target], StudentDescription, advice)
+    _check_extents(found[target], description, advice)
+    configuration = _configuration(folder, description, code) if network is None else None
+    with _entered(configuration):
+        made = _network(target, description, network)
+    weights = found[target].with_suffix(WEIGHTS)
+    load_weights(weights, made, advice, description.get("files", {}).get(weights.name))
+    return Student(made, description, configuration).eval()
 
 
-def _network(target: str, description: Mapping[str, Any]) -> nn.Module:
+def _entered(configuration: Configuration | None) -> AbstractContextManager[None]:
+    return nullcontext() if configuration is None else configuration.entered()
+
+
+def _check_extents(path: Path, description: Mapping[str, Any], advice: str) -> None:
+    """Refuse numbers of which no network and no normalisation can be made."""
+    shape, factor = description["shape"], description["factor"]
+    if not shape or min(shape) < 1 or len(factor) != len(description["offset"]):
+        raise UserError(
+            f"'{path}' is not of the form that was expected: shape {shape} with {len(factor)} "
+            f"factors and {len(description['offset'])} offsets; {advice}"
+        )
+
+
+def _configuration(
+    folder: Path, description: Mapping[str, Any], code: bool | None
+) -> Configuration:
+    """Load the run's configuration, and of its code what may be run."""
+    files = [name for name in description.get("files", {}) if not name.endswith(WEIGHTS)]
+    advice = "give the run's command again, or take the student's weights alone with network="
+    _check_files(folder, description, files, advice)
+    configuration = load([folder / CONFIG], code=code is not False)
+    modules = configuration.code.modules
+    if code is None and modules:
+        warnings.warn(
+            f"a run's folder is code: '{folder}' made its student with {', '.join(modules)}; "
+            "code=True says that you trust it, code=False refuses, and network= takes its weights",
+            stacklevel=3,
+        )
+    return configuration
+
+
+def _check_files(
+    folder: Path, description: Mapping[str, Any], names: Iterable[str], advice: str
+) -> None:
+    """Refuse files behind a student that are not those that it was written with."""
+    digests = description.get("files", {})
+    for path in (folder / name for name in names if name in digests):
+        if not path.is_file() or file_digest(path) != digests[path.relative_to(folder).as_posix()]:
+            raise UserError(f"'{path}' is not what the student was written with; {advice}")
+
+
+def _network(
+    target: str, description: Mapping[str, Any], network: nn.Module | NetworkOf | None
+) -> nn.Module:
+    if isinstance(network, nn.Module):
+        return network
+    shapes = {description["modality"]: tuple(description["shape"])}
+    # Earlier runs had one output for each class, always.
+    outputs = description.get("outputs", len(description["classes"]))
+    if network is not None:
+        return network(shapes, outputs)
     member = Declaration().members[target]
     assert member is not None
     assert member.network is not None
     with gin.config_scope(target):
-        shapes = {description["modality"]: tuple(description["shape"])}
-        # Earlier runs had one output for each class, always.
-        outputs = description.get("outputs", len(description["classes"]))
         return member.network(shapes, outputs)

@@ -23,6 +23,11 @@ from mstgraph.tasks.task import Task
 
 LIBRARIES = ("torch", "numpy", "gin-config", "networkx", "lmdb", "safetensors")
 
+OF_STAGE = (
+    *("epochs", "best_epoch", "seconds", "peak_memory", "device"),
+    *("torch", "threads"),  # with which it was trained; null for stages of earlier versions
+)
+
 Artefacts = Mapping[str, Any]
 Samples = Mapping[tuple[str, str], np.ndarray]
 """(stage, response) → what each test sample contributes, [samples, statistics]."""
@@ -67,10 +72,7 @@ def summarise(
                 "name": name,
                 "kind": node.kind,
                 "hash": node.hash,
-                **{
-                    key: artefacts[name][key]
-                    for key in ("epochs", "best_epoch", "seconds", "peak_memory", "device")
-                },
+                **{key: artefacts[name].get(key) for key in OF_STAGE},
             }
             for name, node in plan.stages.items()
         ],

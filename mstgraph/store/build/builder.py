@@ -1,6 +1,7 @@
 """Building a store from a recipe: atomic, resumable, and checked sample by sample.
 
-Everything is written to ``<destination>.partial`` and renamed to the destination when it is whole.
+Everything is written to a partial directory (`mstgraph.store.destination`) and takes the
+destination's name when it is whole.
 The partial directory remembers what it is built from; the same recipe, options and raw files
 continue after the last committed block, anything else starts over.
 """
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +25,19 @@ from mstgraph.store.build.provenance import identity, provenance
 from mstgraph.store.build.summary import class_counts, collect_statistics
 from mstgraph.store.build.writer import Writer
 from mstgraph.store.declared import Declared, declared
+from mstgraph.store.destination import check_destination, is_vacant, partial_of, resolved
 from mstgraph.store.layout import (
     FORMAT_VERSION,
+    IDENTIFIER,
     LOCK_FILE,
     METADATA_FILE,
-    PARTIAL_SUFFIX,
     STATE_FILE,
     Column,
     fingerprint,
     make_columns,
 )
-from mstgraph.store.places import DATA_FILE
+from mstgraph.store.mapped.environment import is_sound
+from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Recipe
 from mstgraph.store.splits import Split, make_splits
@@ -57,16 +62,17 @@ class _Job:
     splits: dict[str, Split]
     provenance: dict[str, Any]
     identity: str
+    earlier_identity: str
 
-    @property
+    @cached_property
     def partial(self) -> Path:
-        return self.destination.with_name(self.destination.name + PARTIAL_SUFFIX)
+        return partial_of(self.destination)
 
     @property
     def state(self) -> dict[str, Any]:
         """What a partial directory must have been begun with to be continued."""
         layout = [self.block, *(column.samples_per_record for column in self.columns)]
-        return {"identity": self.identity, "layout": layout}
+        return {"identity": self.identity, "layout": layout, "checksums": "of pending blocks, too"}
 
     @property
     def length(self) -> int:
@@ -91,8 +97,9 @@ def build(
         UserError: the recipe, a sample, or the destination is at fault, or the disk is full; what
             was committed is kept, and the same call continues.
     """
+    check_destination(destination)
     job = _prepare(recipe, Path(destination))
-    if job.destination.exists() and any(_entries(job.destination)):
+    if not is_vacant(job.destination):
         return _existing(job)
     with partial_directory(job.partial):
         _continue_or_start_over(job)
@@ -108,27 +115,19 @@ def _prepare(recipe: Recipe, destination: Path) -> _Job:
     splits = make_splits(said)
     columns, block = make_columns(said.modalities, said.labels, said.length)
     origin = provenance(recipe)
-    name = identity(origin, said.length)
-    return _Job(recipe, said, destination, columns, block, splits, origin, name)
-
-
-def _entries(destination: Path) -> list[Path]:
-    if not destination.is_dir():
-        raise UserError(f"{destination} is a file; expected a directory to build the store in")
-    return list(destination.iterdir())
+    identities = [identity(found, said.length) for found in (origin, {**origin, "modules": {}})]
+    return _Job(recipe, said, destination, columns, block, splits, origin, *identities)
 
 
 def _existing(job: _Job) -> Store:
-    if not (job.destination / METADATA_FILE).exists():
-        raise UserError(
-            f"{job.destination} exists and is no store; expected a new or empty directory "
-            "(choose another --out)"
-        )
     store = Store(job.destination)
-    if store.metadata["identity"] != job.identity:
+    # Earlier versions did not look at the modules that a recipe imports.
+    known = job.identity if "modules" in store.metadata["recipe"] else job.earlier_identity
+    if store.metadata["identity"] != known:
         raise UserError(
-            f"{job.destination} already holds a store of another recipe, other options or other "
-            "raw files; remove it or choose another --out"
+            f"{job.destination} already holds a store of another recipe, other options, other "
+            "modules that the recipe imports, or other raw files; choose another --out, or remove "
+            "it"
         )
     return store
 
@@ -136,10 +135,14 @@ def _existing(job: _Job) -> Store:
 def _continue_or_start_over(job: _Job) -> None:
     state = job.partial / STATE_FILE
     found = _read_state(state)
-    if found == job.state:
+    there = (job.partial / DATA_FILE).is_file()
+    databases = [*(column.name for column in job.columns), IDENTIFIER]
+    if found == job.state and there and is_sound(job.partial, databases):
         logger.info("continuing the build in %s", job.partial)
         return
-    if found is not None:
+    if found == job.state and there:
+        logger.warning("starting over in %s: what was written there is damaged", job.partial)
+    elif found not in (None, job.state):
         logger.warning(
             "starting over in %s: the recipe, its options or the raw files have changed",
             job.partial,
@@ -154,7 +157,7 @@ def _read_state(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
@@ -261,11 +264,26 @@ def _metadata(job: _Job) -> dict[str, Any]:
 
 def _publish(job: _Job) -> None:
     make_names_durable(job.partial)
-    job.partial.rename(job.destination)
-    make_names_durable(job.destination.parent)
-    (job.destination / STATE_FILE).unlink(missing_ok=True)
-    for lock in job.destination.glob(f"{LOCK_FILE}*"):
+    place = resolved(job.destination)
+    if job.partial.parent == place:
+        _move_up(job.partial)
+        return
+    job.partial.rename(place)
+    make_names_durable(place.parent)
+    (place / STATE_FILE).unlink(missing_ok=True)
+    for lock in place.glob(f"{LOCK_FILE}*"):
         lock.unlink()
+
+
+def _move_up(partial: Path) -> None:
+    """Put a store into the folder around it; without metadata it is none, so that comes last."""
+    for name in (DATA_FILE, METADATA_FILE):
+        os.replace(partial / name, partial.parent / name)
+        make_names_durable(partial.parent)
+    (partial / STATE_FILE).unlink(missing_ok=True)
+    for lock in partial.glob(f"{LOCK_FILE}*"):
+        lock.unlink()
+    partial.rmdir()
 
 
 def _write_durably(path: Path, content: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from numbers import Number
 import numpy as np
 
 from mstgraph.store.declared import Declared
-from mstgraph.store.layout import LABEL, RESERVED
+from mstgraph.store.layout import LABEL, RESERVED, is_storable
 from mstgraph.store.recipe import Labels, Modality, Recipe
 from mstgraph.support.errors import UserError, nearest, users_code
 from mstgraph.support.seeds import derive_seed, seed_python
@@ -64,7 +64,7 @@ def _check_modality(item: Modality, labels: Labels) -> None:
             f"{where} cannot be stored under this name; expected letters, digits and underscores, "
             f"and none of {', '.join(RESERVED)}"
         )
-    if not _storable(item.dtype):
+    if not is_storable(item.dtype):
         raise UserError(
             f"{where} has type '{item.dtype}'; expected numpy's name of an integer, "
             f"floating or bool type{nearest(item.dtype, ('uint8', 'uint16', 'float16', 'float32'))}"
@@ -78,14 +78,6 @@ def _check_modality(item: Modality, labels: Labels) -> None:
             f"{where} has height × width {shape_in_words(item.shape[1:])}; "
             f"expected {shape_in_words(labels.shape)}, that of the labels"
         )
-
-
-def _storable(dtype: str) -> bool:
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        return False
-    return found.kind in "iufb" and found.name == dtype and found.itemsize <= 8
 
 
 def _check_labels(title: str, labels: Labels) -> None:

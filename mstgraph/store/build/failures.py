@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mstgraph.store.layout import LOCK_FILE
-from mstgraph.store.places import DATA_FILE
+from mstgraph.store.mapped.places import DATA_FILE
+from mstgraph.support.disk.lmdb_errors import as_system_errors
+from mstgraph.support.disk.locks import held
+from mstgraph.support.disk.own_folder import refuse_links
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import FULL
-from mstgraph.support.lmdb_errors import as_system_errors
-from mstgraph.support.locks import held
 from mstgraph.support.text import size_in_words
 
 
@@ -27,6 +28,7 @@ def partial_directory(path: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             path.mkdir(parents=True, exist_ok=True)
+            refuse_links(path / LOCK_FILE, path / f"{LOCK_FILE}.marker", path / DATA_FILE)
             stack.enter_context(held(path / LOCK_FILE, sentence))
         except OSError as error:
             raise UserError(_unwritable(path, error)) from error

@@ -1,10 +1,12 @@
-"""Where a store comes from: the recipe's file and options, and the raw files' fingerprints."""
+"""Where a store comes from: the recipe's code and options, and the raw files' fingerprints."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import inspect
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,10 @@ from mstgraph.store.layout import FORMAT_VERSION, canonical
 from mstgraph.store.recipe import Recipe
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import file_digest
+from mstgraph.support.user_code import user_modules
+
+CONTENT = ("name", "size", "sha256")  # what counts of a raw file
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*$")  # module:function
 
 
 def provenance(recipe: Recipe) -> dict[str, Any]:
@@ -24,20 +30,40 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
     """
     source = Path(inspect.getfile(type(recipe)))
     chosen = _fields(recipe)
-    chosen.pop("raw", None)
+    raw = chosen.pop("raw", None)
+    modules = _modules(type(recipe).__module__, source, chosen)
     return {
         "file": source.name,
         "class": type(recipe).__name__,
         "sha256": file_digest(source),
         "options": {name: _plain(value, name) for name, value in chosen.items()},
-        "raw_files": [_fingerprint(path) for path in raw_files(recipe)],
+        "raw_files": [_fingerprint(path, raw) for path in raw_files(recipe)],
+        "modules": {name: file_digest(file) for name, file in modules.items()},
+        "places": {n: os.path.relpath(file, source.parent) for n, file in modules.items()},
     }
 
 
 def identity(origin: Mapping[str, Any], length: int) -> str:
     """Return the hash of all that a build depends on: equal hashes may continue one another."""
     content = {"format_version": FORMAT_VERSION, "length": length, **origin}
+    # Where things lie and when they were written changes nothing.
+    content.pop("places", None)
+    raw_files = [{key: file[key] for key in CONTENT} for file in origin["raw_files"]]
+    content["raw_files"] = raw_files
+    if not content["modules"]:  # a recipe of one file has the identity that it always had
+        del content["modules"]
     return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def _modules(name: str, source: Path, options: Mapping[str, object]) -> dict[str, Path]:
+    """Return the user's modules that a recipe imports, or that an option names a function of."""
+    named = [
+        str(value).partition(":")[0] for value in options.values() if _FUNCTION.match(str(value))
+    ]
+    found: dict[str, Path] = {}
+    for module in (name, *named):
+        found |= user_modules(module)
+    return {n: file for n, file in found.items() if file.resolve() != source.resolve()}
 
 
 def _fields(recipe: Recipe) -> dict[str, object]:
@@ -65,8 +91,23 @@ def _plain(value: object, name: str) -> object:
     return text
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
+def _fingerprint(path: Path, raw: object) -> dict[str, Any]:
     try:
-        return {"name": path.name, "size": path.stat().st_size, "sha256": file_digest(path)}
+        status = path.stat()
+        return {
+            "name": path.name,
+            "size": status.st_size,
+            "sha256": file_digest(path),
+            "path": str(_below(path, raw)),
+            "modified": status.st_mtime_ns,
+            "inode": status.st_ino,
+        }
     except OSError as error:
         raise UserError(f"raw file {path} cannot be read: {error.strerror}") from error
+
+
+def _below(path: Path, raw: object) -> Path:
+    """Return where a raw file lies below the raw data, or its whole path if it lies elsewhere."""
+    place = path.resolve()
+    base = Path(raw).resolve() if isinstance(raw, Path) else None
+    return place.relative_to(base) if base and place.is_relative_to(base) else place

@@ -11,19 +11,21 @@ import numpy as np
 
 from mstgraph.store.layout import (
     CHECKSUMS,
+    CRCS,
     IDENTIFIER,
     PENDING,
     SPLITS,
     STATISTICS,
     Column,
     canonical,
-    checksum,
     checksum_key,
     named_key,
     record_key,
 )
+from mstgraph.store.mapped.soundness import CHECKSUM_BYTES, checksum, crc
 from mstgraph.store.moments import Statistics
 from mstgraph.store.splits import Split
+from mstgraph.support.errors import UserError
 
 INITIAL_MAP = 64 * 1024 * 1024
 
@@ -36,7 +38,8 @@ class Writer:
     def __init__(self, directory: Path, columns: Sequence[Column], block: int) -> None:
         self._columns = {column.name: column for column in columns}
         self._block = block
-        names = [*self._columns, IDENTIFIER, PENDING, CHECKSUMS, SPLITS, STATISTICS]
+        self._directory = directory
+        names = [*self._columns, IDENTIFIER, PENDING, CHECKSUMS, CRCS, SPLITS, STATISTICS]
         # No lock file: the builder holds its own lock, and nobody reads a half-built store.
         self._environment = lmdb.open(
             str(directory), map_size=INITIAL_MAP, max_dbs=len(names), lock=False
@@ -75,7 +78,9 @@ class Writer:
                 records.append((name, record, self._join(keys, array)))
                 joined.extend(keys)
             else:
-                records.append((PENDING, named_key(name, str(number)), array))
+                content = bytes(_bytes(array))
+                pending = checksum(content) + content
+                records.append((PENDING, named_key(name, str(number)), pending))
         self._put(records, joined)
 
     def _own_records(self, column: Column, number: int, array: np.ndarray) -> Iterator[Record]:
@@ -86,7 +91,14 @@ class Writer:
 
     def _join(self, keys: Sequence[bytes], last: np.ndarray) -> bytes:
         with self._environment.begin(db=self._databases[PENDING], buffers=True) as transaction:
-            return b"".join([*(transaction.get(key, b"") for key in keys), _bytes(last)])
+            pending = [transaction.get(key, b"") for key in keys]
+            for value in pending:
+                if checksum(value[CHECKSUM_BYTES:]) != value[:CHECKSUM_BYTES]:
+                    raise UserError(
+                        f"{self._directory} is damaged: a block of samples does not match its "
+                        "checksum; remove this folder to build the store from the beginning"
+                    )
+            return b"".join([*(value[CHECKSUM_BYTES:] for value in pending), _bytes(last)])
 
     def write_splits(self, splits: Mapping[str, Split]) -> None:
         """Commit every part of every split as little-endian int64."""
@@ -119,7 +131,7 @@ class Writer:
 
     def _put(self, records: Sequence[Record], joined: Sequence[bytes] = ()) -> None:
         sums = [
-            (checksum_key(name, key), checksum(_bytes(value)))
+            (checksum_key(name, key), checksum(_bytes(value)), crc(_bytes(value)))
             for name, key, value in records
             if name != PENDING
         ]
@@ -132,7 +144,7 @@ class Writer:
     def _put_once(
         self,
         records: Sequence[Record],
-        sums: Sequence[tuple[bytes, bytes]],
+        sums: Sequence[tuple[bytes, bytes, bytes]],
         joined: Sequence[bytes],
     ) -> None:
         with self._environment.begin(write=True) as transaction:
@@ -140,8 +152,9 @@ class Writer:
                 transaction.delete(key, db=self._databases[PENDING])
             for name, key, value in records:
                 transaction.put(key, _bytes(value), db=self._databases[name])
-            for key, digest in sums:
+            for key, digest, short in sums:
                 transaction.put(key, digest, db=self._databases[CHECKSUMS])
+                transaction.put(key, short, db=self._databases[CRCS])
 
 
 def _bytes(value: bytes | np.ndarray) -> Any:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 import training_worlds as small
 from click.testing import CliRunner
 
+from mstgraph.api.run import open_run
 from mstgraph.cli import main
 from mstgraph.derive.opening import open_experiment
 from mstgraph.report.evaluate_run import evaluate_run
@@ -197,6 +199,77 @@ def test_a_student_is_made_of_the_code_of_its_run(
     monkeypatch.syspath_prepend(own)
     monkeypatch.setitem(sys.modules, "student_helper", importlib.import_module("student_helper"))
     assert load_student("own").network.factor == 1
+
+
+def test_the_code_of_a_run_is_told_or_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever got the run from somebody else decides, in Python and on the command line."""
+    with pytest.warns(UserWarning, match="a run's folder is code: 'own' .*student_linear"):
+        load_student("own")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_student("own", code=True)
+    result = CliRunner().invoke(main, ["eval", "own", "--device", "cpu"])
+    assert result.exit_code == 0
+    assert "a run's folder is code: the networks of 'own' come from student_help" in result.stderr
+    trap = Path("own/student_linear.py")
+    trap.write_text("raise SystemExit('it was run')\n" + trap.read_text())
+    sentence = "the module 'student_linear' would be run, which was forbidden"
+    with pytest.raises(UserError, match="not what the student was written with"):
+        load_student("own", code=False)
+    monkeypatch.setattr("mstgraph.run.artefacts.student._check_files", lambda *given: None)
+    with pytest.raises(UserError, match=sentence):
+        load_student("own", code=False)
+    result = CliRunner().invoke(main, ["eval", "own", "--no-code"])
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert sentence in result.stderr
+
+
+def test_weights_go_into_a_network_of_ones_own(own: Path) -> None:
+    """Neither code nor configuration of the run is read."""
+    Path("own/config.gin").write_text("this is no gin {")
+    Path("own/student_linear.py").write_text("raise SystemExit('it was run')")
+
+    class Mine(torch.nn.Module):
+        def __init__(self, inputs: Any, num_outputs: int):
+            super().__init__()
+            (features,) = inputs["zer"]
+            self.layer = torch.nn.Linear(features, num_outputs)
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return self.layer(values)
+
+    values = torch.randn(4, 47)
+    student = load_student("own", network=Mine)
+    assert torch.equal(student(values), load_student("own", network=student.network)(values))
+    assert len(student.classes) == 10
+    with pytest.raises(UserError, match=r"student-zer\.safetensors' cannot be used"):
+        load_student("own", network=torch.nn.Linear(3, 2))
+
+
+def test_reading_a_run_runs_none_of_its_code(own: Path) -> None:
+    """What it came to, its plan and its history are data."""
+    for name in ("student_linear", "student_helper"):
+        Path(f"own/{name}.py").write_text("raise SystemExit('it was run')")
+    opened = open_run("own")
+    assert opened.summary["students"]
+    assert opened.plan["stages"]
+    assert opened.history()
+    assert "zer" in str(opened)
+
+
+@pytest.mark.parametrize("name", ["student-zer.json", "config.gin", "student-zer.safetensors"])
+def test_what_a_student_is_made_of_is_as_it_was_written(
+    name: str, finished: Path, tmp_path: Path
+) -> None:
+    """A turned bit, or a file of another run: found before it answers."""
+    shutil.copytree(finished / "vectors", tmp_path / "copy")
+    path = tmp_path / "copy" / name
+    content = bytearray(path.read_bytes())
+    place = content.index(b"0.0") if name.endswith(".json") else len(content) - 9
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        load_student(tmp_path / "copy")
 
 
 def test_a_run_brings_all_of_its_code(

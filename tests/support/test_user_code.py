@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mstgraph.declare.load import load
-from mstgraph.declare.user_code import relative_path, user_modules
 from mstgraph.support.errors import UserError, is_users
+from mstgraph.support.user_code import relative_path, user_modules
 
 NETS = "import gin\nimport clash_helper\n\n\n@gin.configurable\ndef clash_net():\n    pass\n"
 

@@ -1,4 +1,4 @@
-"""The user's own modules behind a gin file: which they are, and in which files.
+"""The user's own modules behind a gin file or a recipe: which they are, and in which files.
 
 A user's module is one that is neither part of mstgraph nor installed nor of the standard library.
 What it imports is read from its source, so that the answer depends on the files alone, not on

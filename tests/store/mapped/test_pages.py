@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sample_recipes import Maps
 
 from mstgraph.store.build.builder import build
-from mstgraph.store.pages import GAP, LONGEST, page_runs
+from mstgraph.store.mapped.pages import GAP, LONGEST, page_runs
 from mstgraph.store.reader import Store
 from mstgraph.support.errors import UserError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from mstgraph.support.lmdb_errors import as_system_errors
+from mstgraph.support.disk.lmdb_errors import as_system_errors
 
 
 def test_a_map_that_is_full_is_a_full_disk(tmp_path: Path) -> None:

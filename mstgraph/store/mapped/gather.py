@@ -13,13 +13,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from mstgraph.store.environment import Environment
 from mstgraph.store.layout import Column, record_key
+from mstgraph.store.mapped.environment import Environment
 from mstgraph.support.errors import UserError
 
 PAGE = 4096  # records on pages of their own start at one offset modulo this
 PIECES = 16  # a row is copied as at most this many pieces of one take
 ROW_BYTES = 8192  # from here on copying row by row beats sorting by record
+DAMAGED = "its file is damaged: copy it anew, or prepare the store again"
+
+_NONE = np.empty(0, np.int64)
 
 
 class Gather:
@@ -28,6 +31,8 @@ class Gather:
     def __init__(self, environment: Environment, column: Column) -> None:
         self._environment = environment
         self.column = column
+        self._sound = np.zeros(column.records, bool)
+        self._all_sound = False
         self._records: list[np.ndarray] = []
         self._pieces: _Pieces | None = None
         self._addresses = np.empty(0, np.int64)
@@ -37,7 +42,12 @@ class Gather:
             self._addresses = _addresses(self._records)
 
     def read(self, indices: np.ndarray, out: np.ndarray) -> None:
-        """Copy rows ``indices`` (int64 [batch]) to ``out``, uint8 [batch, row bytes]."""
+        """Copy rows ``indices`` (int64 [batch]) to ``out``, uint8 [batch, row bytes].
+
+        Raises:
+            UserError: a record that is read for the first time does not match its checksum.
+        """
+        self._check(indices)
         if self._pieces is not None and len(indices):
             self._pieces.read(*np.divmod(indices, self.column.samples_per_record), out)
         elif self.column.samples_per_record == 1:
@@ -49,7 +59,14 @@ class Gather:
             self._read_by_record(indices, out)
 
     def will_need(self, indices: np.ndarray) -> None:
-        """Have the pages of rows ``indices`` (int64 [batch]) fetched in the background."""
+        """Have the pages of rows ``indices`` (int64 [batch]) fetched in the background.
+
+        Records that were not read before are compared with their checksums on the way.
+        """
+        unknown = self._unknown(indices)
+        if len(unknown):
+            keys = [record_key(record) for record in unknown.tolist()]
+            self._environment.begin_checking(self.column.name, keys)
         if self._records:
             records, rows = np.divmod(indices, self.column.samples_per_record)
             starts = self._addresses[records] + rows * self.column.row_bytes
@@ -57,14 +74,36 @@ class Gather:
             starts = _addresses([self._rows(index) for index in indices.tolist()])
         self._environment.will_need(starts, self.column.row_bytes)
 
+    def _unknown(self, indices: np.ndarray) -> np.ndarray:
+        """Return the records of some rows that were not compared with their checksums yet."""
+        if self._all_sound:
+            return _NONE
+        records = indices // self.column.samples_per_record
+        return np.unique(records[~self._sound[records]])
+
+    def _check(self, indices: np.ndarray) -> None:
+        unknown = self._unknown(indices)
+        if not len(unknown):
+            return
+        keys = [record_key(record) for record in unknown.tolist()]
+        wrong = self._environment.damaged(self.column.name, keys)
+        if wrong:
+            samples = self.column.samples(int.from_bytes(wrong[0], "big"))
+            raise UserError(
+                f"the record of samples {samples.start} to {samples.stop - 1} of "
+                f"'{self.column.name}' does not match its checksum; {DAMAGED}"
+            )
+        self._sound[unknown] = True
+        self._all_sound = bool(self._sound.all())
+
     def _rows(self, record: int) -> np.ndarray:
-        value = self._environment.view(self.column.name, record_key(record))
+        value = self._environment.value(self.column.name, record_key(record))
         samples = self.column.samples(record)
         if value is None or len(value) != len(samples) * self.column.row_bytes:
             raise UserError(
                 f"the record of samples {samples.start} to {samples.stop - 1} of "
                 f"'{self.column.name}' is {'missing' if value is None else 'of a wrong size'}; "
-                "the store is damaged: remove it and prepare it again"
+                f"{DAMAGED}"
             )
         return np.frombuffer(value, np.uint8).reshape(len(samples), -1)
 

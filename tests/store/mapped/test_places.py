@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_recipes import Maps, column
 
-from mstgraph.store import environment
 from mstgraph.store.build.builder import build
-from mstgraph.store.environment import Environment
-from mstgraph.store.places import find_places
+from mstgraph.store.mapped import environment
+from mstgraph.store.mapped.places import DamagedPages, find_places
 from mstgraph.store.reader import Store
 
 Values = Mapping[bytes, bytes]
@@ -66,15 +66,41 @@ def test_a_tree_of_several_levels(tmp_path: Path) -> None:
 
 
 def test_what_is_not_understood_is_left_to_lmdb(tmp_path: Path) -> None:
-    """Another version, another kind of file, or no such database: nothing is said of it."""
+    """Another version, or another byte order: nothing is said of it."""
     file = written(tmp_path / "file", {"one": {b"key": b"value"}})
-    assert find_places(file, "two") is None
-    for place in (16, 20, 40):  # magic, version, size of a page
+    later, swapped = bytearray(file), bytearray(file)
+    later[20] += 1
+    swapped[16:20] = swapped[16:20][::-1]
+    assert find_places(memoryview(later), "one") is None
+    assert find_places(memoryview(swapped), "one") is None
+    with pytest.raises(KeyError):
+        find_places(file, "two")
+
+
+def test_damaged_pages_are_found_before_lmdb_sees_them(tmp_path: Path) -> None:
+    """No flipped bit ends the process, leads beyond the file or round in a circle."""
+    values = {n.to_bytes(8, "big"): bytes([n]) * (5000 if n % 9 == 0 else 90) for n in range(200)}
+    file = written(tmp_path / "file", {"one": values})
+    for place in (16, 40):  # magic, size of a page
         spoilt = bytearray(file)
         spoilt[place] ^= 0xFF
-        assert find_places(memoryview(spoilt), "one") is None
-    assert find_places(memoryview(bytes(100)), "one") is None
-    assert find_places(file[:8192], "one") is None
+        with pytest.raises(DamagedPages):
+            find_places(memoryview(spoilt), "one")
+    for cut in (0, 100, 8192):
+        with pytest.raises(DamagedPages):
+            find_places(file[:cut], "one")
+    random = np.random.default_rng(0)
+    damaged = 0
+    for place in random.integers(0, len(file), 1500):
+        spoilt = bytearray(file)
+        spoilt[place] ^= 1 << random.integers(8)
+        try:
+            places = find_places(memoryview(spoilt), "one") or {}
+        except (DamagedPages, KeyError):
+            damaged += 1
+            continue
+        assert all(start + size <= len(file) for start, size in places.values())
+    assert damaged > 5
 
 
 @pytest.mark.parametrize("name", ["rgb", "audio", "label"])
@@ -89,14 +115,10 @@ def test_columns_are_read_without_lmdb_touching_them(
     expected = read(plain, samples)
     plain.close()
     store.close()
+    gc.collect()  # the next store opens the file anew
     monkeypatch.undo()
-    asked = []
-    value = Environment.value
-    monkeypatch.setattr(
-        Environment, "value", lambda self, *names: asked.append(names[0]) or value(self, *names)
-    )
+    monkeypatch.delattr(environment, "LMDB")
     np.testing.assert_array_equal(read(store, samples), expected)
-    assert not asked
 
 
 def test_large_samples_are_read_without_lmdb(
@@ -104,7 +126,7 @@ def test_large_samples_are_read_without_lmdb(
 ) -> None:
     """Records of one sample each; what is read outlives the store."""
     store = build(Maps(), tmp_path / "maps")
-    monkeypatch.delattr(Environment, "value")
+    monkeypatch.delattr(environment, "LMDB")
     rows = store.read("rgb", [5, 2])
     store.close()
     np.testing.assert_array_equal(rows, column(Maps(), "rgb")[[5, 2]])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mstgraph.support.locks import InUse, held
+from mstgraph.support.disk.locks import InUse, held
 
 WITHOUT = """
 import errno, fcntl, os
@@ -22,7 +22,7 @@ fcntl.flock = refuse
 HOLDER = """
 import os, sys
 from pathlib import Path
-from mstgraph.support.locks import held
+from mstgraph.support.disk.locks import held
 with held(Path(sys.argv[1]), "held"):
     print("held", flush=True)
     if sys.stdin.readline() == "die\\n":

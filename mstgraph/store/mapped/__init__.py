@@ -1,0 +1,1 @@
+"""A store's data file, mapped: where its values lie, whether they are sound, and reading them."""
