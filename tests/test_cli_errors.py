@@ -183,9 +183,7 @@ def test_an_exception_of_the_users_code_is_one_sentence(folder: Path) -> None:
     assert result.exit_code == 2
 
 
-@pytest.mark.parametrize(
-    "command", [("store", "info"), ("store", "verify"), ("eval",), ("prepare",)]
-)
+@pytest.mark.parametrize("command", ["store info", "store verify", "eval", "prepare"])
 def test_an_empty_path_is_none(command: str, folder: Path) -> None:
     """It would be the working directory."""
     assert refused(*command.split(), "").endswith("is an empty text; expected a path")

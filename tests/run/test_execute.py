@@ -236,7 +236,7 @@ def test_what_the_users_code_raises_in_training_is_one_sentence() -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "told"),
     [
-        (MemoryError(), RunError, "there is not memory enough (MemoryError); try a smaller"),
+        (MemoryError(), RunError, "there is not memory enough (MemoryError"),
         (RuntimeError("can't allocate memory: 8 TB"), RunError, "there is not memory enough"),
         (OverflowError("Result too large"), UserError, "a setting is larger than numbers can be"),
     ],

@@ -378,9 +378,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
                 f"--seeds {text[:40]}: '{piece[:40]}' is no seed; expected 0-4 or 0,2,5"
             )
         wanted = range(int(first), int(last if dash else first) + 1)
-        if len(wanted) > MOST_SEEDS:
+        if (count := wanted.stop - wanted.start) > MOST_SEEDS:
             raise UserError(
-                f"--seeds {text[:40]}: {len(wanted)} seeds are more than anybody can wait for; "
+                f"--seeds {text[:40]}: {count} seeds are more than anybody can wait for; "
                 f"expected at most {MOST_SEEDS}"
             )
         seeds += wanted
