@@ -72,6 +72,7 @@ class Execution:
             shuffle_block=experiment.data.shuffle_block,
             labelled=experiment.data.labelled,
             seed=experiment.plan.graph.seed,
+            labelled_per_batch=experiment.data.labelled_per_batch,
         )
 
     def run(self) -> dict[str, Any]:

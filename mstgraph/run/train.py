@@ -304,7 +304,7 @@ def train_epoch(group: Sequence[Training]) -> None:
     clock = _Clock(group)
     kept = setting.keeper.kept("train")
     labelled = group[0].node.settings.samples == "labelled"
-    order = setting.training.order(setting.seed, state.epoch, labelled)
+    order = setting.training.order(setting.seed, state.epoch, labelled, setting.batch_size)
     if starting := [training for training in group if training.start_counts]:
         for training, result in zip(starting, _validated(starting), strict=True):
             training.begin(result)
