@@ -21,7 +21,7 @@ from mstgraph.run.artefacts.metrics_log import MetricsLog
 from mstgraph.run.artefacts.modules import load_modules
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.artefacts.student import student_description
-from mstgraph.run.artefacts.summary import summarise
+from mstgraph.run.artefacts.summary import collect, summarise
 from mstgraph.run.evaluation import evaluate
 from mstgraph.run.failures import in_users_words
 from mstgraph.run.keeper import Keeper
@@ -283,7 +283,9 @@ class Execution:
                 "peak_memory": peak,
                 "device": str(self.device),
             }
-            self.folder.finish(node, setting.networks.modules, artefact, test.contributions)
+            self.folder.finish(
+                node, setting.networks.modules, artefact, test.contributions, test.marks
+            )
             training.checkpoints.remove()
 
     def _conclude(self) -> dict[str, Any]:
@@ -297,6 +299,7 @@ class Execution:
             description = student_description(self.experiment, target, self.pool)
             write_json(self.folder.path / f"student-{target}.json", description)
         artefacts = {name: self.folder.artefact(name) for name in plan.stages}
-        summary = summarise(self.experiment, artefacts, self.folder.samples, self.device)
+        known = collect(plan, self.folder.samples), collect(plan, self.folder.marks)
+        summary = summarise(self.experiment, artefacts, *known, self.device)
         write_json(self.folder.path / "summary.json", summary)
         return summary

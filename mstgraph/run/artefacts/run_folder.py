@@ -100,12 +100,17 @@ class RunFolder:
         """Return response → what each test sample contributes; {} of a stage that left nothing."""
         return load_samples(self.stage(name) / SAMPLES)
 
+    def marks(self, name: str) -> dict[str, np.ndarray]:
+        """Return response → where it is right in each test sample, of a stage that left it."""
+        return load_samples(self.stage(name) / SAMPLES, "marks")
+
     def finish(
         self,
         node: StageNode,
         modules: Mapping[str, nn.Module],
         result: Mapping[str, Any],
         contributions: Mapping[str, np.ndarray] | None = None,
+        marks: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Write the weights of the trained parts, and last the artefact that makes it count.
 
@@ -114,10 +119,11 @@ class RunFolder:
             modules: name of a part → its network.
             result: what the artefact says.
             contributions: response → what each test sample contributes, where that is known.
+            marks: response → where it is right in each test sample, likewise.
         """
         for name in node.trains:
             save_weights(self.stage(node.name) / f"{name}.safetensors", modules[name])
-        save_samples(self.stage(node.name) / SAMPLES, contributions or {})
+        save_samples(self.stage(node.name) / SAMPLES, contributions or {}, marks)
         artefact = {"hash": node.hash, "kind": node.kind, **result, "identity": node.identity}
         write_json(self.stage(node.name) / ARTEFACT, artefact)
 
