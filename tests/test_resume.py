@@ -157,6 +157,17 @@ def test_a_method_stopped_in_its_own_stages_comes_to_the_same_bits(name: str, me
     assert same("run", "whole")
 
 
+def test_a_run_with_few_labels_comes_to_the_same_bits() -> None:
+    """Stages over labelled samples alone, over a share of them in each batch, over kept values."""
+    few = ("data.labelled = 0.1", "data.labelled_per_batch = 0.5", "CI.samples = 'labelled'")
+    bindings = (*few, "graph.alone = False", "STA.epochs = 1", "graph.teachers = 'multimodal'")
+    small.run(small.mfeat(*bindings), "whole")
+    for place in (("ci", 2, 3), ("dkd-zer", 2, 4)):
+        stop(small.mfeat(*bindings), "run", place, kill=False)
+    small.run(small.mfeat(*bindings), "run")
+    assert same("run", "whole")
+
+
 def test_a_run_stopped_in_every_stage_with_values_on_disk() -> None:
     """Dropout, batch normalisation and maps; values on disk survive each stop."""
     bindings = (*DISK, *small.ONE_MASK, "graph.alone = False")

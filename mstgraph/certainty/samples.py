@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -12,16 +13,30 @@ from mstgraph.support.errors import UserError
 from mstgraph.support.files import write_atomically
 
 SAMPLES = "samples.npz"
-_FOLDER = "test/"  # in the archive, so that a response may have any name
+_FOLDERS = {"contributions": "test/", "marks": "marks/"}  # a response may have any name
 
 
-def save_samples(path: Path, contributions: Mapping[str, np.ndarray]) -> None:
-    """Write response → [samples, statistics], atomically, whole numbers as small as they fit.
+def save_samples(
+    path: Path,
+    contributions: Mapping[str, np.ndarray],
+    marks: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write what is known of test samples, atomically, whole numbers as small as they fit.
+
+    Args:
+        path: the file.
+        contributions: response → what each sample contributes, [samples, statistics].
+        marks: response → where it is right, [samples, places], where a sample has places.
 
     Raises:
         UserError: the disk is full or cannot be written.
     """
-    arrays = {f"{_FOLDER}{name}": _narrow(values) for name, values in contributions.items()}
+    given = {"contributions": contributions, "marks": marks or {}}
+    arrays = {
+        f"{_FOLDERS[kind]}{name}": _narrow(values)
+        for kind, found in given.items()
+        for name, values in found.items()
+    }
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as stream:
@@ -30,8 +45,10 @@ def save_samples(path: Path, contributions: Mapping[str, np.ndarray]) -> None:
     write_atomically(path, write)
 
 
-def load_samples(path: Path) -> dict[str, np.ndarray]:
-    """Return response → [samples, statistics]; nothing of a stage that left no such file.
+def load_samples(
+    path: Path, kind: Literal["contributions", "marks"] = "contributions"
+) -> dict[str, np.ndarray]:
+    """Return response → [samples, …] of one kind; nothing of a stage that left no such file.
 
     Raises:
         UserError: the file is damaged: the archive's checksums do not fit.
@@ -40,7 +57,9 @@ def load_samples(path: Path) -> dict[str, np.ndarray]:
         return {}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name.removeprefix(_FOLDER): archive[name] for name in archive.files}
+            folder = _FOLDERS[kind]
+            names = [name for name in archive.files if name.startswith(folder)]
+            return {name.removeprefix(folder): archive[name] for name in names}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"what test samples contribute, '{path}', cannot be read ({error}); remove the folder "

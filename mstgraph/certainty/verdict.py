@@ -15,6 +15,7 @@ from mstgraph.certainty.hypotheses import mcnemar
 from mstgraph.tasks.task import Metric, Task
 
 Verdict = Literal["gains", "within noise", "loses"]
+WRONG, RIGHT = 1, 2  # marks of a sample or pixel
 FEW = 0.1  # share of the student's errors below which teachers have little to tell it
 
 
@@ -61,6 +62,25 @@ def right_samples(task: Task, contributions: np.ndarray) -> np.ndarray | None:
     """Return which samples are answered rightly, [samples] bool; None if that is no yes or no."""
     right = task.right(torch.from_numpy(contributions.astype(np.float64)))
     return None if right is None else right.numpy()
+
+
+def marks_of(task: Task, contributions: np.ndarray) -> np.ndarray | None:
+    """Return whether each sample is answered rightly as a mark (`Task.marks`): [samples, 1]."""
+    right = right_samples(task, contributions)
+    return None if right is None else right[:, None].astype(np.uint8) + 1
+
+
+def told_share(alone: np.ndarray, teachers: Sequence[np.ndarray]) -> float | None:
+    """Return the share of a student's errors on which some teacher is right; None without any.
+
+    Args:
+        alone: marks of the student alone, [samples, places], see `mstgraph.tasks.task.Task.marks`.
+        teachers: those of each teacher.
+    """
+    errors = alone == WRONG
+    if not teachers or not errors.any():
+        return None
+    return float(np.any([marks == RIGHT for marks in teachers], axis=0)[errors].mean())
 
 
 def verdict_of(metric: Metric, interval: Interval) -> Verdict:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mstgraph.data.augmentation import Augmentation, Inputs
+from mstgraph.data.classes import classes_of
 from mstgraph.data.labelled import UNKNOWN, keep_labels
-from mstgraph.data.order import WINDOW, epoch_order
+from mstgraph.data.order import WINDOW, epoch_order, mixed_order, repeated
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
 from mstgraph.store.reader import Store
 from mstgraph.support.seeds import derive_seed, seed_python
@@ -85,6 +87,7 @@ class Pool:
         shuffle_block: block size of the training order, see `mstgraph.data.order.epoch_order`.
         labelled: how many training samples keep their label, see `mstgraph.data.labelled`.
         seed: which of them.
+        labelled_per_batch: share of labelled samples in a training batch; None as they are drawn.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Pool:
         shuffle_block: int | None = None,
         labelled: float | int | None = None,
         seed: int = 0,
+        labelled_per_batch: float | None = None,
     ):
         self.store = store
         self.split = split
@@ -108,6 +112,7 @@ class Pool:
         self.shuffle_block = shuffle_block
         self.labelled = labelled
         self.seed = derive_seed(seed, "labelled")
+        self.labelled_per_batch = labelled_per_batch
         self._resident: dict[tuple[str, str], Tensor] = {}
         self._normalisers: dict[str, Normaliser] = {}
         self._hidden: Tensor | None = None
@@ -134,20 +139,24 @@ class Pool:
             return None
         if self._hidden is None:
             self._hidden = ~torch.from_numpy(
-                keep_labels(self._classes(part), self.labelled, self.seed)
+                keep_labels(self._classes, self.labelled, self.seed)
             ).to(self.device)
         return self._hidden
 
-    def _classes(self, part: str) -> np.ndarray:
-        """Return the class of each sample; images with a label per pixel are all alike."""
-        ids = self.store.split(self.split, part)
-        if self.store.labels_spec.shape:
-            return np.zeros(len(ids), np.int64)
-        labels, spec = self.store.read_labels(ids), self.store.labels_spec
-        known = labels < len(spec.classes)
-        if spec.ignored is not None:
-            known &= labels != spec.ignored
-        return np.where(known, labels, UNKNOWN)
+    @cached_property
+    def with_label(self) -> Tensor:
+        """Which training samples have a label, of some pixel at least, that is not hidden: [n]."""
+        hidden = self.hidden("train")
+        if hidden is not None:
+            return ~hidden.cpu()
+        if self.store.labels_spec.unknown is None:
+            return torch.ones(len(self.store.split(self.split, "train")), dtype=torch.bool)
+        return torch.from_numpy(self._classes != UNKNOWN)
+
+    @cached_property
+    def _classes(self) -> np.ndarray:
+        ids = self.store.split(self.split, "train")
+        return classes_of(ids, self.store.labels_spec, self.store.read_labels)
 
     def resident(self, part: str, column: str) -> Tensor | None:
         """Return all of a modality (or the labels) of a part, or None if it does not fit."""
@@ -216,22 +225,26 @@ class Feed:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def order(self, seed: int, epoch: int, labelled: bool = False) -> Tensor:
+    def order(
+        self, seed: int, epoch: int, labelled: bool = False, batch_size: int | None = None
+    ) -> Tensor:
         """Return the order of a training epoch, [n] int64: `mstgraph.data.order.epoch_order`.
 
         Args:
             seed: the run's seed.
             epoch: the epoch's number.
-            labelled: leave out the samples whose label is hidden, and go through the others as
-                often as it takes to make as many steps as an epoch of all samples has.
+            labelled: leave out the samples without a label, and go through the others as often as
+                it takes to make as many steps as an epoch of all samples has.
+            batch_size: of the batches that `Pool.labelled_per_batch` is a share of; None leaves
+                all samples as they are drawn.
         """
-        order = epoch_order(len(self), seed, epoch, self.pool.shuffle_block)
-        if not labelled or self._hidden is None:
+        order, pool = epoch_order(len(self), seed, epoch, self.pool.shuffle_block), self.pool
+        if labelled:
+            kept = order[pool.with_label[order]]
+            return repeated(kept, len(order)) if len(kept) else order
+        if pool.labelled_per_batch is None or batch_size is None:
             return order
-        kept = order[~self._hidden.cpu()[order]]
-        if not len(kept):
-            return order
-        return kept.repeat(-(-len(order) // len(kept)))[: len(order)]
+        return mixed_order(order, pool.with_label, pool.labelled_per_batch, batch_size)
 
     def steps(self, batch_size: int) -> int:
         """Return the number of batches of one pass."""

@@ -27,8 +27,12 @@ def keep_labels(classes: np.ndarray, labelled: float | int, seed: int) -> np.nda
     for name in np.unique(classes[known]):
         own = classes[known] == name
         places[own] = (np.arange(own.sum()) + 0.5) / own.sum()
-    count = round(labelled * len(known)) if isinstance(labelled, float) else labelled
-    kept = known[np.argsort(places, kind="stable")[:count]]
+    kept = known[np.argsort(places, kind="stable")[: kept_count(len(known), labelled)]]
     mask = np.zeros(len(classes), bool)
     mask[kept] = True
     return mask
+
+
+def kept_count(known: int, labelled: float | int) -> int:
+    """Return how many of so many known labels are kept."""
+    return round(labelled * known) if isinstance(labelled, float) else min(labelled, known)

@@ -34,3 +34,34 @@ def epoch_order(length: int, seed: int, epoch: int, block: int | None = None) ->
     windows = (turns // WINDOW).repeat_interleave(block)[:length]
     # No two keys are equal: by window, and inside one by the shuffled number.
     return (windows * length + shuffled).argsort()
+
+
+def repeated(positions: Tensor, count: int) -> Tensor:
+    """Return so many positions, all of them again and again: [count] int64."""
+    return positions.repeat(-(-count // len(positions)))[:count]
+
+
+def mixed_order(order: Tensor, labelled: Tensor, share: float, batch_size: int) -> Tensor:
+    """Return an order of which every batch has its share of labelled samples, [n] int64.
+
+    Either kind comes in the order that is given, from its beginning again when it is through: no
+    sample is in a batch twice unless the batch has more places for its kind than there are.
+
+    Args:
+        order: permutation of the positions, [n] int64.
+        labelled: which positions have a label, [n] bool.
+        share: of a batch that is labelled; at least one sample of either kind.
+        batch_size: samples per batch.
+    """
+    own, others = order[labelled[order]], order[~labelled[order]]
+    if not len(own) or not len(others):
+        return order
+    batch_size = min(batch_size, len(order))
+    count = max(1, min(round(share * batch_size), batch_size - 1))
+    place = torch.arange(len(order)) % batch_size
+    # Spread over a batch, so that a short last one has its share, too.
+    chosen = (place + 1) * count // batch_size > place * count // batch_size
+    mixed = torch.empty_like(order)
+    for kind, where in ((own, chosen), (others, ~chosen)):
+        mixed[where] = repeated(kind, int(where.sum()))
+    return mixed

@@ -40,6 +40,11 @@ class Data:
         labelled: share (0.1) or number (120) of training samples that keep their label, the same
             share of each class, chosen by the run's seed; the others take part in distillation
             alone. Validation and test keep theirs. None leaves all.
+        labelled_per_batch: share of labelled samples in a training batch (0.5), one of either kind
+            at least, for stages that go through all samples. An epoch makes as many steps as
+            without it: the labelled ones come again and again, of the others some wait for a
+            later epoch. None takes samples as they are drawn; where all have a label, or none,
+            it changes nothing.
         task: what is predicted, a gin reference called with the store's labels (``@Ordinal``);
             None takes the task that the labels ask for.
         batch_size: samples per optimiser step, where a stage does not say otherwise.
@@ -60,6 +65,7 @@ class Data:
     options: Mapping[str, Any] = field(default_factory=dict)
     split: str | int | None = None
     labelled: float | int | None = None
+    labelled_per_batch: float | None = None
     task: Callable[[Labels], Task] | None = None
     batch_size: int = 64
     normalisation: Normalisation | Mapping[str, Normalisation] = "standard"

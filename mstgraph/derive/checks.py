@@ -45,6 +45,13 @@ def check_data(
             "share such as 0.1, a number of samples such as 120, or None"
         )
     _check_normalisation(data, configuration, modalities)
+    share = data.labelled_per_batch
+    if share is not None and not 0 < share < 1:
+        raise UserError(
+            f"{configuration.where('data', 'labelled_per_batch')}: data.labelled_per_batch is "
+            f"{share}, expected a share between 0 and 1 such as 0.5, or None; labelled samples "
+            "alone are a stage's samples = 'labelled'"
+        )
     wanted = str(data.split)
     if splits and wanted not in splits:
         raise UserError(

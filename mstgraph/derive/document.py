@@ -42,6 +42,7 @@ def plan_document(
             "fingerprint": source.fingerprint,
             "split": experiment.split,
             "samples": source.samples(experiment.split),
+            "labelled": source.labelled(experiment.data),
         },
         "task": {
             "kind": experiment.task.kind,

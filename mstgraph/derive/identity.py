@@ -122,6 +122,7 @@ def _identity(
         "code": _code(list(built.values()), running),
         "task": _by_content(describe(data.task)),
         "labelled": data.labelled,
+        "labelled_per_batch": data.labelled_per_batch if node.settings.samples == "all" else None,
     }
     return {**identity, **{key: value for key, value in beyond.items() if value}}
 

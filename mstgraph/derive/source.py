@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mstgraph.data.labelled import kept_count
 from mstgraph.declare.configuration import Configuration, find_file, find_folder
 from mstgraph.declare.load import load
 from mstgraph.declare.settings import Data
@@ -64,6 +65,27 @@ class Source:
         if not split.isdigit():
             return {}
         return {part: len(ids) for part, ids in numbered_split(self.length, int(split)).items()}
+
+    def labelled(self, data: Data) -> dict[str, int]:
+        """Return the number of samples of each part that have a label, of some pixel at least.
+
+        Those whose label is hidden for an experiment have none. {} where it is not known before
+        the store is built.
+
+        Args:
+            data: the data's settings, its split resolved to a name.
+        """
+        counts = self.samples(str(data.split))
+        if self.store is None and self.labels.unknown is not None:
+            return {}
+        if self.store is not None:
+            # Stores of earlier versions do not say it, and know every label.
+            splits = self.store.metadata.get("unlabelled", {}).get("splits", {})
+            without = splits.get(str(data.split), {})
+            counts = {part: count - without.get(part, 0) for part, count in counts.items()}
+        if data.labelled is not None and counts:
+            counts["train"] = kept_count(counts["train"], data.labelled)
+        return counts
 
     @property
     def fingerprint(self) -> str:

@@ -14,7 +14,8 @@ from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.modules import load_modules
 from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
-from mstgraph.run.evaluation import evaluate
+from mstgraph.run.artefacts.summary import collect, compare
+from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.networks import Networks
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
@@ -43,7 +44,8 @@ def evaluate_run(
 
     Returns:
         ``{"data": …, "split": …, "part": …, "measured": [{"name": …, "title": …, …}],
-        "metrics": {stage: {response: {metric: value}}}}``.
+        "metrics": {stage: {response: {metric: value}}}, "students": …}``, students as in a run's
+        ``summary.json``: their gain, and how sure it is.
 
     Raises:
         UserError: the run is not finished, its store is gone, or there is no such split.
@@ -73,17 +75,33 @@ def _evaluate(
         experiment.engine.memory_budget(device),
         trained_on=experiment.split,
     )
+    results = {
+        name: _evaluate_stage(experiment, folder, node, pool, part)
+        for name, node in experiment.plan.stages.items()
+    }
     return {
         "data": {"title": experiment.source.title, "synthetic": experiment.source.synthetic},
         "split": pool.split,
         "trained_on": experiment.split,
         "part": part,
         "measured": [asdict(metric) for metric in experiment.task.metrics],
-        "metrics": {
-            name: _evaluate_stage(experiment, folder, node, pool, part)
-            for name, node in experiment.plan.stages.items()
-        },
+        "metrics": {name: result.metrics for name, result in results.items()},
+        "students": _students(experiment, folder, results),
     }
+
+
+def _students(
+    experiment: Experiment, folder: RunFolder, results: Mapping[str, Evaluation]
+) -> dict[str, Any]:
+    """Compare students with and without teachers as at the end of a run, on what was measured."""
+    plan = experiment.plan
+    artefacts = {
+        name: {**(folder.artefact(name) or {}), "test": result.as_dict()}
+        for name, result in results.items()
+    }
+    samples = collect(plan, lambda name: results[name].contributions)
+    marks = collect(plan, lambda name: results[name].marks)
+    return compare(experiment, artefacts, samples, marks)[1]
 
 
 def _check_finished(experiment: Experiment, folder: RunFolder) -> None:
@@ -99,7 +117,7 @@ def _check_finished(experiment: Experiment, folder: RunFolder) -> None:
 
 def _evaluate_stage(
     experiment: Experiment, folder: RunFolder, node: StageNode, pool: Pool, part: str
-) -> Mapping[str, Mapping[str, float]]:
+) -> Evaluation:
     # The stage's own weights, not those it started from.
     finished = replace(node, sources={**node.sources, **dict.fromkeys(node.trains, node.name)})
     modules = load_modules(experiment.parts, folder, [finished], pool.device)
@@ -109,5 +127,6 @@ def _evaluate_stage(
     wanted = {modality for forward in forwards for modality in experiment.inputs_of[forward.member]}
     batch_size = node.settings.batch_size or experiment.data.batch_size
     feed = pool.feed(part, [name for name in experiment.source.modalities if name in wanted])
-    (result,) = evaluate([finished], networks, feed, experiment.task, batch_size, kept={})
-    return result.metrics
+    task = experiment.task
+    (result,) = evaluate([finished], networks, feed, task, batch_size, kept={}, by_sample=True)
+    return result

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mstgraph.report.summary import gain_rows, print_verdicts
 from mstgraph.report.tables import table
 from mstgraph.tasks.task import Metric
 
@@ -21,7 +22,13 @@ def print_evaluation(result: Mapping[str, Any], console: Console) -> None:
     for stage, responses in result["metrics"].items():
         for response, values in responses.items():
             rows.add_row(stage, response, *(f"{values[metric.name]:.4f}" for metric in measured))
+    for target, student in result["students"].items():
+        if gained := gain_rows(student, [metric.name for metric in measured]):
+            rows.add_section()
+            for title, cells in gained:
+                rows.add_row(target if title == "gain" else "", title, *cells)
     console.print(rows)
+    print_verdicts(result["students"], console)
     if result["split"] != result["trained_on"]:
         console.print(
             f"trained on split {result['trained_on']}: some of these samples were seen in training",

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from mstgraph.run.reporter import SAMPLES
+from mstgraph.run.reporter import means
 from mstgraph.stages.stage import StageNode
 from mstgraph.tasks.task import Task
 
@@ -64,11 +64,7 @@ class ConsoleReporter:
         if self._progress.disable or node.name != self._names[0]:
             return
         self._shown = now
-        losses = " ".join(
-            f"{name} {float(value) / float(sums[SAMPLES]):.4f}"
-            for name, value in sums.items()
-            if name != SAMPLES
-        )
+        losses = " ".join(f"{name} {value:.4f}" for name, value in means(sums).items())
         self._progress.update(
             self._bar,
             completed=(epoch - 1) * self._batches + batch,

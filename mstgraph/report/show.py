@@ -34,13 +34,19 @@ def print_plan(document: Document, console: Console) -> None:
 def _headline(document: Document) -> str:
     data, task = document["data"], document["task"]
     label = f" · [bold yellow]{data['synthetic']}[/]" if data["synthetic"] else ""
-    samples = ", ".join(f"{count} {part}" for part, count in data["samples"].items())
+    samples = ", ".join(_count(part, data) for part in data["samples"])
     place = f"{samples}, split {data['split']}" if samples else f"split {data['split']}"
     place += "" if data["prepared"] else " (store not prepared yet)"
     return (
         f"[bold]{document['name']}[/]: {data['title']}{label} · {task['kind']}, "
         f"{task['outputs']} outputs · {place} · seed {document['seed']}"
     )
+
+
+def _count(part: str, data: Mapping[str, Any]) -> str:
+    count = data["samples"][part]
+    known = data["labelled"].get(part, count)
+    return f"{count} {part}" + (f" ({known} labelled)" if known < count else "")
 
 
 def _members_table(document: Document) -> Table:

@@ -26,6 +26,9 @@ def print_store(described: Mapping[str, Any], console: Console) -> None:
         f"{size_in_words(described['data_bytes'])}",
         highlight=False,
     )
+    if (unlabelled := described.get("unlabelled", {})).get("samples") or unlabelled.get("pixels"):
+        pixels = f", {unlabelled['pixels']:.1%} of the pixels" if "pixels" in unlabelled else ""
+        console.print(f"no label: {unlabelled['samples']} samples{pixels}", highlight=False)
     for title in ("source", "licence", "fingerprint"):
         console.print(f"{title}: {described[title]}", markup=False, highlight=False)
     modalities = table("Modalities", ("name", "type", "shape", "unit", "bytes per sample"))

@@ -17,6 +17,9 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     data = summary["data"]
     label = f" · {data['synthetic']}" if data["synthetic"] else ""
     title = f"{data['title']}{label} · test split {data['split']} · seed {summary['seed']}"
+    if data["labelled"]["train"] < data["samples"]["train"]:
+        counts = f"{data['labelled']['train']:,} of {data['samples']['train']:,}"
+        title += f" · {counts} training samples labelled"
     measured = [Metric(**metric) for metric in summary["metrics"]]
     metrics = [metric.name for metric in measured]
     columns = ("", *(metric.heading for metric in measured), "epochs", "routed")
@@ -37,19 +40,12 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
             values = _values(student["distilled"], metrics)
             epochs = str(student["epochs"]["distilled"])
             result.add_row(f"[bold]{target} distilled[/]", *values, epochs, "")
-        if "gain" in student:
-            gains = [f"{student['gain'][name]:+.4f}" for name in metrics]
-            intervals = student["certainty"].get("intervals", {})
-            result.add_row("  gain", *gains, "", "", end_section=not intervals)
-            if intervals:
-                low, high = ([_end(intervals[name], i) for name in metrics] for i in (0, 1))
-                result.add_row("  95 % interval from", *low, "", "")
-                result.add_row("  to", *high, "", "", end_section=True)
+        if rows := gain_rows(student, metrics):
+            for title, values in rows:
+                result.add_row(f"  {title}", *values, "", "")
+            result.add_section()
     console.print(result)
-    for target, student in summary["students"].items():
-        if "certainty" in student:
-            said = f"{target}: {student['certainty']['sentence']}"
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
+    print_verdicts(summary["students"], console)
     seconds = sum(stage["seconds"] for stage in summary["stages"])
     peak = max(stage["peak_memory"] for stage in summary["stages"])
     console.print(
@@ -57,6 +53,25 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         f"on {summary['device']}",
         highlight=False,
     )
+
+
+def gain_rows(student: Mapping[str, Any], metrics: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return rows (title, cells): a student's gain, and its interval where one is known."""
+    if "gain" not in student:
+        return []
+    rows = [("gain", [f"{student['gain'][name]:+.4f}" for name in metrics])]
+    if intervals := student["certainty"].get("intervals", {}):
+        low, high = ([_end(intervals[name], i) for name in metrics] for i in (0, 1))
+        rows += [("95 % interval from", low), ("to", high)]
+    return rows
+
+
+def print_verdicts(students: Mapping[str, Any], console: Console) -> None:
+    """Print what distillation came to, one sentence for each student."""
+    for target, student in students.items():
+        if "certainty" in student:
+            said = f"{target}: {student['certainty']['sentence']}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def _values(values: Mapping[str, float], names: Sequence[str]) -> list[str]:

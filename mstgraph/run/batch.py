@@ -159,6 +159,10 @@ class Batch:
         """Average over the samples with a label, [batch] → []; 0 if there is none."""
         return _mean_of(values, self.labelled()) if self._task.unlabelled else self.mean(values)
 
+    def labelled_count(self) -> Tensor | None:
+        """Return how many samples have a label, [] int64; None where all do, as for `Term`."""
+        return self.labelled().sum() if self._task.unlabelled else None
+
     def total(self, values: Tensor) -> Tensor:
         """Add up over the samples, [batch, ...] → [...] float."""
         return values.sum(0)

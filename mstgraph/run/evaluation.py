@@ -30,12 +30,15 @@ class Evaluation:
         statistics: name → mean over the samples (nested lists), such as routing shares.
         contributions: response → what each sample adds (`mstgraph.tasks.task.Task.contributions`),
             [samples, statistics], where that was asked for and the task offers it.
+        marks: response → where it is right (`mstgraph.tasks.task.Task.marks`), [samples, places],
+            likewise.
     """
 
     loss: float
     metrics: Mapping[str, Mapping[str, float]]
     statistics: Mapping[str, Any] = field(default_factory=dict)
     contributions: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    marks: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for a JSON file."""
@@ -50,6 +53,7 @@ class _Account:
         self.task = task
         self.by_sample = by_sample
         self.contributions: dict[str, list[np.ndarray]] = {}
+        self.marks: dict[str, list[np.ndarray]] = {}
         self.losses: list[Tensor] = []
         self.statistics: dict[str, list[Tensor]] = {}
         names = node.settings.reported(node)
@@ -68,6 +72,8 @@ class _Account:
             accumulator.update(outputs, labels)
             if self.by_sample:
                 self._keep(name, self.task.contributions(outputs, labels))
+                if (marks := self.task.marks(outputs, labels)) is not None:
+                    self.marks.setdefault(name, []).append(marks.cpu().numpy())
         for name, values in settings.statistics(self.node, batch).items():
             self.statistics.setdefault(name, []).append(values)
 
@@ -86,6 +92,7 @@ class _Account:
                 for name, values in self.statistics.items()
             },
             contributions={n: np.concatenate(found) for n, found in self.contributions.items()},
+            marks={n: np.concatenate(found) for n, found in self.marks.items()},
         )
 
 

@@ -21,7 +21,7 @@ from mstgraph.run.artefacts.metrics_log import MetricsLog
 from mstgraph.run.artefacts.modules import load_modules
 from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder, student_files
 from mstgraph.run.artefacts.student import student_description
-from mstgraph.run.artefacts.summary import summarise
+from mstgraph.run.artefacts.summary import collect, summarise
 from mstgraph.run.evaluation import evaluate
 from mstgraph.run.failures import in_users_words
 from mstgraph.run.keeper import Keeper
@@ -73,6 +73,7 @@ class Execution:
             shuffle_block=experiment.data.shuffle_block,
             labelled=experiment.data.labelled,
             seed=experiment.plan.graph.seed,
+            labelled_per_batch=experiment.data.labelled_per_batch,
         )
 
     def run(self) -> dict[str, Any]:
@@ -297,7 +298,9 @@ class Execution:
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
             }
-            self.folder.finish(node, setting.networks.modules, artefact, test.contributions)
+            self.folder.finish(
+                node, setting.networks.modules, artefact, test.contributions, test.marks
+            )
             training.checkpoints.remove()
 
     def _conclude(self) -> dict[str, Any]:
@@ -306,7 +309,8 @@ class Execution:
         for target in plan.graph.targets:
             self._write_student(target)
         artefacts = {name: self.folder.finished(name) for name in plan.stages}
-        summary = summarise(self.experiment, artefacts, self.folder.samples, self.device)
+        known = collect(plan, self.folder.samples), collect(plan, self.folder.marks)
+        summary = summarise(self.experiment, artefacts, *known, self.device)
         write_json(self.folder.path / SUMMARY, summary)
         return summary
 

@@ -10,6 +10,16 @@ from torch import Tensor
 from mstgraph.stages.stage import StageNode
 
 SAMPLES = "samples"  # the running sum that counts samples; no loss term may have its name
+OF = f"{SAMPLES} of "  # before a term's name: how many of them it is a mean over, if not all
+
+
+def means(sums: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return loss term → its mean over the samples so far that it is of; 0 if it is of none."""
+    return {
+        name: float(value) / max(1, int(sums.get(OF + name, sums[SAMPLES])))
+        for name, value in sums.items()
+        if name != SAMPLES and not name.startswith(OF)
+    }
 
 
 class Listener(Protocol):
@@ -25,7 +35,7 @@ class Listener(Protocol):
             epoch: which epoch, from 1.
             batch: how many batches of it are done.
             sums: loss term → sum of its value over the epoch's samples so far, and how many these
-                are under `SAMPLES`.
+                are, see `means`.
         """
 
     def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:

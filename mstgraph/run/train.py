@@ -28,7 +28,7 @@ from mstgraph.run.batch import Batch
 from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.keeper import Keeper
 from mstgraph.run.networks import Networks, Shared
-from mstgraph.run.reporter import SAMPLES, Listener
+from mstgraph.run.reporter import OF, SAMPLES, Listener, means
 from mstgraph.stages.stage import StageNode, Term
 from mstgraph.support.errors import RunError
 from mstgraph.support.interrupt import Interrupt, Interrupted
@@ -118,9 +118,8 @@ class Training:
         """Keep the weights if they are the best so far, and write the record."""
         state, node = self.state, self.node
         losses = {
-            name: {"value": float(value) / state.sums[SAMPLES], "scale": state.scales[name]}
-            for name, value in state.sums.items()
-            if name != SAMPLES
+            name: {"value": value, "scale": state.scales[name]}
+            for name, value in means(state.sums).items()
         }
         value = self._selection_value(result)
         self._check({name: term["value"] for name, term in losses.items()}, "loss term")
@@ -240,12 +239,20 @@ class Training:
         state = self.state
         for name, term in terms.items():
             value = term.value.detach()
-            if name in state.sums:
-                state.sums[name].add_(value, alpha=size)
+            if term.samples is None:
+                self._increase(name, value, size)
             else:
-                state.sums[name] = value * size
+                self._increase(name, value * term.samples)
+                self._increase(OF + name, term.samples)
         state.sums[SAMPLES] = state.sums.get(SAMPLES, 0) + size
         state.scales = {name: term.scale for name, term in terms.items()}
+
+    def _increase(self, name: str, value: Tensor, times: int = 1) -> None:
+        sums = self.state.sums
+        if name in sums:
+            sums[name].add_(value, alpha=times)
+        else:
+            sums[name] = value * times
 
     def _check(self, values: Mapping[str, float], what: str) -> None:
         for name, value in values.items():
@@ -307,7 +314,7 @@ def train_epoch(group: Sequence[Training]) -> None:
     clock = _Clock(group)
     kept = setting.keeper.kept("train")
     labelled = group[0].node.settings.samples == "labelled"
-    order = setting.training.order(setting.seed, state.epoch, labelled)
+    order = setting.training.order(setting.seed, state.epoch, labelled, setting.batch_size)
     if starting := [training for training in group if training.start_counts]:
         for training, result in zip(starting, _validated(starting), strict=True):
             training.begin(result)

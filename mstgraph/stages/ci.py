@@ -45,7 +45,8 @@ class CI(Stage):
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return ℓ_task (Eq. 1) and ℓ_align (Eq. 2), each averaged over the batch (Eq. 4)."""
-        mean = batch.mean if self.unlabelled else batch.labelled_mean
+        labelled = batch.labelled_count()
+        mean, aligned = (batch.mean, None) if self.unlabelled else (batch.labelled_mean, labelled)
         peers = Counter(name for pair in node.mutual for name in pair)
         pairs = [
             self._aligned(batch, a, b) / (peers[b] if self.average_peers else 1)
@@ -53,8 +54,8 @@ class CI(Stage):
             for a, b in ((one, other), (other, one))
         ]
         return {
-            "task": Term(batch.labelled_mean(self._task(batch, node.members))),
-            "align": Term(mean(torch.stack(pairs).sum(0)), self.alignment_weight),
+            "task": Term(batch.labelled_mean(self._task(batch, node.members)), samples=labelled),
+            "align": Term(mean(torch.stack(pairs).sum(0)), self.alignment_weight, aligned),
         }
 
     def _task(self, batch: Batch, members: tuple[str, ...]) -> Tensor:

@@ -57,8 +57,9 @@ class Distill(Stage):
         alpha = decayed(self.distillation_weight, *self.distillation_decay, epoch)
         distillation = self._distillation(node, batch)
         task = 1 - alpha if self.task_weight is None else self.task_weight
+        mean = batch.labelled_mean(self._task(node, batch))
         return {
-            "task": Term(batch.labelled_mean(self._task(node, batch)), task),
+            "task": Term(mean, task, batch.labelled_count()),
             "distill": Term(distillation, alpha),
         }
 

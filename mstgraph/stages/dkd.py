@@ -64,7 +64,10 @@ class DKD(Stage):
         """Return ℓ_S, ℓ_DKD and L_LB, averaged over the batch (Eq. 14–18)."""
         confidence = self._confidence(node, batch)
         terms = {
-            "task": Term(batch.labelled_mean(self.validation_loss(node, batch))),
+            "task": Term(
+                batch.labelled_mean(self.validation_loss(node, batch)),
+                samples=batch.labelled_count(),
+            ),
             "distill": Term(
                 batch.mean(self._distillation(node, batch, confidence)),
                 decayed(self.distillation_weight, *self.distillation_decay, epoch),

@@ -182,6 +182,10 @@ class Batch(Protocol):
         """Average over the samples with a label, [batch] → []; 0 if there is none."""
         ...
 
+    def labelled_count(self) -> Tensor | None:
+        """Return how many samples have a label, [] int64; None where all do, as for `Term`."""
+        ...
+
     def total(self, values: Tensor) -> Tensor:
         """Add up over the samples, [batch, ...] → [...] float."""
         ...

@@ -23,7 +23,8 @@ class Pretrain(Stage):
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return the task loss (Eq. 15)."""
-        return {"task": Term(batch.labelled_mean(self.validation_loss(node, batch)))}
+        mean = batch.labelled_mean(self.validation_loss(node, batch))
+        return {"task": Term(mean, samples=batch.labelled_count())}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the task loss of each sample."""

@@ -43,8 +43,11 @@ class STA(Stage):
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return L_S2 of this teacher (Eq. 10)."""
-        mean = batch.mean if self.unlabelled else batch.labelled_mean
-        return {"consistency": Term(mean(self.validation_loss(node, batch)))}
+        losses = self.validation_loss(node, batch)
+        if self.unlabelled:
+            return {"consistency": Term(batch.mean(losses))}
+        mean, count = batch.labelled_mean(losses), batch.labelled_count()
+        return {"consistency": Term(mean, samples=count)}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return ℓ_j = KL(guide ‖ teacher j) of each sample (Eq. 8)."""

@@ -33,10 +33,13 @@ class Term:
     Attributes:
         value: [] float, the mean over the batch.
         scale: the weight it enters the loss with.
+        samples: over how many samples of the batch the value is a mean, [] int, by which batches
+            count in the epoch's mean; None for all.
     """
 
     value: Tensor
     scale: float = 1.0
+    samples: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ class Stage(ABC):
         schedule: how the rate changes from step to step, such as ``@CosineDecay()``.
         optimizer: gin reference, called with the trained parameters and ``lr``.
         batch_size: samples per step; None takes ``data.batch_size``.
-        samples: which samples an epoch goes through: ``'all'``, or those that keep their label
-            under ``data.labelled``, as often as it takes to make as many steps as all would.
+        samples: which samples an epoch goes through: ``'all'``, or the ``'labelled'`` ones, as
+            often as it takes to make as many steps as all would.
         select: which epoch's weights are kept: lowest validation ``'loss'``, best validation
             ``'metric'`` (the task's primary one, its mean over `selecting`), or the ``'last'``.
         start_counts: whether the weights before the first epoch may be kept, too, where all that

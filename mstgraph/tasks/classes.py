@@ -14,6 +14,8 @@ from mstgraph.tasks.confusion import ConfusionMatrix, class_counts, rates
 from mstgraph.tasks.divergence import kl_divergence
 from mstgraph.tasks.task import Task
 
+MARKED = 1024  # pixels of a map that tell on which share of a student's errors others are right
+
 
 @dataclass(frozen=True)
 class ClassTask(Task):
@@ -45,6 +47,17 @@ class ClassTask(Task):
     def contributions(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return how often each class is hit, labelled and predicted in each sample."""
         return class_counts(outputs.argmax(1), labels, self.counted(labels), self.num_outputs)
+
+    def marks(self, outputs: Tensor, labels: Tensor) -> Tensor | None:
+        """Return which of `MARKED` pixels, the same of every map, are of the class predicted."""
+        if not self.dense:
+            return None
+        generator = torch.Generator().manual_seed(0)
+        places = torch.randperm(labels[0].numel(), generator=generator)[:MARKED].to(labels.device)
+        marks = (outputs.argmax(1) == labels).to(torch.uint8) + 1
+        counted = self.counted(labels)
+        marks = marks if counted is None else marks.masked_fill(~counted, 0)
+        return marks.flatten(1)[:, places]
 
     def metrics_of(self, totals: Tensor) -> dict[str, Tensor]:
         """Return the metrics from sums of such counts, see `rates`."""

@@ -138,6 +138,20 @@ class Task(ABC):
         """
         return None
 
+    def marks(self, outputs: Tensor, labels: Tensor) -> Tensor | None:
+        """Return whether each sample is answered rightly in some places of it.
+
+        For maps, of which `right` knows nothing; the places are the same for all who answer.
+
+        Args:
+            outputs: [batch, num_outputs, *extent] float.
+            labels: [batch, *extent] int64.
+
+        Returns:
+            [batch, places] uint8: 0 where nothing counts, 1 where it errs, 2 where it is right.
+        """
+        return None
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes that labels are indices of."""

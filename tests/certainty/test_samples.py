@@ -24,6 +24,9 @@ def test_every_response_comes_back(tmp_path: Path) -> None:
     assert set(found) == set(given)
     for name, values in given.items():
         np.testing.assert_array_equal(found[name], values)
+    save_samples(path, given, marks={"file": np.array([[0, 2], [1, 1]], np.uint8)})
+    assert set(load_samples(path)) == set(given)
+    np.testing.assert_array_equal(load_samples(path, "marks")["file"], [[0, 2], [1, 1]])
     save_samples(path, {})
     assert load_samples(path) == {}
     assert load_samples(tmp_path / "none.npz") == {}

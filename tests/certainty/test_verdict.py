@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import training_worlds as small
 
-from mstgraph.certainty.verdict import TeacherFacts, gain_over, sentence, verdict_of
+from mstgraph.certainty.verdict import TeacherFacts, gain_over, sentence, told_share, verdict_of
 from mstgraph.tasks.confusion import OA
 from mstgraph.tasks.task import Metric
 
@@ -68,3 +68,14 @@ def test_a_gain_is_paired_by_sample() -> None:
     assert better.intervals["OA"] == (1.0, 1.0)
     assert better.p == pytest.approx(2 / 2**60)
     assert gain_over(small.class_task(3, (1, 1)), right, wrong).p is None
+
+
+def test_what_teachers_can_tell_of_pixels() -> None:
+    """The share of the student's wrong pixels on which one of them is right, without void ones."""
+    alone = np.array([[1, 1, 1, 1], [2, 2, 0, 1]], np.uint8)
+    one = np.array([[2, 1, 1, 1], [1, 1, 0, 2]], np.uint8)
+    other = np.array([[2, 2, 1, 1], [2, 2, 0, 1]], np.uint8)
+    assert told_share(alone, [one]) == 2 / 5
+    assert told_share(alone, [one, other]) == 3 / 5
+    assert told_share(alone, []) is None
+    assert told_share(np.full((2, 2), 2, np.uint8), [one[:, :2]]) is None

@@ -73,6 +73,33 @@ def test_all_samples_are_labelled_where_none_is_hidden(stores: Path) -> None:
         assert torch.equal(feed.order(0, 1, labelled=True), feed.order(0, 1))
 
 
+@pytest.mark.parametrize("budget", [10**9, 0])
+@pytest.mark.parametrize("block", [None, 5])
+def test_a_share_of_each_batch_is_labelled(stores: Path, budget: int, block: int | None) -> None:
+    """From the device or streamed, in blocks too; a resumed epoch gets the rest of the same."""
+    options = {"shuffle_block": block, "labelled": 0.05, "labelled_per_batch": 0.25}
+    mixed = Pool(Store(stores / "mfeat"), "0", "cpu", "none", budget, **options)
+    feed = mixed.feed("train", ("zer",))
+    order = feed.order(3, 2, batch_size=64)
+    batches = list(feed.epoch(64, order))
+    assert len(batches) == feed.steps(64)
+    for inputs, labels, places in batches[:-1]:
+        assert (labels >= 0).sum() == 16
+        assert torch.equal(
+            inputs["zer"], torch.from_numpy(feed.pool.store.read("zer", feed.ids[places]))
+        )
+    for (_, labels, places), (_, again, same) in zip(
+        batches[7:], feed.epoch(64, feed.order(3, 2, batch_size=64), 7), strict=True
+    ):
+        assert torch.equal(labels, again)
+        assert torch.equal(places, same)
+    plain = Pool(Store(stores / "mfeat"), "0", "cpu", "none", budget, shuffle_block=block)
+    assert torch.equal(
+        plain.feed("train", ("zer",)).order(3, 2, batch_size=64),
+        epoch_order(len(feed), 3, 2, block),
+    )
+
+
 @pytest.mark.parametrize("name", MODALITIES)
 @pytest.mark.parametrize("kind", ["standard", "minmax", "none"])
 def test_normalisation_against_numpy(stores: Path, name: str, kind: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_graphs import TWO, Make, changed
 
 from mstgraph.data.feed import batch_positions
-from mstgraph.data.order import WINDOW, epoch_order
+from mstgraph.data.order import WINDOW, epoch_order, mixed_order
 from mstgraph.support.errors import UserError
 
 LENGTHS = st.integers(0, 400)
@@ -118,3 +118,63 @@ def test_a_batch_beyond_all_samples_is_all_of_them() -> None:
     (batch,) = batch_positions(torch.arange(9), 2**70)
     assert torch.equal(batch, torch.arange(9))
     assert [len(batch) for batch in batch_positions(torch.arange(0), 2**70)] == [0]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.booleans(), min_size=2, max_size=300),
+    SEEDS,
+    st.floats(0.01, 0.99),
+    st.integers(2, 40),
+    BLOCKS,
+)
+def test_every_batch_has_its_share_of_labelled_samples(
+    flags: list[bool], seed: int, share: float, batch_size: int, block: int | None
+) -> None:
+    """As many steps; either kind as often as any other of it, and in a batch once if it can be."""
+    labelled = torch.tensor(flags)
+    order = epoch_order(len(labelled), seed, 1, block)
+    mixed = mixed_order(order, labelled, share, batch_size)
+    if all(flags) or not any(flags):
+        assert torch.equal(mixed, order)
+        return
+    assert len(mixed) == len(order)
+    batch_size = min(batch_size, len(order))
+    count = max(1, min(round(share * batch_size), batch_size - 1))
+    for batch in mixed.split(batch_size):
+        own = labelled[batch].sum().item()
+        assert own == len(batch) * count // batch_size
+        for kind, size in ((labelled, own), (~labelled, len(batch) - own)):
+            if size <= kind.sum():
+                assert batch[kind[batch]].unique().numel() == size
+    for kind in (labelled, ~labelled):
+        drawn = mixed.bincount(minlength=len(labelled))[kind]
+        assert drawn.max() - drawn.min() <= 1
+        first = mixed[kind[mixed]][: kind.sum()]
+        assert torch.equal(first, order[kind[order]][: len(first)])
+
+
+def test_a_share_of_a_batch_beyond_all_samples_is_one_of_all() -> None:
+    """Of however many it was asked for."""
+    order, labelled = torch.arange(20), torch.arange(20) < 2
+    mixed = mixed_order(order, labelled, 0.5, 2**70)
+    assert labelled[mixed].sum() == 10
+
+
+def test_the_share_of_labelled_samples_is_part_of_an_identity(experiment: Make) -> None:
+    """Of stages that go through all samples; where nobody asks, hashes are what they were."""
+    plain = experiment(TWO, "CI.samples = 'labelled'")
+    mixed = experiment(TWO, "CI.samples = 'labelled'", "data.labelled_per_batch = 0.5")
+    assert changed(plain, mixed) == set(plain.plan.stages) - {"ci"}
+    assert "labelled_per_batch" not in mixed.plan.stages["ci"].identity
+    assert mixed.plan.stages["dkd-rgb"].identity["labelled_per_batch"] == 0.5
+    assert not any("labelled_per_batch" in n.identity for n in plain.plan.stages.values())
+
+
+@pytest.mark.parametrize("value", ["0.0", "1.0"])
+def test_a_share_that_leaves_out_a_kind_is_refused(experiment: Make, value: str) -> None:
+    """In one sentence, with what would do."""
+    with pytest.raises(
+        UserError, match=rf"labelled_per_batch is {value}, expected a share between"
+    ):
+        experiment(TWO, f"data.labelled_per_batch = {value}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
 from tiny_graphs import TWO
 
 from mstgraph.derive.document import plan_document
@@ -26,7 +27,7 @@ def test_keys_are_stable(experiment: Make) -> None:
         "gates", "stages",
     } <= found.keys()  # fmt: skip
     assert {
-        "title", "synthetic", "store", "prepared", "fingerprint", "split", "samples",
+        "title", "synthetic", "store", "prepared", "fingerprint", "split", "samples", "labelled",
     } <= found["data"].keys()  # fmt: skip
     assert {"kind", "outputs", "metrics", "primary"} <= found["task"].keys()
     assert {
@@ -91,3 +92,12 @@ def test_an_unbuilt_store_is_said_to_be_unbuilt(experiment: Make) -> None:
     data = document(experiment(TWO, "data.store = 'nowhere'"))["data"]
     assert (data["prepared"], data["fingerprint"]) == (False, "")
     assert data["samples"] == {"train": 12, "validation": 4, "test": 4}
+
+
+@pytest.mark.parametrize(
+    ("labelled", "kept"), [("None", 12), ("0.25", 3), ("5", 5), ("500", 12), ("1.0", 12)]
+)
+def test_how_many_samples_have_a_label(experiment: Make, labelled: str, kept: int) -> None:
+    """Of the training part as many as keep theirs; the other parts have all."""
+    found = document(experiment(TWO, f"data.labelled = {labelled}"))["data"]
+    assert found["labelled"] == {"train": kept, "validation": 4, "test": 4}

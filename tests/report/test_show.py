@@ -160,3 +160,10 @@ def test_mermaid_is_well_formed_and_complete(experiment: Make, graph: str) -> No
             assert {arrow[1], arrow[4]} <= nodes
     assert len(nodes) == dot(document).count("shape=")
     assert arrows == dot(document).count(" -> ")
+
+
+def test_few_labels_are_told(experiment: Make) -> None:
+    """Where every sample has one, nothing is said of it."""
+    few = text(plan_document(experiment(TWO, "data.labelled = 3"), nothing_done), 200)
+    assert "12 train (3 labelled), 4 validation, 4 test" in few
+    assert "labelled" not in text(plan_document(experiment(), nothing_done), 200)

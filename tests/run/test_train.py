@@ -178,6 +178,25 @@ def test_training_loss_is_weighted_by_samples() -> None:
     assert value == pytest.approx(expected, rel=1e-5)
 
 
+def test_training_loss_is_weighted_by_labelled_samples() -> None:
+    """Seven labels in ten batches: one without any does not count as a loss of 0."""
+    experiment = small.mfeat("data.labelled = 7", "DKD.epochs = 1", "DKD.learning_rate = 1e-12")
+    execution = small.quiet(experiment, "run")
+    execution.run_group(["alone-zer"])
+    line = Path("run/stages/alone-zer/metrics.jsonl").read_text().splitlines()[0]
+    network = experiment.parts.build(experiment.plan.stages["alone-zer"].parts["zer"], "cpu")
+    feed = execution.pool.feed("train", ("zer",))
+    assert any((labels < 0).all() for _, labels, _ in feed.epoch(128, feed.order(0, 1)))
+    ((inputs, labels, _),) = feed.epoch(1200)
+    known = labels.numpy() >= 0
+    with torch.no_grad():
+        logits = network(inputs["zer"][known]).numpy()
+    expected = small.cross_entropy(logits, labels.numpy()[known]).mean()
+    value = json.loads(line)["training"]["task"]["value"]
+    assert known.sum() == 7
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_stage_whose_parts_have_buffers_alone() -> None:
     """It has no optimiser, learns, and comes to the same buffers after a stop."""
     Path("remembering.py").write_text(REMEMBERING)

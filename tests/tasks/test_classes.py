@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import torch
 import training_worlds as small
 
+from mstgraph.data.labelled import UNKNOWN
 from mstgraph.store.recipe import Labels
 from mstgraph.support.errors import UserError
 from mstgraph.tasks.choice import task_for
+from mstgraph.tasks.classes import MARKED
 from mstgraph.tasks.task import Metric, Task
 
 pytest_plugins = ("training_fixtures",)
@@ -83,6 +86,30 @@ def test_cross_entropy_averages_over_labelled_pixels(ignored: int) -> None:
     own = small.cross_entropy(logits[1:].numpy().astype(float), labels[1:].clamp(max=C - 1).numpy())
     expected = [v[lab.numpy() != ignored].mean() for v, lab in zip(own, labels[1:], strict=True)]
     np.testing.assert_allclose(values.numpy(), [0, *expected], rtol=1e-5)
+
+
+def test_marks_say_where_a_map_is_right() -> None:
+    """Of pixels, the same for all who answer; none of whole samples, which `right` knows."""
+    task = replace(dense_task(0), unlabelled=True)
+    logits, labels = predictions(task, 6)
+    labels[0], labels[1, 0] = UNKNOWN, 0
+    marks = task.marks(logits, labels)
+    expected = np.where(logits.argmax(1) == labels, 2, 1)
+    expected[(labels == UNKNOWN) | (labels == 0)] = 0
+    own = expected.reshape(6, -1)
+    assert marks.shape == own.shape
+    np.testing.assert_array_equal(np.sort(marks.numpy(), axis=1), np.sort(own, axis=1))
+    assert small.class_task(C).marks(torch.rand(2, C), torch.tensor([0, 1])) is None
+
+
+def test_marks_are_of_few_pixels() -> None:
+    """However large the maps are, in an order that is no grid."""
+    logits, labels = torch.rand(2, C, 64, 48), torch.ones(2, 64, 48, dtype=torch.int64)
+    labels[:, :, 24:] = 2
+    marks = small.class_task(C, (64, 48)).marks(logits, labels)
+    assert marks.shape == (2, MARKED)
+    right = float((logits.argmax(1) == labels).float().mean())
+    assert float((marks == 2).float().mean()) == pytest.approx(right, abs=0.05)
 
 
 def test_ignored_pixels_get_no_gradient() -> None:

@@ -170,6 +170,13 @@ class RunFolder:
         Raises:
             UserError: they are damaged, or another stage's.
         """
+        return load_samples(self._samples_file(name))
+
+    def marks(self, name: str) -> dict[str, np.ndarray]:
+        """Return response → where it is right in each test sample, of a stage that left it."""
+        return load_samples(self._samples_file(name), "marks")
+
+    def _samples_file(self, name: str) -> Path:
         path = self.stage(name) / SAMPLES
         expected = (self._written(name) or {}).get("samples")
         if expected is not None and path.is_file() and file_digest(path) != expected:
@@ -177,7 +184,7 @@ class RunFolder:
                 f"what test samples contribute, '{path}', is not what stage {name} left; "
                 f"{_again(path)}"
             )
-        return load_samples(path)
+        return path
 
     def finish(
         self,
@@ -185,6 +192,7 @@ class RunFolder:
         modules: Mapping[str, nn.Module],
         result: Mapping[str, Any],
         contributions: Mapping[str, np.ndarray] | None = None,
+        marks: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Write the weights of the trained parts, and last the artefact that makes it count.
 
@@ -193,13 +201,14 @@ class RunFolder:
             modules: name of a part → its network.
             result: what the artefact says.
             contributions: response → what each test sample contributes, where that is known.
+            marks: response → where it is right in each test sample, likewise.
         """
         folder = self.under_way(node.name)
         weights = {
             name: save_weights(folder / f"{name}.safetensors", modules[name])
             for name in node.trains
         }
-        save_samples(folder / SAMPLES, contributions or {})
+        save_samples(folder / SAMPLES, contributions or {}, marks)
         artefact = {
             "hash": node.hash,
             "kind": node.kind,

@@ -12,14 +12,17 @@ import numpy as np
 import torch
 
 from mstgraph.certainty.verdict import (
+    RIGHT,
+    WRONG,
     TeacherFacts,
     gain_over,
-    right_samples,
+    marks_of,
     sentence,
+    told_share,
     verdict_of,
 )
 from mstgraph.derive.experiment import Experiment
-from mstgraph.tasks.task import Task
+from mstgraph.derive.plan import Plan
 
 LIBRARIES = ("torch", "numpy", "gin-config", "networkx", "lmdb", "safetensors")
 
@@ -31,12 +34,22 @@ OF_STAGE = (
 Artefacts = Mapping[str, Any]
 Samples = Mapping[tuple[str, str], np.ndarray]
 """(stage, response) → what each test sample contributes, [samples, statistics]."""
+Marks = Mapping[tuple[str, str], np.ndarray]
+"""(stage, response) → where it is right in each test sample, [samples, places]."""
+
+
+def collect(
+    plan: Plan, found: Callable[[str], Mapping[str, np.ndarray]]
+) -> dict[tuple[str, str], np.ndarray]:
+    """Return what is found for each response of each stage under (stage, response)."""
+    return {(stage, name): v for stage in plan.stages for name, v in found(stage).items()}
 
 
 def summarise(
     experiment: Experiment,
     artefacts: Artefacts,
-    samples_of: Callable[[str], Mapping[str, np.ndarray]],
+    samples: Samples,
+    marks: Marks,
     device: torch.device,
 ) -> dict[str, Any]:
     """Return a run's summary as plain data.
@@ -44,12 +57,12 @@ def summarise(
     Args:
         experiment: what was run.
         artefacts: stage → its artefact.
-        samples_of: stage → response → what each test sample contributes to the metrics.
+        samples: what each test sample contributes to the metrics.
+        marks: where responses are right, in tasks whose samples have places.
         device: where it was computed.
     """
     plan, source = experiment.plan, experiment.source
-    samples = {(stage, name): v for stage in plan.stages for name, v in samples_of(stage).items()}
-    teachers = _teachers(experiment, artefacts, samples)
+    teachers, students = compare(experiment, artefacts, samples, marks)
     return {
         "name": experiment.name,
         "data": {
@@ -57,14 +70,13 @@ def summarise(
             "synthetic": source.synthetic,
             "fingerprint": source.fingerprint,
             "split": experiment.split,
+            "samples": source.samples(experiment.split),
+            "labelled": source.labelled(experiment.data),
         },
         "seed": plan.graph.seed,
         "metrics": [asdict(metric) for metric in experiment.task.metrics],
         "primary": experiment.task.primary.name,
-        "students": {
-            target: _student(experiment, artefacts, samples, teachers, target)
-            for target in plan.graph.targets
-        },
+        "students": students,
         "teachers": teachers,
         "routing": _routing(experiment, artefacts),
         "stages": [
@@ -86,10 +98,36 @@ def summarise(
     }
 
 
+def compare(
+    experiment: Experiment, artefacts: Artefacts, samples: Samples, marks: Marks
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return every teacher, and every student with and without them, as plain data.
+
+    Args:
+        experiment: what was run.
+        artefacts: stage → its artefact; what is compared stands under ``test``.
+        samples: what each sample of that part contributes.
+        marks: where responses are right, in tasks whose samples have places.
+    """
+    known = {
+        key: found
+        for key, v in samples.items()
+        if (found := marks_of(experiment.task, v)) is not None
+    }
+    marks = {**known, **marks}
+    teachers = _teachers(experiment, artefacts, samples, marks)
+    students = {
+        target: _student(experiment, artefacts, samples, marks, teachers, target)
+        for target in experiment.plan.graph.targets
+    }
+    return teachers, students
+
+
 def _student(
     experiment: Experiment,
     artefacts: Artefacts,
     samples: Samples,
+    marks: Marks,
     teachers: list[dict[str, Any]],
     target: str,
 ) -> dict[str, Any]:
@@ -105,13 +143,14 @@ def _student(
         result["epochs"]["alone"] = artefacts[alone]["epochs"]
         result["gain"] = {n: v - result["alone"][n] for n, v in result["distilled"].items()}
         own = [teacher for teacher in teachers if teacher["student"] == target]
-        result["certainty"] = _certainty(experiment, samples, own, target, result)
+        result["certainty"] = _certainty(experiment, samples, marks, own, target, result)
     return result
 
 
 def _certainty(
     experiment: Experiment,
     samples: Samples,
+    marks: Marks,
     teachers: list[dict[str, Any]],
     target: str,
     student: Mapping[str, Any],
@@ -139,7 +178,7 @@ def _certainty(
         return {**found, "verdict": None, "sentence": f"{task.primary.title} is undefined"}
     values = student["distilled"][task.primary.name], student["alone"][task.primary.name]
     facts = [TeacherFacts(row["name"], row["metrics"][task.primary.name]) for row in teachers]
-    told = _told(experiment, samples, target)
+    told = _told(experiment.plan, marks, target)
     return {
         **found,
         "told": told,
@@ -148,24 +187,15 @@ def _certainty(
     }
 
 
-def _told(experiment: Experiment, samples: Samples, target: str) -> float | None:
+def _told(plan: Plan, marks: Marks, target: str) -> float | None:
     """Share of the errors of the student alone on which one of its teachers is right."""
-    alone = _right(experiment.task, samples, experiment.plan.alone[target], target)
-    places = experiment.plan.teaching(target)
-    rights = [_right(experiment.task, samples, stage, name) for stage, name in places]
-    known = [right for right in rights if right is not None]
-    if alone is None or alone.all() or not known:
-        return None
-    return float(np.any(known, axis=0)[~alone].mean())
-
-
-def _right(task: Task, samples: Samples, stage: str, response: str) -> np.ndarray | None:
-    contributions = samples.get((stage, response))
-    return None if contributions is None else right_samples(task, contributions)
+    alone = marks.get((plan.alone[target], target))
+    teachers = [marks[place] for place in plan.teaching(target) if place in marks]
+    return None if alone is None else told_share(alone, teachers)
 
 
 def _teachers(
-    experiment: Experiment, artefacts: Artefacts, samples: Samples
+    experiment: Experiment, artefacts: Artefacts, samples: Samples, marks: Marks
 ) -> list[dict[str, Any]]:
     """Every teacher with its own accuracy: members as they teach, then specialised ones by j."""
     plan = experiment.plan
@@ -181,26 +211,24 @@ def _teachers(
                 "metrics": artefacts[stage]["test"]["metrics"][name],
                 "epochs": _epochs(experiment, artefacts, stage, name),
             }
-            rows.append(row | _beside_alone(experiment, samples, student, (stage, name)))
+            alone = experiment.plan.alone.get(student, ""), student
+            rows.append(row | _beside_alone(samples, marks, alone, (stage, name)))
     return rows
 
 
 def _beside_alone(
-    experiment: Experiment, samples: Samples, student: str, teacher: tuple[str, str]
+    samples: Samples, marks: Marks, alone: tuple[str, str], teacher: tuple[str, str]
 ) -> dict[str, float]:
-    """Shares of test samples on which only the teacher is right, and on which both answer alike."""
-    alone = experiment.plan.alone.get(student)
-    if alone is None:
+    """Shares of samples or pixels where only the teacher is right, and of samples alike to both."""
+    if alone not in marks or teacher not in marks:
         return {}
-    right = _right(experiment.task, samples, *teacher)
-    reference = _right(experiment.task, samples, alone, student)
-    if right is None or reference is None:
-        return {}
-    alike = (samples[teacher] == samples[alone, student]).all(axis=1)
-    return {
-        "right_where_alone_errs": float((right & ~reference).mean()),
-        "agrees_with_alone": float(alike.mean()),
-    }
+    reference = marks[alone]
+    only = ((marks[teacher] == RIGHT) & (reference == WRONG)).sum() / (reference > 0).sum()
+    found = {"right_where_alone_errs": float(only)}
+    if reference.shape[1] == 1:
+        alike = (samples[teacher] == samples[alone]).all(axis=1)
+        found["agrees_with_alone"] = float(alike.mean())
+    return found
 
 
 def _epochs(experiment: Experiment, artefacts: Artefacts, stage: str, response: str) -> int:

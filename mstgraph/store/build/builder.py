@@ -22,7 +22,7 @@ import numpy as np
 from mstgraph.store.build.checks import SampleChecker, check_declaration
 from mstgraph.store.build.failures import explained, partial_directory
 from mstgraph.store.build.provenance import identity, provenance
-from mstgraph.store.build.summary import class_counts, collect_statistics
+from mstgraph.store.build.summary import class_counts, collect_statistics, count_unlabelled
 from mstgraph.store.build.writer import Writer
 from mstgraph.store.declared import Declared, declared
 from mstgraph.store.destination import check_destination, is_vacant, partial_of, resolved
@@ -167,6 +167,9 @@ def _fill(job: _Job, progress: Progress) -> None:
         _write_samples(job, writer, progress)
         counts = class_counts(writer.records(job.columns[-1]), job.declared.labels, job.splits)
         _warn_of_absent_classes(job, counts)
+        unlabelled = count_unlabelled(
+            writer.records(job.columns[-1]), job.recipe.labels(), job.splits
+        )
         writer.write_splits(job.splits)
         writer.write_statistics(
             {
@@ -178,7 +181,7 @@ def _fill(job: _Job, progress: Progress) -> None:
         checksums = writer.checksums()
     finally:
         writer.close()
-    metadata = _metadata(job)
+    metadata = {**_metadata(job), "unlabelled": unlabelled}
     metadata["fingerprint"] = fingerprint(metadata, iter(checksums))
     _write_durably(job.partial / METADATA_FILE, metadata)
 

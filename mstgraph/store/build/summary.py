@@ -1,8 +1,9 @@
-"""What the finished records say about each split: statistics of a modality, counts of classes."""
+"""What the finished records say about each split: statistics, counts of classes and labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,34 @@ def class_counts(
             valid = chosen[(chosen >= 0) & (chosen < len(labels.classes))]
             counts[name] += np.bincount(valid, minlength=len(labels.classes))
     return counts
+
+
+def count_unlabelled(
+    records: Records, labels: Labels, splits: Mapping[str, Split]
+) -> dict[str, Any]:
+    """Return how many samples have no label, of no pixel of theirs.
+
+    Returns:
+        ``{"samples": …, "pixels": share of unknown ones, "splits": {name: {part: …}}}``, pixels
+        for maps alone; {} of maps of which no pixel is unknown.
+    """
+    if labels.shape and labels.unknown is None:
+        return {}
+    without, pixels, unknown = [], 0, 0
+    for _, values in records:
+        flat = values.reshape(len(values), -1)
+        known = (flat >= 0) & (flat < len(labels.classes)) & (flat != labels.ignored)
+        without.append(~known.any(axis=1))
+        pixels, unknown = pixels + flat.size, unknown + int((flat == labels.unknown).sum())
+    marks = np.concatenate(without)
+    return {
+        "samples": int(marks.sum()),
+        **({"pixels": unknown / pixels} if labels.shape else {}),
+        "splits": {
+            name: {part: int(marks[ids].sum()) for part, ids in split.items()}
+            for name, split in splits.items()
+        },
+    }
 
 
 def _training_marks(splits: Mapping[str, Split]) -> dict[str, np.ndarray]:

@@ -103,9 +103,12 @@ def test_a_damaged_student_is_refused(finished: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["vectors", "maps"])
 def test_eval_gives_the_metrics_of_the_summary(finished: Path, name: str) -> None:
-    """Of every student, alone and distilled, and of every teacher."""
-    found = evaluate_run(finished / name, None, "test", CPU)["metrics"]
-    expected = summary(finished / name)
+    """Of every student, alone and distilled, and of every teacher; as sure of the gain."""
+    evaluation = evaluate_run(finished / name, None, "test", CPU)
+    found, expected = evaluation["metrics"], summary(finished / name)
+    assert evaluation["students"] == expected["students"]
+    for student in expected["students"].values():
+        assert 0 <= student["certainty"]["told"] <= 1  # of pixels, too
     for target, student in expected["students"].items():
         assert found[student["stage"]][target] == student["distilled"]
         assert found[f"alone-{target}"][target] == student["alone"]
@@ -127,6 +130,8 @@ def test_eval_of_another_part_and_split(finished: Path, monkeypatch: pytest.Monk
     assert other.exit_code == 0, other.output
     assert "train part of split 3" in other.output
     assert "trained on split 0: some of these samples were seen in training" in other.output
+    assert "95 % interval from" in other.output
+    assert "the same network trained as long alone" in other.output
     wrong = runner.invoke(main, ["eval", "vectors", "--split", "7"])
     assert wrong.exit_code == 2
     assert "7" in wrong.stderr
