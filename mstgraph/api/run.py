@@ -10,12 +10,17 @@ from typing import Any
 
 from rich.console import Console
 
+from mstgraph.advice.advise import advise
+from mstgraph.api.advice import Advice
+from mstgraph.derive.opening import open_experiment
 from mstgraph.report.console import as_text
 from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary
 from mstgraph.run.artefacts.metrics_log import scalars
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.artefacts.student import Student, load_student
+from mstgraph.run.execute import Execution
+from mstgraph.run.reporter import Silent
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import read_json
 from mstgraph.support.numerics import choose_device
@@ -117,6 +122,24 @@ class Run:
             UserError: the run is not finished, its store is gone, or there is no such split.
         """
         return evaluate_run(self.path, split, part, choose_device(device))
+
+    def advise(self, device: str = "auto") -> Advice:
+        """Measure what each teacher could tell its student, and predict what that gains.
+
+        Each member is taken as it is without distillation; see `Experiment.advise`.
+
+        Args:
+            device: see `Experiment.run`.
+
+        Raises:
+            UserError: a stage that is asked for is not finished, the store is gone, or the graph
+                has nothing to advise on.
+        """
+        opened = open_experiment([self.path / "config.gin"], finished=True)
+        folder = RunFolder(self.path)
+        with opened.entered():
+            pool = Execution(opened, folder, choose_device(device), Silent()).pool
+            return Advice(advise(opened, opened, folder, pool))
 
     def show(self, console: Console) -> None:
         """Print the table of a finished run to a console."""
