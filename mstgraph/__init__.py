@@ -3,6 +3,7 @@
 import mstgraph
 experiment = mstgraph.load("gin/mfeat_zer.gin", "DKD.k = 2")
 print(experiment)                    # what a graph implies: teachers, δ, schedule
+print(experiment.advise())           # will distillation help: members alone, then measured
 run = experiment.run()               # train it; again: continues or reuses
 run.summary["students"]["zer"]       # metrics on the test split
 run.history()                        # a row per stage and epoch
@@ -20,6 +21,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "Advice",
     "Experiment",
     "Interrupted",
     "Reporter",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Advice": "mstgraph.api.advice",
     "Experiment": "mstgraph.api.experiment",
     "Interrupted": "mstgraph.support.interrupt",
     "Reporter": "mstgraph.run.reporter",

@@ -1,3 +1,4 @@
+from mstgraph.api.advice import Advice as Advice
 from mstgraph.api.experiment import Experiment as Experiment
 from mstgraph.api.experiment import load as load
 from mstgraph.api.run import Run as Run

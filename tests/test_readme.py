@@ -60,7 +60,7 @@ def smaller(command: str) -> list[str]:
     """Return the command's words, with bindings that make it short."""
     words = shlex.split(command)
     bindings = [FEWER] if command in ON_ROOMS else []
-    if words[1] in ("run", "bench"):
+    if words[1] in ("run", "bench", "advise"):
         bindings += SMALLER.get(words[2], [])
     for binding in bindings:
         words[3:3] = ["-p", binding]

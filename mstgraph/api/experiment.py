@@ -14,6 +14,8 @@ from typing import Any
 
 from rich.console import Console
 
+from mstgraph.advice.advise import advise, members_alone, without_distillation
+from mstgraph.api.advice import Advice
 from mstgraph.api.run import Run
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive import experiment as derived
@@ -28,6 +30,7 @@ from mstgraph.run.artefacts.run_folder import RunFolder, default_folder
 from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Reporter, Silent
 from mstgraph.support.disk.own_folder import named_folder
+from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import choose_device
 
 
@@ -150,6 +153,49 @@ class Experiment:
         self._prepare(bool(progress))
         Execution(self._opened, folder, where, self._reporter(progress)).run()
         return Run(folder.path)
+
+    def advise(
+        self,
+        epochs: int | None = None,
+        out: Path | str | None = None,
+        *,
+        device: str = "auto",
+        progress: bool | Reporter = True,
+    ) -> Advice:
+        """Say whether distillation will help: train each member alone, and measure on validation.
+
+        A teacher has something to give where it is right and the student is wrong, as far as the
+        student's modality can see it. Stages that are finished are used again.
+
+        Args:
+            epochs: of each member; default: as ``Pretrain.epochs`` says.
+            out: where the members go; default: ``runs/NAME-advise-seedN``.
+            device: see `run`.
+            progress: see `run`.
+
+        Returns:
+            The edges, ranked, with what was measured and the gain that it lets expect.
+
+        Raises:
+            Interrupted: a KeyboardInterrupt that names the stage; its state is saved.
+            UserError: the graph has nothing to advise on; else see `run`.
+            RunError: a stage failed.
+        """
+        where = choose_device(device)
+        self._prepare(bool(progress))
+        asked = self._opened
+        alone = members_alone(asked, epochs)
+        opened = open_experiment(self._files, [*self._bindings, *alone])
+        usual = default_folder(f"{self.name}-advise", self.plan.graph.seed)
+        folder = RunFolder(Path(out) if out else usual)
+        interrupt = Interrupt()
+        execution = Execution(opened, folder, where, self._reporter(progress), interrupt)
+        for stage in without_distillation(opened.plan).values():
+            execution.run_group([stage])
+            if interrupt.requested:
+                raise Interrupted(stage)
+        with opened.entered():
+            return Advice(advise(asked, opened, folder, execution.pool))
 
     def _prepare(self, progress: bool) -> None:
         """Build the store if it is missing; identities depend on what it holds."""

@@ -12,6 +12,9 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
+from mstgraph.advice.advise import advise
+from mstgraph.api.advice import Advice
+from mstgraph.derive.opening import open_experiment
 from mstgraph.report.console import as_text
 from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary
@@ -19,6 +22,8 @@ from mstgraph.run.artefacts.forms import PlanDocument, Summary
 from mstgraph.run.artefacts.metrics_log import METRICS, read_records, scalars
 from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder
 from mstgraph.run.artefacts.student import NetworkOf, Student, load_student
+from mstgraph.run.execute import Execution
+from mstgraph.run.reporter import Silent
 from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import choose_device
@@ -149,6 +154,24 @@ class Run:
         """
         told = notice or partial(warnings.warn, stacklevel=2)
         return evaluate_run(self.path, split, part, choose_device(device), code, told)
+
+    def advise(self, device: str = "auto") -> Advice:
+        """Measure what each teacher could tell its student, and predict what that gains.
+
+        Each member is taken as it is without distillation; see `Experiment.advise`.
+
+        Args:
+            device: see `Experiment.run`.
+
+        Raises:
+            UserError: a stage that is asked for is not finished, the store is gone, or the graph
+                has nothing to advise on.
+        """
+        opened = open_experiment([self.path / "config.gin"], finished=True)
+        folder = RunFolder(self.path)
+        with opened.entered():
+            pool = Execution(opened, folder, choose_device(device), Silent()).pool
+            return Advice(advise(opened, opened, folder, pool))
 
     def show(self, console: Console) -> None:
         """Print the table of a finished run to a console."""

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from mstgraph.cli.advise import advise
 from mstgraph.cli.bench import bench
 from mstgraph.cli.draw import draw
 from mstgraph.cli.evaluate import evaluate
@@ -60,6 +61,7 @@ def main() -> None:
 
     \b
     mstgraph show gin/mfeat_zer.gin       what a graph implies: teachers, δ, schedule
+    mstgraph advise gin/mfeat_zer.gin     will distillation help, before the run is paid
     mstgraph run gin/mfeat_zer.gin        train it; again: continues or reuses
     mstgraph prepare datasets/mfeat.py    build a feature store
     mstgraph eval runs/mfeat_zer-seed0    evaluate a finished run
@@ -68,5 +70,5 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-for command in (show, run, prepare, store, evaluate, bench, draw):
+for command in (show, advise, run, prepare, store, evaluate, bench, draw):
     main.add_command(command)

@@ -1,0 +1,73 @@
+"""``mstgraph advise``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+import mstgraph
+from mstgraph.cli.options import (
+    INTERRUPTED,
+    all_bindings,
+    bindings,
+    console,
+    debug,
+    notice,
+    precision,
+    seed,
+)
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[GIN…]")
+@bindings
+@seed
+@precision
+@click.option("--epochs", type=int, help="Of each member alone [as Pretrain.epochs says].")
+@click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Ask the members of a finished run, in place of GIN.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder [runs/NAME-advise-seedN].")
+@click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON.")
+@debug
+def advise(
+    files: tuple[str, ...],
+    bindings: tuple[str, ...],
+    seed: int | None,
+    precision: str | None,
+    epochs: int | None,
+    run_folder: Path | None,
+    device: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Say whether distillation will help, before the whole run is paid.
+
+    Trains each member alone, or takes those of a finished run, and measures on validation: who is
+    right where the student is wrong, and what of it the student's modality can see. Ranks the
+    edges, says what to drop, and predicts the gain roughly (docs/advise.md says how well).
+    """
+    if bool(files) == bool(run_folder):
+        raise mstgraph.UserError("advise takes gin files, or --run with a finished run's folder")
+    if run_folder:
+        advice = mstgraph.open_run(run_folder).advise(device)
+    else:
+        chosen = all_bindings(bindings, seed, precision, no_cache=False)
+        experiment = mstgraph.load(files, *chosen, notice=notice)
+        try:
+            advice = experiment.advise(epochs, out, device=device, progress=not as_json)
+        except mstgraph.Interrupted as stopped:
+            notice(f"stopped in stage {stopped}; the same command continues there")
+            sys.exit(INTERRUPTED)
+    if as_json:
+        click.echo(json.dumps(advice.document(), indent=2, ensure_ascii=False))
+    else:
+        advice.show(console())
