@@ -39,6 +39,7 @@ DENSE = (
     "mgdfr",
     "mst",
     "none",
+    "recommended",
 )
 ONE_LABEL = {"crd": "CRD", "mlld": "MLLD", "ofa": "OFA", "rkd": "RKD"}
 

@@ -104,7 +104,10 @@ def test_what_is_done_and_why_something_is_done_again(experiment: Make, tmp_path
     for name in ("ci", "sta-rgb-fused.fusion", "dkd-rgb"):
         node = before.plan.stages[name]
         folder.stage(name).mkdir(parents=True)
-        artefact = {"hash": node.hash, "identity": node.identity}
+        nothing = {"metrics": {}}
+        artefact = {"hash": node.hash, "identity": node.identity, "kind": node.kind, "epochs": 1}
+        artefact |= {"best_epoch": 1, "validation": nothing, "test": nothing, "seconds": 0.5}
+        artefact |= {"peak_memory": 1, "device": "cpu"}
         write_json(folder.stage(name) / "artefact.json", artefact)
     found = text(plan_document(before, folder.state), 160)
     assert found.count("· done") == 3

@@ -11,7 +11,7 @@ from mstgraph.store.reader import Store
 from mstgraph.store.staleness import edited_module, other_raw_data
 from mstgraph.support.errors import UserError
 
-NOT_NEEDED = {"unknown"}  # stores of earlier versions know every label
+NOT_NEEDED = {"unknown", "unlabelled"}  # stores of earlier versions know every label
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
