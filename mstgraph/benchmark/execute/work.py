@@ -21,7 +21,7 @@ from mstgraph.derive.experiment import Experiment
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Silent
-from mstgraph.support.errors import RunError, UserError
+from mstgraph.support.errors import RunError, UserError, users_line
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import choose_device
 
@@ -120,7 +120,9 @@ def _tried(
     except Interrupted:
         return "interrupted", "", ""
     except (UserError, RunError) as error:
-        return "failed", str(error).splitlines()[0], ""
+        cause = error.__cause__  # what code of the user's raised has a traceback of use to them
+        behind = traceback.format_exc() if cause and users_line(cause) else ""
+        return "failed", str(error).splitlines()[0], behind
     except Exception as error:  # a method's or a network's own; other cells go on
         first = (str(error).splitlines() or ["no message"])[0]
         sentence = f"stage {', '.join(job.stages)}: {type(error).__name__}: {first}"
