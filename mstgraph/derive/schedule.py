@@ -146,18 +146,16 @@ class _Builder:
     def add_alone(self, target: str, last: str) -> str:
         """Add the same network with the same number of epochs, without distillation."""
         final = self.stages[last].settings
-        epochs = sum(self.stages[n].settings.epochs for n in behind(self.stages, last, target))
-        with gin.config_scope(target):
-            settings = Pretrain(
-                epochs=epochs,
-                learning_rate=final.learning_rate,
-                schedule=final.schedule,
-                optimizer=final.optimizer,
-                batch_size=final.batch_size,
-                select=final.select,
-                patience=final.patience,
-                ema=final.ema,
-            )
+        settings = Pretrain(
+            epochs=sum(self.stages[n].settings.epochs for n in behind(self.stages, last, target)),
+            learning_rate=final.learning_rate,
+            schedule=final.schedule,
+            optimizer=final.optimizer,
+            batch_size=final.batch_size,
+            select=final.select,
+            patience=final.patience,
+            ema=final.ema,
+        )
         name = f"alone-{target}"
         node = self._node(name, settings, target, members=(target,))
         self.stages[name] = replace(node, kind="alone", trains=(target,))
