@@ -28,7 +28,7 @@ from mstgraph.stages.stage import Stage
 from mstgraph.support.errors import UserError, nearest
 
 ALL = "all"
-SEES_AS_TARGET = "target"
+TWIN = "target"  # as inputs
 
 Teachers = Literal["all", "multimodal", "cross-modal", "none"]
 Points = Literal["masks", "penultimate", "hints", "representation", "none"]
@@ -57,7 +57,8 @@ class Member:
     Attributes:
         network: gin reference to the network's class (``@FuseNet``); built in the member's scope.
         inputs: modalities it sees, in the order its ``forward`` takes them; default: its own name;
-            ``'target'`` is what the target sees.
+            ``'target'`` makes it the target's twin: the same inputs and, unless its own scope says
+            otherwise, the same network with the same settings and roles.
         masks: mask points, the dotted module paths whose output a MaskNet rewrites (Eq. 6).
         mask: gin reference to what is inserted at a mask point.
         penultimate: the last layer before the classifier, for losses that read it.
@@ -206,7 +207,7 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
     declaration = Declaration()
     _check_stages(declaration, configuration)
     members = _members(declaration, configuration)
-    members = _with_inputs(declaration, members, configuration, modalities)
+    members = _with_inputs(members, configuration, modalities)
     order = _order(members, list(modalities))
     members = {name: members[name] for name in order}
     targets = _targets(declaration, members, configuration)
@@ -239,6 +240,20 @@ def _check_stages(declaration: Declaration, configuration: Configuration) -> Non
 
 def _members(declaration: Declaration, configuration: Configuration) -> dict[str, Member]:
     members = {name: m for name, m in declaration.members.items() if m is not None}
+    _check_members(members, configuration)
+    for name, member in members.items():
+        if _names(member.inputs) == (TWIN,):
+            members[name] = _twin(name, declaration, members, configuration)
+    for name, member in members.items():
+        if member.network is None:
+            raise UserError(
+                f"{configuration.where('graph', name)}: member '{name}' has no network; write "
+                f"'{name}/Member.network = @…' with the name of a network"
+            )
+    return members
+
+
+def _check_members(members: Mapping[str, Member], configuration: Configuration) -> None:
     for name, member in members.items():
         place = configuration.where("graph", name)
         if not isinstance(member, Member):
@@ -251,12 +266,28 @@ def _members(declaration: Declaration, configuration: Configuration) -> dict[str
                 f"{place}: graph.{name} is bound to the scope '{member.scope}'; the scope's name "
                 f"is the member's name: write '@{name}/Member()'"
             )
-        if member.network is None:
-            raise UserError(
-                f"{place}: member '{name}' has no network; write '{name}/Member.network = @…' "
-                "with the name of a network"
-            )
-    return members
+
+
+def _twin(
+    name: str,
+    declaration: Declaration,
+    members: Mapping[str, Member],
+    configuration: Configuration,
+) -> Member:
+    """Return a member as the only target is, but for what its own scope says."""
+    targets = _names(declaration.target)
+    if len(targets) != 1 or targets[0] not in members or targets[0] == name:
+        raise UserError(
+            f"{configuration.where('Member', 'inputs', name)}: member '{name}' is the twin of the "
+            f"target; expected another member as graph.target, and no second one"
+        )
+    target = members[targets[0]]
+    given = configuration.locations
+    own = {v for v in ("network", *ROLES) if (name, "mstgraph.Member", v) in given}
+    taken = {v: getattr(target, v) for v in ("network", *ROLES) if v not in own}
+    scope = target.scope if "network" in taken else name
+    inputs = _names(target.inputs) or targets
+    return _changed(members[name], inputs=inputs, scope=scope, **taken)
 
 
 def _names(value: tuple[str, ...] | str | None) -> tuple[str, ...]:
@@ -267,16 +298,11 @@ def _names(value: tuple[str, ...] | str | None) -> tuple[str, ...]:
 
 
 def _with_inputs(
-    declaration: Declaration,
-    members: Mapping[str, Member],
-    configuration: Configuration,
-    modalities: Mapping[str, Any],
+    members: Mapping[str, Member], configuration: Configuration, modalities: Mapping[str, Any]
 ) -> dict[str, Member]:
     complete = {}
     for name, member in members.items():
         inputs = _names(member.inputs) or (name,)
-        if inputs == (SEES_AS_TARGET,):
-            inputs = _inputs_of_target(name, declaration, members, configuration)
         for modality in inputs:
             if modality not in modalities:
                 raise UserError(
@@ -294,22 +320,6 @@ def _with_inputs(
             member, inputs=inputs, masks=_names(member.masks), hints=_names(member.hints)
         )
     return complete
-
-
-def _inputs_of_target(
-    name: str,
-    declaration: Declaration,
-    members: Mapping[str, Member],
-    configuration: Configuration,
-) -> tuple[str, ...]:
-    """Return what the only target sees, for a member that is the same network once more."""
-    targets = _names(declaration.target)
-    if len(targets) != 1 or targets[0] not in members or targets[0] == name:
-        raise UserError(
-            f"{configuration.where('Member', 'inputs', name)}: member '{name}' sees what the "
-            f"target sees; expected another member as graph.target, and no second one"
-        )
-    return _names(members[targets[0]].inputs) or targets
 
 
 def _refuse_repeated(points: Sequence[str], name: str, configuration: Configuration) -> None:

@@ -163,9 +163,9 @@ class Parts:
     def constructor(self, part: Part) -> tuple[str, Callable[..., Any]]:
         """Return the gin scope in which a part is built, and what builds it."""
         if part.kind == "network":
-            network = self.graph.members[part.member].network
-            assert network is not None
-            return part.member, network
+            member = self.graph.members[part.member]
+            assert member.network is not None
+            return member.scope, member.network
         if part.kind == "masknet":
             return part.member, self.graph.members[part.member].mask
         if part.kind == "adapter":

@@ -11,6 +11,7 @@ from tiny_graphs import DATA, ROLES, ROOT, TWO
 
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.opening import open_experiment
+from mstgraph.stages.node import Part
 from mstgraph.support.errors import UserError
 
 Make = Callable[..., Experiment]
@@ -44,14 +45,14 @@ REFUSED = {
     "as the target, which it is": (
         LINE + "rgb/Member.inputs = 'target'\n",
         "inputs",
-        "member 'rgb' sees what the target sees; expected another member as graph.target, and no "
+        "member 'rgb' is the twin of the target; expected another member as graph.target, and no "
         "second one",
     ),
     "as the target, of two": (
         LINE.replace("'rgb'", "('rgb', 'depth')")
         + "graph.twin = @twin/Member()\ntwin/Member.inputs = 'target'\n",
         "inputs",
-        "member 'twin' sees what the target sees; expected another member as graph.target, and no "
+        "member 'twin' is the twin of the target; expected another member as graph.target, and no "
         "second one",
     ),
     "no such input by name": (
@@ -283,6 +284,19 @@ def test_a_member_may_see_what_the_target_sees(experiment: Make) -> None:
         assert set(graph.teachers_of(target)) == {other, "twin"}
     graph = experiment(twin + "graph.teachers = 'cross-modal'\n").plan.graph
     assert graph.teachers_of("rgb") == ("depth",)
+
+
+def test_a_twin_is_built_as_the_target_is(experiment: Make) -> None:
+    """By the network and the settings in the target's scope; its own scope wins."""
+    text = LINE + "graph.twin = @twin/Member()\ntwin/Member.inputs = 'target'\n"
+    text += "Member.network = None\nrgb/Member.network = @MLP\ndepth/Member.network = @MLP\n"
+    text += "rgb/MLP.hidden = (5,)\nrgb/Member.hints = ('hidden1',)\n"
+    parts = experiment(text).parts
+    counts = [parts.parameters(Part("network", name)) for name in ("rgb", "twin")]
+    assert counts == [8 * 5 + 5 + 5 * 3 + 3] * 2
+    assert parts.graph.members["twin"].hints == ("hidden1",)
+    own = experiment(text + "twin/Member.network = @MLP\ntwin/MLP.hidden = (3,)\n").parts
+    assert own.parameters(Part("network", "twin")) == 8 * 3 + 3 + 3 * 3 + 3
 
 
 def test_a_member_is_dropped_by_none(experiment: Make) -> None:
