@@ -98,7 +98,7 @@ def advise(asked: Experiment, trained: Experiment, folder: RunFolder, pool: Pool
     stages = _finished(trained, folder, names)
     networks = member_networks(trained, folder, stages, pool.device)
     found = answers(trained, networks, pool, "validation", names)
-    seen = answers(trained, networks, pool, "train", list(pairs))
+    seen = answers(trained, networks, pool, "train", list(pairs), features=False)
     students = {
         name: Learner(name, float(found.right(name).mean()), float(seen.right(name).mean()))
         for name in pairs

@@ -66,7 +66,12 @@ def member_networks(
 
 @torch.no_grad()
 def answers(
-    experiment: Experiment, networks: Networks, pool: Pool, part: str, members: Sequence[str]
+    experiment: Experiment,
+    networks: Networks,
+    pool: Pool,
+    part: str,
+    members: Sequence[str],
+    features: bool = True,
 ) -> Answers:
     """Let members answer a part of the data, not augmented.
 
@@ -76,10 +81,12 @@ def answers(
         pool: the data.
         part: ``train`` or ``validation``.
         members: who is asked.
+        features: whether penultimate features are wanted, too.
     """
     graph, task = experiment.plan.graph, experiment.task
     forwards = {
-        name: Forward(name, taps=graph.members[name].layers(PENULTIMATE)) for name in members
+        name: Forward(name, taps=graph.members[name].layers(PENULTIMATE) if features else ())
+        for name in members
     }
     wanted = {modality for name in members for modality in experiment.inputs_of[name]}
     feed = pool.feed(part, [name for name in experiment.source.modalities if name in wanted])
@@ -98,7 +105,8 @@ def answers(
         for name, forward in forwards.items():
             outputs = networks.outputs(forward, shared)
             found[name, "logits"] = _rows(outputs[RESPONSE], known)
-            found[name, "features"] = _rows(_features(outputs, forward, task.extent), known)
+            if features:
+                found[name, "features"] = _rows(_features(outputs, forward, task.extent), known)
         rows.append(found)
 
     def joined(kind: str) -> dict[str, np.ndarray]:
@@ -107,7 +115,7 @@ def answers(
     return Answers(
         labels=torch.cat(labels).cpu().numpy(),
         logits=joined("logits"),
-        features=joined("features"),
+        features=joined("features") if features else {},
         unlabelled=1 - labelled / len(feed),
     )
 

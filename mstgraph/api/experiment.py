@@ -182,12 +182,13 @@ class Experiment:
             RunError: a stage failed.
         """
         where = choose_device(device)
+        usual = default_folder(f"{self.name}-advise", self.plan.graph.seed)
+        folder = RunFolder(named_folder(out, usual))
+        folder.own.refuse_foreign()  # before the work, which may take hours
         self._prepare(bool(progress))
         asked = self._opened
         alone = members_alone(asked, epochs)
         opened = open_experiment(self._files, [*self._bindings, *alone])
-        usual = default_folder(f"{self.name}-advise", self.plan.graph.seed)
-        folder = RunFolder(Path(out) if out else usual)
         interrupt = Interrupt()
         execution = Execution(opened, folder, where, self._reporter(progress), interrupt)
         for stage in without_distillation(opened.plan).values():

@@ -14,9 +14,8 @@ from torch import nn
 
 from mstgraph.advice.advise import advise
 from mstgraph.api.advice import Advice
-from mstgraph.derive.opening import open_experiment
 from mstgraph.report.console import as_text
-from mstgraph.report.evaluate_run import evaluate_run
+from mstgraph.report.evaluate_run import evaluate_run, open_finished
 from mstgraph.report.summary import print_summary
 from mstgraph.run.artefacts.forms import PlanDocument, Summary
 from mstgraph.run.artefacts.metrics_log import METRICS, read_records, scalars
@@ -155,20 +154,30 @@ class Run:
         told = notice or partial(warnings.warn, stacklevel=2)
         return evaluate_run(self.path, split, part, choose_device(device), code, told)
 
-    def advise(self, device: str = "auto") -> Advice:
+    def advise(
+        self,
+        device: str = "auto",
+        *,
+        code: bool | None = None,
+        notice: Callable[[str], None] | None = None,
+    ) -> Advice:
         """Measure what each teacher could tell its student, and predict what that gains.
 
         Each member is taken as it is without distillation; see `Experiment.advise`.
 
         Args:
             device: see `Experiment.run`.
+            code: see `evaluate`.
+            notice: see `evaluate`.
 
         Raises:
             UserError: a stage that is asked for is not finished, the store is gone, or the graph
                 has nothing to advise on.
         """
-        opened = open_experiment([self.path / "config.gin"], finished=True)
+        told = notice or partial(warnings.warn, stacklevel=2)
+        opened = open_finished(self.path, code, told)
         folder = RunFolder(self.path)
+        folder.refuse_replaced(list(opened.plan.stages))
         with opened.entered():
             pool = Execution(opened, folder, choose_device(device), Silent()).pool
             return Advice(advise(opened, opened, folder, pool))

@@ -11,6 +11,7 @@ import click
 import mstgraph
 from mstgraph.cli.options import (
     INTERRUPTED,
+    GivenPath,
     all_bindings,
     bindings,
     console,
@@ -30,13 +31,14 @@ from mstgraph.cli.options import (
 @click.option(
     "--run",
     "run_folder",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     metavar="RUN",
     help="Ask the members of a finished run, in place of GIN.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder [runs/NAME-advise-seedN].")
+@click.option("--out", type=GivenPath(), help="Folder [runs/NAME-advise-seedN].")
 @click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON.")
+@click.option("--no-code", is_flag=True, help="Refuse a RUN that brings modules of its own.")
 @debug
 def advise(
     files: tuple[str, ...],
@@ -48,6 +50,7 @@ def advise(
     device: str,
     out: Path | None,
     as_json: bool,
+    no_code: bool,
 ) -> None:
     """Say whether distillation will help, before the whole run is paid.
 
@@ -58,7 +61,9 @@ def advise(
     if bool(files) == bool(run_folder):
         raise mstgraph.UserError("advise takes gin files, or --run with a finished run's folder")
     if run_folder:
-        advice = mstgraph.open_run(run_folder).advise(device)
+        advice = mstgraph.open_run(run_folder).advise(
+            device, code=False if no_code else None, notice=notice
+        )
     else:
         chosen = all_bindings(bindings, seed, precision, no_cache=False)
         experiment = mstgraph.load(files, *chosen, notice=notice)

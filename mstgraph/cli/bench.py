@@ -80,7 +80,7 @@ def bench(
     that can change them. A cell that fails is reported and does not stop the others (exit code 1).
 
     \b
-    mstgraph bench gin/bench/quick.gin                          all methods, minutes on a laptop
+    mstgraph bench gin/bench/quick.gin                          the paper's methods, minutes
     mstgraph bench gin/bench/table1.gin --seeds 0 --jobs 4      one seed, four stages at a time
     mstgraph bench gin/bench/quick.gin -p 'DKD.k = 2'           a setting for every cell
     mstgraph bench gin/bench/fig6.gin \\

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import mstgraph
-from mstgraph.cli.options import debug, notice
+from mstgraph.cli.options import bindings, debug, notice
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 
@@ -18,9 +18,7 @@ Routing = Mapping[str, Sequence[Mapping[str, Any]]]
 
 @click.command()
 @click.argument("source", nargs=-1, required=True)
-@click.option(
-    "-p", "bindings", multiple=True, metavar="BINDING", help="Binding that wins: 'CI.epochs = 2'."
-)
+@bindings
 @click.option("--out", help="Where to write, without .svg and .png  [NAME-paths].")
 @debug
 def draw(source: tuple[str, ...], bindings: tuple[str, ...], out: str | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import networkx as nx
 
@@ -93,18 +92,7 @@ def refuse_values_of_another_type(configuration: Configuration) -> None:
         value = bound_value(scope, selector, parameter)
         problem = type_problem(registered(selector), parameter, value)
         if problem is not None:
-            other = _otherwise_named(selector, parameter, value)
-            raise UserError(f"{place}: {_written(scope, selector)}.{parameter} {problem}{other}")
-
-
-def _otherwise_named(selector: str, parameter: str, value: Any) -> str:
-    """Say how a member is declared whose modality has the name of one of the graph's settings."""
-    if selector != GRAPH or getattr(value, "selector", "").rpartition(".")[2] != "Member":
-        return ""
-    return (
-        f"; '{parameter}' is a setting of the graph, so that the member of a modality of this name "
-        f"needs another: graph.own = @own/Member() and own/Member.inputs = ('{parameter}',)"
-    )
+            raise UserError(f"{place}: {_written(scope, selector)}.{parameter} {problem}")
 
 
 def _written(scope: str, selector: str) -> str:

@@ -15,7 +15,7 @@ from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
 from mstgraph.stages.stage import StageNode
-from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.errors import UserError, in_words, nearest
 from mstgraph.tasks.task import Task
 
 
@@ -195,11 +195,10 @@ def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
                 [] if early else [torch.zeros(1, requires_grad=True)],
                 lr=node.settings.learning_rate,
             )
-        except Exception as error:  # whatever an optimiser of the user's raises
+        except (Exception, SystemExit) as error:  # whatever an optimiser of the user's raises
             if early and str(error).startswith("optimizer got an empty parameter list"):
                 return
             place = configuration.where(name, "optimizer", node.scope)
             raise UserError(
-                f"{place}: the optimiser of stage {node.name} cannot be built: "
-                f"{str(error).splitlines()[0]}"
+                f"{place}: the optimiser of stage {node.name} cannot be built: {in_words(error)}"
             ) from error

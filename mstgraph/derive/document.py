@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -212,17 +212,24 @@ def constants_by_stage(
     memory, disk = engine.memory_budget(device), engine.disk_budget(folder)
     found: dict[str, list[dict[str, Any]]] = {}
     for group in group_stages(list(experiment.plan.stages.values())):
-        constants = find_constants(
-            experiment.parts,
-            engine,
-            group,
-            experiment.source.samples(experiment.split),
-            augmented=experiment.data.augmentation is not None,
-            memory=memory,
-            disk=disk,
-        )
+        constants = constants_of(experiment, group, memory, disk)
         found |= {node.name: _concerning(node, constants) for node in group}
     return found
+
+
+def constants_of(
+    experiment: Experiment, group: Sequence[StageNode], memory: int, disk: int
+) -> Constants:
+    """Return what a group of stages keeps within so many bytes of memory and disk."""
+    return find_constants(
+        experiment.parts,
+        experiment.engine,
+        group,
+        experiment.source.samples(experiment.split),
+        augmented=experiment.data.augmentation is not None,
+        memory=memory,
+        disk=disk,
+    )
 
 
 def _concerning(node: StageNode, constants: Constants) -> list[dict[str, Any]]:

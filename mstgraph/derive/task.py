@@ -7,7 +7,7 @@ from dataclasses import replace
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.settings import Data
 from mstgraph.store.recipe import Labels
-from mstgraph.support.errors import UserError
+from mstgraph.support.errors import UserError, users_code
 from mstgraph.tasks.choice import task_for
 from mstgraph.tasks.task import Task
 
@@ -30,11 +30,8 @@ def choose_task(data: Data, labels: Labels, configuration: Configuration) -> Tas
 def _own_task(data: Data, labels: Labels, configuration: Configuration) -> Task:
     assert data.task is not None
     place, name = configuration.where("data", "task"), data.task.__name__
-    try:
+    with users_code(f"{place}: the task {name} cannot be built"):
         task = data.task(labels)
-    except Exception as error:  # whatever a task of the user's raises
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{place}: the task {name} cannot be built: {text}") from error
     if not isinstance(task, Task):
         raise UserError(f"{place}: data.task gives a {type(task).__name__}, expected a Task")
     return task

@@ -50,14 +50,20 @@ def evaluate_run(
     Raises:
         UserError: the run is not finished, its store is gone, or there is no such split.
     """
+    experiment = open_finished(path, code, notice)
+    with experiment.entered():
+        return _evaluate(experiment, path, split, part, device)
+
+
+def open_finished(path: Path, code: bool | None, notice: Callable[[str], None]) -> Experiment:
+    """Open the experiment that a run's folder holds; see `evaluate_run`."""
     config = path / CONFIG
     if not config.is_file():
         raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
     experiment = open_experiment([config], finished=True, code=code is not False)
     if code is None and (modules := experiment.configuration.code.modules):
         notice(f"a run's folder is code: the networks of '{path}' come from {', '.join(modules)}")
-    with experiment.entered():
-        return _evaluate(experiment, path, split, part, device)
+    return experiment
 
 
 def _evaluate(

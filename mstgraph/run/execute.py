@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from mstgraph.data.feed import Feed, Pool
-from mstgraph.derive.document import plan_document, with_states
+from mstgraph.derive.document import constants_of, plan_document, with_states
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.keeping.constants import cut_networks, find_constants, kept_in_words
+from mstgraph.derive.keeping.constants import cut_networks, kept_in_words
 from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.run.artefacts.checkpoint import CHECKPOINT, Checkpoints
 from mstgraph.run.artefacts.metrics_log import MetricsLog
@@ -186,7 +186,7 @@ class Execution:
         memory.reset_peak(self.device)
         setting = self.setting(group)
         logs = [MetricsLog(folder, self.reporter) for folder in folders]
-        self.reporter.group_started(group, batches=-(-len(setting.training) // setting.batch_size))
+        self.reporter.group_started(group, batches=setting.training.steps(setting.batch_size))
         try:
             trainings = [
                 Training(node, setting, Checkpoints(folder / CHECKPOINT), log)
@@ -209,15 +209,8 @@ class Execution:
         experiment, engine = self.experiment, self.experiment.engine
         modules = load_modules(experiment.parts, self.folder, group, self.device)
         cuts = cut_networks(experiment.parts, engine, group, modules)
-        constants = find_constants(
-            experiment.parts,
-            engine,
-            group,
-            experiment.source.samples(experiment.split),
-            augmented=experiment.data.augmentation is not None,
-            memory=self.pool.remaining,
-            disk=engine.disk_budget(self.folder.path),
-        )
+        disk = engine.disk_budget(self.folder.path)
+        constants = constants_of(experiment, group, self.pool.remaining, disk)
         trained = frozenset(name for node in group for name in node.trains)
         networks = Networks(modules, experiment.inputs_of, trained, cuts, engine.precision)
         batch_size = group[0].settings.batch_size or experiment.data.batch_size

@@ -231,6 +231,14 @@ def test_identity_knows_a_task_that_is_named(ordinal: Path, experiment: Make) ->
     assert changed(named, experiment(TWO + BLOCK)) == set(hashes(named))
 
 
+def test_a_task_that_ends_the_program_is_refused(ordinal: Path, experiment: Make) -> None:
+    """As anything that code of the user's raises, in one sentence with their line."""
+    text = "import sys\n\nimport gin\n\n\n@gin.configurable\ndef Quits(labels):\n    sys.exit(0)\n"
+    ordinal.with_name("quits.py").write_text(text)
+    with pytest.raises(UserError, match=r"task Quits cannot be built: it ends .*quits\.py:8\)"):
+        experiment(TWO + "import quits\ndata.task = @Quits\n")
+
+
 WRONG: dict[str, tuple[str, str]] = {
     "a network": ("@MLP", "the task MLP cannot be built"),
     "an instance": ("@Classification()", "expected '@Classification' without parentheses"),
