@@ -112,6 +112,8 @@ class Rooms(Recipe):
             "validation": rooms[slice(*ends)],
             "test": rooms[ends[1] :],
         }
+        if not all(parts.values()):  # too few rooms for it
+            return {}
         return {"drawn": {name: list(ids) for name, ids in parts.items()}}
 
     def identifier(self, index: int) -> str:

@@ -1,12 +1,9 @@
-"""A batch as a stage sees it: labels, and responses that are computed at most once.
-
-What several stages of a group ask for, and what several specialised teachers of one member share,
-is computed once per batch; what is kept (`mstgraph.run.kept`) is not computed at all.
-"""
+"""A batch as a stage sees it: labels, and responses that are computed at most once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +98,10 @@ class Batch:
 
     def labelled(self) -> Tensor:
         """Return which samples have a label, of some pixel at least, [batch] bool."""
+        return self._labelled
+
+    @cached_property
+    def _labelled(self) -> Tensor:
         counted = self._task.counted(self.labels)
         if counted is None:
             return torch.ones(len(self), dtype=torch.bool, device=self.labels.device)

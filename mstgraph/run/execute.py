@@ -86,7 +86,7 @@ class Execution:
         """
         stages = list(self.experiment.plan.stages.values())
         with self._ready():
-            for node in stages:
+            for node in stages:  # before what they replace is looked at
                 self.folder.settle(node.name)
             self.folder.refuse_replaced([node.name for node in stages])
             self._remove_stale()
@@ -168,6 +168,8 @@ class Execution:
         write_description(self.folder.path / PLAN, {**states, "stages": stages})
 
     def _run_group(self, group: Sequence[StageNode]) -> None:
+        for node in group:
+            self.folder.settle(node.name)
         states = {node.name: self.folder.state(node) for node in group}
         unfinished = [node for node in group if not states[node.name][0]]
         for name in (node.name for node in group if node not in unfinished):
@@ -185,9 +187,10 @@ class Execution:
         folders = [self.folder.begin(node) for node in group]
         memory.reset_peak(self.device)
         setting = self.setting(group)
-        logs = [MetricsLog(folder, self.reporter) for folder in folders]
+        logs: list[MetricsLog] = []
         self.reporter.group_started(group, batches=setting.training.steps(setting.batch_size))
         try:
+            logs += (MetricsLog(folder, self.reporter) for folder in folders)
             trainings = [
                 Training(node, setting, Checkpoints(folder / CHECKPOINT), log)
                 for node, folder, log in zip(group, folders, logs, strict=True)
@@ -226,6 +229,7 @@ class Execution:
                 "split": experiment.split,
                 "normalisation": experiment.data.normalisation,
                 "precision": engine.precision,
+                "code": [[n.identity.get(k) for k in ("parts", "calls", "code")] for n in group],
             },
             told=partial(self._keeping, group),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,10 +93,17 @@ class Keeper:
             return {}
         needed = {m for d in values for m in self.networks.inputs_of[d.value.member]}
         feed = self.feed_for(part, sorted(needed))
-        kept = self._allocate(values, part, len(feed), feed.device)
-        self._compute_missing(part, feed, kept)
-        for value in kept.values():
-            value.finish()
+        kept: dict[Question, Kept] = {}
+        try:
+            for owner, value in self._allocated(values, part, len(feed), feed.device):
+                kept[owner] = value
+            self._compute_missing(part, feed, kept)
+            for value in kept.values():
+                value.finish()
+        except BaseException:
+            for value in kept.values():
+                value.close()
+            raise
         return kept
 
     def _compute_missing(self, part: str, feed: Feed, kept: Mapping[Question, Kept]) -> None:
@@ -118,25 +125,25 @@ class Keeper:
                         value.write(block, block * self.block_size, answers)
             self.told(f"keeping {len(kept)} constant values of the {part} split", done, len(wanted))
 
-    def _allocate(
+    def _allocated(
         self, decisions: Sequence[Decision], part: str, samples: int, device: torch.device
-    ) -> dict[Question, Kept]:
+    ) -> Iterator[tuple[Question, Kept]]:
         """Make room; responses in memory lie side by side, so that a choice is one gather."""
-        kept: dict[Question, Kept] = {}
         counts = Counter(map(_row, decisions))
         last: dict[object, InMemory] = {}
         for decision in decisions:
             value, row = decision.value, _row(decision)
             if decision.placement == "memory":
-                kept[_owner(value)] = last[row] = InMemory(
+                last[row] = InMemory(
                     value.tensors, samples, self.halved, device, last.get(row), counts[row]
                 )
+                yield _owner(value), last[row]
             else:
                 folder = self.folder / self._digest(value, part)
-                kept[_owner(value)] = OnDisk(
-                    value.tensors, samples, self.halved, device, folder, self.block_size
+                yield (
+                    _owner(value),
+                    OnDisk(value.tensors, samples, self.halved, device, folder, self.block_size),
                 )
-        return kept
 
     def _digest(self, value: Value, part: str) -> str:
         """Name a value by all that determines it: one other bit in a weight, another name."""
@@ -146,6 +153,7 @@ class Keeper:
             "format": FORMAT_VERSION,
             "part": part,
             "kind": value.kind,
+            "member": value.member,
             "points": value.points or (value.forward.point if value.forward else ""),
             "layers": value.forward.taps if value.forward else (),
             "weights": [weights_digest(self.networks.modules[name].state_dict()) for name in parts],

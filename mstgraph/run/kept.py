@@ -56,6 +56,10 @@ class Kept(ABC):
         """Called when every block is there."""
 
     @abstractmethod
+    def close(self) -> None:
+        """Called when something went wrong before every block was there."""
+
+    @abstractmethod
     def read(self, positions: Tensor) -> dict[str, Tensor]:
         """Return the tensors of samples, [batch, ...] in their own types, on the device."""
 
@@ -101,6 +105,9 @@ class InMemory(Kept):
         """Copy the block to its place."""
         for name, column in self._columns.items():
             column[first : first + len(values[name])].copy_(values[name])
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def finish(self) -> None:
         """Nothing is left to do."""
@@ -191,7 +198,7 @@ class OnDisk(Kept):
 
     def _remove_damaged(self) -> None:
         there = (self.folder / DATA_FILE).is_file()
-        if there and not is_sound(self.folder, list(self._columns)):
+        if there and not is_sound(self.folder, list(self._columns), [CRCS]):
             _log.warning("values kept in '%s' are damaged; they are computed again", self.folder)
             shutil.rmtree(self.folder)
 
@@ -212,6 +219,10 @@ class OnDisk(Kept):
                 content = array.tobytes()
                 transaction.put(key, content, db=self._databases[name])
                 transaction.put(checksum_key(name, key), crc(content), db=sums)
+
+    def close(self) -> None:
+        """Let another writer open it, in this process too; what is there stays."""
+        self._writer.close()
 
     def finish(self) -> None:
         """Open it for reading."""

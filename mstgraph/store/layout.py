@@ -33,6 +33,7 @@ CRCS = ".crc32"  # what a first read is compared with; stores of earlier version
 PENDING = ".pending"  # blocks whose record is not full yet; empty in a finished store
 SPLITS = ".splits"
 STATISTICS = ".statistics"
+OWN = (PENDING, CHECKSUMS, CRCS, SPLITS, STATISTICS)  # databases without a column's records
 RESERVED = (LABEL, IDENTIFIER)
 
 LARGE_SAMPLE = 512 * 1024  # bytes; from here on a sample is a record of its own

@@ -43,10 +43,14 @@ class _Modality(_Sized):
     unit: str
 
 
-class _Labels(_Sized):
+class _AlwaysInLabels(_Sized):
     task: str
     classes: list[str]
     ignored: int | None
+
+
+class _Labels(_AlwaysInLabels, total=False):
+    unknown: int | None
 
 
 class _AlwaysInRawFile(TypedDict):
@@ -73,7 +77,13 @@ class _Recipe(_AlwaysInRecipe, total=False):
     places: dict[str, str]
 
 
-class _Metadata(TypedDict):
+class _Unlabelled(TypedDict, total=False):
+    samples: int
+    pixels: float
+    splits: dict[str, dict[str, int]]
+
+
+class _AlwaysInMetadata(TypedDict):
     title: str
     source: str
     licence: str
@@ -87,6 +97,10 @@ class _Metadata(TypedDict):
     samples_per_block: int
     splits: dict[str, dict[str, int]]
     data_bytes: int
+
+
+class _Metadata(_AlwaysInMetadata, total=False):
+    unlabelled: _Unlabelled
 
 
 def read_metadata(directory: Path) -> dict[str, Any]:

@@ -50,7 +50,11 @@ def other_raw_data(origin: Origin, raw: Path | None) -> str | None:
             continue
         if not place.is_file():
             return f"'{place}' is not there" if raw is not None and raw.exists() else None
-        if _differs(place, file):
+        try:
+            differs = _differs(place, file)
+        except OSError as error:
+            return f"'{place}' cannot be read ({error.strerror})"
+        if differs:
             return f"'{place}' has changed, or is another file"
     return None
 

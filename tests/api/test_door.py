@@ -92,7 +92,7 @@ def test_the_whole_way(capsys: pytest.CaptureFixture[str]) -> None:
 def test_ctrl_c_returns_and_the_same_call_continues_bit_for_bit() -> None:
     """As a KeyboardInterrupt, with the state saved; the students are the same to the last bit."""
     experiment = mstgraph.load(FILE, *SHORT)
-    stopper = Stopper()
+    stopper, handler = Stopper(), signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match="dkd-zer"):
         experiment.run("stopped", device="cpu", progress=stopper)
     run = mstgraph.open_run("stopped")
@@ -100,7 +100,7 @@ def test_ctrl_c_returns_and_the_same_call_continues_bit_for_bit() -> None:
     assert run.history()[-1]["stage"] == "dkd-zer"
     with pytest.raises(mstgraph.UserError, match="the run 'stopped' is not finished"):
         _ = run.summary
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     experiment.run("stopped", device="cpu", progress=stopper)
     assert stopper.lines[-1] == "dkd-zer"
     whole = mstgraph.load(FILE, *SHORT).run("whole", device="cpu", progress=False)

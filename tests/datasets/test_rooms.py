@@ -220,10 +220,7 @@ def test_impossible_options(rooms, option):
 
 
 def test_looks_tell_furniture_apart_by_colour(rooms):
-    """With one look of each kind a linear classifier names furniture by colour, else it cannot.
-
-    Geometry is the same in both: the same draws place the pieces.
-    """
+    """With one look of each kind a linear classifier names furniture by colour, else it cannot."""
     kinds = [name for name in rooms.FURNITURE if name != "chair"]
     with_looks = [rooms.Rooms(seed=3, looks=1, panels=False).sample(i) for i in range(90)]
     without = [rooms.Rooms(seed=3, panels=False).sample(i) for i in range(90)]
@@ -271,3 +268,4 @@ def test_the_split_is_in_the_order_of_drawing(rooms):
     (split,) = rooms.Rooms(samples=24).official_splits().values()
     assert [len(split[part]) for part in ("train", "validation", "test")] == [16, 2, 6]
     assert [i for part in split.values() for i in part] == list(range(24))
+    assert not rooms.Rooms(samples=5).official_splits()

@@ -117,6 +117,7 @@ def test_recordings_become_one_channel(tmp_path: Path) -> None:
     ("change", "told"),
     [
         (lambda content: content[:-100], r"a\.wav was cut: it has 1944 bytes, expected 2044"),
+        (lambda content: content[:-4], r"a\.wav was cut: it has 2040 bytes, expected 2044"),
         (lambda content: b"", r"a\.wav cannot be read as a sound file"),
         (lambda content: b"no sound" * 9, r"a\.wav cannot be read as a sound file"),
         (None, r"a\.wav cannot be read: No such file"),

@@ -70,15 +70,15 @@ def test_a_part_filled_value_on_disk_is_continued(monkeypatch: pytest.MonkeyPatc
         write(self, block, first, given)
         written.append(block)
         if block == 5:
-            self._writer.close()
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(OnDisk, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             execution.setting([node]).keeper.kept("train")
-    del execution
+    stopped = execution  # and all that it holds, as a notebook does
     execution, node = ready(*DISK)
+    assert execution is not stopped
     keeper = execution.setting([node]).keeper
     calls = calls_of(keeper)
     kept = keeper.kept("train")

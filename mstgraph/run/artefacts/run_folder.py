@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,7 +29,7 @@ from mstgraph.support.disk.descriptions import DIGEST, read_description, write_d
 from mstgraph.support.disk.locks import held
 from mstgraph.support.disk.own_folder import LOCK, OwnFolder, make_folder, refuse_links
 from mstgraph.support.errors import UserError
-from mstgraph.support.files import explained, file_digest, read_json
+from mstgraph.support.files import explained, file_digest, known_digest, read_json
 from mstgraph.support.weights import check_weights, load_weights, save_weights
 
 ARTEFACT = "artefact.json"
@@ -179,7 +178,7 @@ class RunFolder:
     def _samples_file(self, name: str) -> Path:
         path = self.stage(name) / SAMPLES
         expected = (self._written(name) or {}).get("samples")
-        if expected is not None and path.is_file() and file_digest(path) != expected:
+        if expected is not None and path.is_file() and known_digest(path) != expected:
             raise UserError(
                 f"what test samples contribute, '{path}', is not what stage {name} left; "
                 f"{_again(path)}"
@@ -237,18 +236,22 @@ class RunFolder:
         refuse_links(folder, new)
         old, own = _left(folder), _left(new)
         with explained(folder):
-            for name in (*sorted(own), ARTEFACT):
-                if (new / name).exists():  # else an earlier attempt came as far as this
-                    os.replace(new / name, folder / name)
             for name in old - own:
                 (folder / name).unlink(missing_ok=True)
-            shutil.rmtree(new)
+            for name in sorted(own):
+                if (new / name).exists():  # else an earlier attempt came as far as this
+                    os.replace(new / name, folder / name)
+            for rest in {path.name for path in new.iterdir()} - {ARTEFACT}:
+                (new / rest).unlink()
+            os.replace(new / ARTEFACT, folder / ARTEFACT)
+            new.rmdir()
 
     def digests(self) -> dict[str, str]:
         """Return stage → digest of its description, for those that are finished."""
         found = {}
         for path in sorted(self.path.glob(f"stages/*/{ARTEFACT}")):
-            found[path.parent.name] = str(read_json(path, _again(path)).get(DIGEST, ""))
+            content = read_json(path, _again(path))
+            found[path.parent.name] = content.get(DIGEST, "") if isinstance(content, dict) else ""
         return found
 
     def refuse_replaced(self, names: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ from mstgraph.store.layout import (
     IDENTIFIER,
     LOCK_FILE,
     METADATA_FILE,
+    OWN,
     STATE_FILE,
     Column,
     fingerprint,
@@ -137,7 +138,7 @@ def _continue_or_start_over(job: _Job) -> None:
     found = _read_state(state)
     there = (job.partial / DATA_FILE).is_file()
     databases = [*(column.name for column in job.columns), IDENTIFIER]
-    if found == job.state and there and is_sound(job.partial, databases):
+    if found == job.state and there and is_sound(job.partial, databases, OWN):
         logger.info("continuing the build in %s", job.partial)
         return
     if found == job.state and there:
@@ -168,7 +169,7 @@ def _fill(job: _Job, progress: Progress) -> None:
         counts = class_counts(writer.records(job.columns[-1]), job.declared.labels, job.splits)
         _warn_of_absent_classes(job, counts)
         unlabelled = count_unlabelled(
-            writer.records(job.columns[-1]), job.recipe.labels(), job.splits
+            writer.records(job.columns[-1]), job.declared.labels, job.splits
         )
         writer.write_splits(job.splits)
         writer.write_statistics(

@@ -23,7 +23,7 @@ _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*$")  # module:function
 
 
 def provenance(recipe: Recipe) -> dict[str, Any]:
-    """Return the record of a recipe's origin, free of times and directories.
+    """Return the record of a recipe's origin; `identity` says what of it counts.
 
     Raises:
         UserError: a raw file cannot be read.

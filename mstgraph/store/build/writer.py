@@ -13,6 +13,7 @@ from mstgraph.store.layout import (
     CHECKSUMS,
     CRCS,
     IDENTIFIER,
+    OWN,
     PENDING,
     SPLITS,
     STATISTICS,
@@ -39,7 +40,7 @@ class Writer:
         self._columns = {column.name: column for column in columns}
         self._block = block
         self._directory = directory
-        names = [*self._columns, IDENTIFIER, PENDING, CHECKSUMS, CRCS, SPLITS, STATISTICS]
+        names = [*self._columns, IDENTIFIER, *OWN]
         # No lock file: the builder holds its own lock, and nobody reads a half-built store.
         self._environment = lmdb.open(
             str(directory), map_size=INITIAL_MAP, max_dbs=len(names), lock=False

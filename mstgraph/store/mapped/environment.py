@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
@@ -96,11 +96,19 @@ class Environment:
                 return [key for key, _ in self._through_lmdb().items(database)]
         return list(places)
 
-    def is_sound(self, databases: Iterable[str]) -> bool:
-        """Say whether all pages and records of some databases are as they were written."""
+    def is_sound(self, databases: Iterable[str], own: Iterable[str] = ()) -> bool:
+        """Say whether all pages and records of some databases are as they were written.
+
+        Args:
+            databases: whose records have checksums.
+            own: databases without, of which the pages are walked, as far as they are there.
+        """
         try:
+            for name in own:
+                with suppress(KeyError):
+                    find_places(self._memory, name)
             return not any(self.damaged(name, self.keys(name)) for name in databases)
-        except UserError:
+        except (UserError, DamagedPages):
             return False
 
     def begin_checking(self, database: str, keys: Sequence[bytes]) -> None:
@@ -266,13 +274,19 @@ def _mapped(stream: BinaryIO, directory: Path, readahead: bool) -> mmap.mmap:
     return found
 
 
-def is_sound(directory: Path, databases: Sequence[str]) -> bool:
+def is_sound(directory: Path, databases: Sequence[str], own: Sequence[str]) -> bool:
     """Say whether a data file that a stopped process left is as it was written.
 
     LMDB trusts its own pages: it must not open a file before that was looked through.
+
+    Args:
+        directory: where the file lies.
+        databases: whose records have checksums.
+        own: the others.
     """
     try:
-        return Environment(directory, len(databases) + 1, readahead=True).is_sound(databases)
+        count = len(databases) + len(own)
+        return Environment(directory, count, readahead=True).is_sound(databases, own)
     except UserError:
         return False
 

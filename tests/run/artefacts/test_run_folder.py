@@ -15,7 +15,7 @@ import torch
 import training_worlds as small
 
 from mstgraph.run.artefacts.metrics_log import MetricsLog
-from mstgraph.run.artefacts.run_folder import ARTEFACT, NEW, RunFolder, default_folder
+from mstgraph.run.artefacts.run_folder import ARTEFACT, NEW, PLAN, RunFolder, default_folder
 from mstgraph.run.reporter import Silent
 from mstgraph.stages.pretrain import Pretrain
 from mstgraph.stages.stage import StageNode
@@ -167,6 +167,9 @@ def test_a_description_that_is_not_as_it_was_written_is_refused(spoil: str, tmp_
     path.write_text(text)
     with pytest.raises(UserError, match=rf"artefact\.json'.*; remove '{path}' to have its stage"):
         folder.state(node)
+    (tmp_path / PLAN).write_text(json.dumps({"stages": [{"name": node.name, "artefact": "0"}]}))
+    with pytest.raises(UserError, match=r"artefact\.json'"):
+        folder.refuse_replaced([node.name])
 
 
 def test_a_run_of_an_earlier_version_is_used_again(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from concurrent.futures import wait
+from mmap import PAGESIZE
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from sample_recipes import Maps, Vectors, column
 
 from mstgraph.store.build.builder import build
+from mstgraph.store.layout import CHECKSUMS, CRCS, OWN
 from mstgraph.store.mapped import soundness
 from mstgraph.store.mapped.environment import is_sound
 from mstgraph.store.mapped.places import find_places
@@ -105,6 +108,8 @@ def test_records_that_will_be_needed_are_compared_before(
     store = spoil(build(Maps(), tmp_path / "maps"), "depth", 4)
     store.will_need("depth", [1, 4])
     store.will_need("depth", [1, 4])
+    wait(list(store.environment._pending.values()))
+    assert len(read) == 2
     store.read("depth", [1])
     with pytest.raises(UserError, match="samples 4 to 4 of 'depth'"):
         store.read("depth", [4])
@@ -115,10 +120,21 @@ def test_a_file_that_was_left_is_looked_through(store: Store) -> None:
     """Before LMDB, which trusts its own pages, is let at it."""
     databases = ["rgb", "audio", "label", "identifier"]
     store.close()
-    assert is_sound(store.path, databases)
-    assert not is_sound(spoil(store, "audio", 1).path, databases)
-    (store.path / "data.mdb").write_bytes(b"x" * 500)
-    assert not is_sound(store.path, databases)
+    assert is_sound(store.path, databases, OWN)
+    data = store.path / "data.mdb"
+    whole = data.read_bytes()
+    for own in (CHECKSUMS, CRCS):
+        places = find_places(memoryview(whole), own)
+        assert places is not None
+        header = next(iter(places.values()))[0] // PAGESIZE * PAGESIZE
+        damaged = bytearray(whole)
+        damaged[header + 10] ^= 4  # says another kind of page
+        data.write_bytes(damaged)
+        assert not is_sound(store.path, databases, OWN), own
+    data.write_bytes(whole)
+    assert not is_sound(spoil(store, "audio", 1).path, databases, OWN)
+    data.write_bytes(b"x" * 500)
+    assert not is_sound(store.path, databases, OWN)
 
 
 @pytest.mark.parametrize("damaged", [True, False])
