@@ -7,7 +7,7 @@ gin's while it is entered: a program that uses gin itself, or has locked it, fin
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -212,3 +212,10 @@ def recorded_calls() -> Iterator[Calls]:
                 calls[key] = dict(values)
         for key, values in before.items():
             operative[key] = {**values, **operative.get(key, {})}
+
+
+def forget_call(scope: str, selector: str, parameters: Collection[str]) -> None:
+    """Leave parameters out of what is written as operative, for what was called but not heeded."""
+    called = gin.config._OPERATIVE_CONFIG.get((scope, selector), {})
+    for parameter in parameters:
+        called.pop(parameter, None)

@@ -20,6 +20,7 @@ import gin
 import networkx as nx
 
 from mstgraph.declare.configuration import Configuration
+from mstgraph.declare.gin_state import forget_call
 from mstgraph.distil.gate import layers_read
 from mstgraph.distil.masknet import MaskNet
 from mstgraph.methods.kl import KL
@@ -285,6 +286,7 @@ def _twin(
     given = configuration.locations
     own = {v for v in ("network", *ROLES) if (name, "mstgraph.Member", v) in given}
     taken = {v: getattr(target, v) for v in ("network", *ROLES) if v not in own}
+    forget_call(name, "mstgraph.Member", taken)  # read again as a file, it is no binding of its own
     scope = target.scope if "network" in taken else name
     inputs = _names(target.inputs) or targets
     return _changed(members[name], inputs=inputs, scope=scope, **taken)
