@@ -28,6 +28,8 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
 
+from mstgraph.support.disk.descriptions import DIGEST
+
 SIGNALS = {"KILL": signal.SIGKILL, "INT": signal.SIGINT, "TERM": signal.SIGTERM}
 
 
@@ -64,9 +66,9 @@ def _summary(folder: Path) -> Any:
 
 
 def _timeless(value: Any) -> Any:
-    """Leave out what depends on the moment: seconds and memory."""
+    """Leave out what depends on the moment: seconds and memory, and digests of these."""
     if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if k not in ("seconds", "peak_memory")}
+        kept = {k: v for k, v in value.items() if k not in ("seconds", "peak_memory", DIGEST)}
         return {key: _timeless(item) for key, item in kept.items()}
     return [_timeless(item) for item in value] if isinstance(value, list) else value
 

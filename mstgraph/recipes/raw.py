@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mstgraph.store.recipe import Recipe
+from mstgraph.support import memory
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.text import shape_in_words, size_in_words
 
@@ -162,12 +162,12 @@ def refuse_bomb(path: Path) -> None:
     Raises:
         UserError: it does.
     """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    most = memory.total()
     with zipfile.ZipFile(path) as archive:
         size = sum(item.file_size for item in archive.infolist())
-    if size > memory:
+    if size > most:
         raise UserError(
-            f"{path} unpacks to {size_in_words(size)}, more than the {size_in_words(memory)} of "
+            f"{path} unpacks to {size_in_words(size)}, more than the {size_in_words(most)} of "
             "memory here"
         )
 

@@ -29,12 +29,12 @@ from mstgraph.run.networks import Networks
 from mstgraph.run.reporter import Reporter
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
-from mstgraph.support import memory
 from mstgraph.support.disk.descriptions import write_description
 from mstgraph.support.disk.own_folder import KEPT, make_folder
-from mstgraph.support.files import file_digest, write_atomically, write_json, write_text
+from mstgraph.support.files import file_digest, write_atomically, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import numerics
+from mstgraph.support.peak import peak_memory, reset_peak
 from mstgraph.support.user_code import relative_path
 from mstgraph.support.weights import save_weights
 
@@ -185,7 +185,7 @@ class Execution:
 
     def _train_group(self, group: Sequence[StageNode]) -> None:
         folders = [self.folder.begin(node) for node in group]
-        memory.reset_peak(self.device)
+        reset_peak(self.device)
         setting = self.setting(group)
         logs: list[MetricsLog] = []
         self.reporter.group_started(group, batches=setting.training.steps(setting.batch_size))
@@ -280,7 +280,7 @@ class Execution:
             kept={},
             by_sample=True,
         )
-        peak = memory.peak(self.device)
+        peak = peak_memory(self.device)
         for training, test in zip(trainings, results, strict=True):
             state, node = training.state, training.node
             best = next(r for r in state.history if r["epoch"] == state.best_epoch)
@@ -308,7 +308,7 @@ class Execution:
         artefacts = {name: self.folder.finished(name) for name in plan.stages}
         known = collect(plan, self.folder.samples), collect(plan, self.folder.marks)
         summary = summarise(self.experiment, artefacts, *known, self.device)
-        write_json(self.folder.path / SUMMARY, summary)
+        write_description(self.folder.path / SUMMARY, summary)
         return summary
 
     def _write_student(self, target: str) -> None:

@@ -228,7 +228,8 @@ class OnDisk(Kept):
         """Open it for reading."""
         self._writer.close()
         environment = Environment(self.folder, self._count, readahead=False)
-        self._gathers = {name: Gather(environment, c) for name, c in self._columns.items()}
+        damaged = f"kept values are damaged: remove '{self.folder}', and they are computed again"
+        self._gathers = {n: Gather(environment, c, damaged) for n, c in self._columns.items()}
 
     def read(self, positions: Tensor) -> dict[str, Tensor]:
         """Gather rows from the map."""

@@ -28,6 +28,7 @@ from mstgraph.store.mapped.gather import DAMAGED, Gather
 from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.metadata import read_columns, read_labels_spec, read_metadata, read_modalities
 from mstgraph.store.moments import Statistics
+from mstgraph.support import memory
 from mstgraph.support.errors import UserError, nearest
 
 OWN_DATABASES = 5
@@ -201,7 +202,7 @@ class Store:
         Samples of a megabyte are read whole: they want it however large the store is.
         """
         largest = max(column.row_bytes for column in self.columns.values())
-        return largest >= LARGE_SAMPLE or self.metadata["data_bytes"] < _memory()
+        return largest >= LARGE_SAMPLE or self.metadata["data_bytes"] < memory.total()
 
     def _read(self, name: str, indices: Indices, out: np.ndarray | None) -> np.ndarray:
         column = self.columns[name]
@@ -262,10 +263,3 @@ class Store:
 def open_store(path: Path | str) -> Store:
     """Return the store at ``path``; see `Store`."""
     return Store(path)
-
-
-def _memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0

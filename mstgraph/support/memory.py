@@ -1,44 +1,47 @@
-"""Memory: what is free, and the peak of a stage, of the GPU or else of the process.
+"""Memory: what there is, and what of it is free, for this process.
 
-To measure the peak of a stage, the process's own is set back where the kernel allows it: what
-``/usr/bin/time`` or a batch system reads after the end is then the peak since the last stage began,
-not that of the whole run. ``summary.json`` has the peak of each stage.
+A container's limit (control groups, version 1 or 2) counts as the machine's memory does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-
-import torch
 
 _MEMORY = Path("/proc/meminfo")
 _GROUPS, _MOUNTS = Path("/proc/self/cgroup"), Path("/proc/self/mountinfo")
 _VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
 _UNLIMITED = 1 << 60  # version 1 writes a limit of nearly 2⁶³ where there is none
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def total() -> int:
+    """Return the bytes of main memory that this process can have at most."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *(limit for limit, _, _ in _limits(_GROUPS, _MOUNTS))])
 
 
 def available() -> int:
-    """Return the bytes of main memory that are free, or only cache files, for this process.
-
-    A container's limit (control groups, version 1 or 2) counts as the machine's memory does.
-    """
+    """Return the bytes of main memory that are free, or only cache files, for this process."""
     return min([_of_machine(), *_of_groups(_GROUPS, _MOUNTS)])
 
 
 def _of_groups(groups: Path, mounts: Path) -> list[int]:
     """Return what is free within each control group that the process is in, and those above."""
-    free = []
+    return [
+        max(0, limit - used + _cached(folder / "memory.stat"))
+        for limit, used, folder in _limits(groups, mounts)
+    ]
+
+
+def _limits(groups: Path, mounts: Path) -> Iterator[tuple[int, int, Path]]:
+    """Yield (limit, used, folder) of each of these groups that has a limit."""
     for folder, version in _group_folders(groups, mounts):
         names = ("memory.max", "memory.current") if version == 2 else _VERSION_1
         limit, used = (_number(folder / name) for name in names)
         if limit is not None and limit < _UNLIMITED:
-            free.append(max(0, limit - (used or 0) + _cached(folder / "memory.stat")))
-    return free
+            yield limit, used or 0, folder
 
 
 def _group_folders(groups: Path, mounts: Path) -> Iterator[tuple[Path, int]]:
@@ -97,26 +100,3 @@ def _of_machine() -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def reset_peak(device: torch.device) -> None:
-    """Start a new measurement; where the kernel forbids it, the peak is the process's so far.
-
-    Whoever measures the process from outside sees the reset, too (see above).
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        with contextlib.suppress(OSError):
-            _CLEAR.write_text("5")
-
-
-def peak(device: torch.device) -> int:
-    """Return the peak in bytes since the last reset."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    with contextlib.suppress(OSError):
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

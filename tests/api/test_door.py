@@ -88,6 +88,11 @@ def test_the_whole_way(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert "zer distilled" in str(run)
 
+    summary = Path("out/summary.json")
+    summary.write_text(summary.read_text().replace('"epochs": 2', '"epochs": 3', 1))
+    with pytest.raises(mstgraph.UserError, match=r"'out/summary\.json' is damaged"):
+        _ = again.summary
+
 
 def test_ctrl_c_returns_and_the_same_call_continues_bit_for_bit() -> None:
     """As a KeyboardInterrupt, with the state saved; the students are the same to the last bit."""

@@ -166,6 +166,6 @@ def test_an_archive_that_fills_the_memory_is_refused(
     path = tmp_path / "a.npz"
     np.savez_compressed(path, zeros=np.zeros(10**6))
     raw.refuse_bomb(path)
-    monkeypatch.setattr("os.sysconf", lambda name: 1000)
+    monkeypatch.setattr("mstgraph.support.memory.total", lambda: 10**6)
     with pytest.raises(UserError, match=r"a\.npz unpacks to 8\.0 MB, more than the 1\.0 MB"):
         raw.refuse_bomb(path)

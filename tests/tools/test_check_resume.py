@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(small.ROOT))
 
+from mstgraph.support.disk.descriptions import write_description
 from tools import check_resume
 
 pytest_plugins = ("training_fixtures",)
@@ -46,7 +47,7 @@ def run_folder(path: Path, weight: float = 1.0, loss: float = 0.5, seconds: floa
     path.mkdir()
     save_file({"weight": torch.tensor([weight])}, path / "a.safetensors")
     (path / "metrics.jsonl").write_text(json.dumps({"loss": loss, "seconds": seconds}) + "\n")
-    (path / "summary.json").write_text(json.dumps({"OA": loss, "seconds": seconds}))
+    write_description(path / "summary.json", {"OA": loss, "seconds": seconds})
     return path
 
 

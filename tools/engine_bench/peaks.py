@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from mstgraph.support import memory
+from mstgraph.support.peak import peak_memory, reset_peak
 from tools.engine_bench.measure import MANY, warm
 from tools.engine_bench.shapes import Shape
 from tools.engine_bench.ways import Place, ready
@@ -31,10 +31,10 @@ def _peak(shape: Shape, way: str, kind: str, place: Place, threads: int) -> floa
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free already must not hide a peak
-    memory.reset_peak(place.device)
+    reset_peak(place.device)
     before = _used(place.device)
     warm(trainings, STEPS)
-    return (memory.peak(place.device) - before) / 1e6
+    return (peak_memory(place.device) - before) / 1e6
 
 
 def _used(device: torch.device) -> int:

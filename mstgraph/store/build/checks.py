@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from numbers import Number
 
@@ -12,6 +11,7 @@ import numpy as np
 from mstgraph.store.declared import Declared
 from mstgraph.store.layout import LABEL, RESERVED, is_storable
 from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support import memory
 from mstgraph.support.errors import UserError, nearest, users_code
 from mstgraph.support.seeds import derive_seed, seed_python
 from mstgraph.support.text import shape_in_words, size_in_words
@@ -42,18 +42,18 @@ def check_declaration(declared: Declared) -> None:
 
 def _check_memory(declared: Declared) -> None:
     """A sample, and the splits' numbers, are held in memory."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    most = memory.total()
     for item in declared.modalities:
         size = np.dtype(item.dtype).itemsize * math.prod(item.shape)
-        if size > memory:
+        if size > most:
             raise UserError(
                 f"a sample of modality '{item.name}' takes {size_in_words(size)}, more than the "
-                f"{size_in_words(memory)} of memory here; expected smaller ones"
+                f"{size_in_words(most)} of memory here; expected smaller ones"
             )
-    if declared.length * BYTES_OF_SPLITS > memory:
+    if declared.length * BYTES_OF_SPLITS > most:
         raise UserError(
             f"{declared.title} has {declared.length} samples, whose numbers alone do not fit the "
-            f"{size_in_words(memory)} of memory here; expected fewer"
+            f"{size_in_words(most)} of memory here; expected fewer"
         )
 
 

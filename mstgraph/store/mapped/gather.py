@@ -28,8 +28,16 @@ _NONE = np.empty(0, np.int64)
 class Gather:
     """Reads rows of one column; keeps its environment alive for as long as it holds views."""
 
-    def __init__(self, environment: Environment, column: Column) -> None:
+    def __init__(self, environment: Environment, column: Column, advice: str = DAMAGED) -> None:
+        """Read rows of a column.
+
+        Args:
+            environment: the file.
+            column: the column.
+            advice: what to do about a damaged record, the end of a sentence.
+        """
         self._environment = environment
+        self._advice = advice
         self.column = column
         self._sound = np.zeros(column.records, bool)
         self._all_sound = False
@@ -91,7 +99,7 @@ class Gather:
             samples = self.column.samples(int.from_bytes(wrong[0], "big"))
             raise UserError(
                 f"the record of samples {samples.start} to {samples.stop - 1} of "
-                f"'{self.column.name}' does not match its checksum; {DAMAGED}"
+                f"'{self.column.name}' does not match its checksum; {self._advice}"
             )
         self._sound[unknown] = True
         self._all_sound = bool(self._sound.all())
@@ -103,7 +111,7 @@ class Gather:
             raise UserError(
                 f"the record of samples {samples.start} to {samples.stop - 1} of "
                 f"'{self.column.name}' is {'missing' if value is None else 'of a wrong size'}; "
-                f"{DAMAGED}"
+                f"{self._advice}"
             )
         return np.frombuffer(value, np.uint8).reshape(len(samples), -1)
 
