@@ -19,6 +19,10 @@ RAY = ["ray>=2.30"]
 AUDIO = ["librosa>=0.10", "soundfile>=0.12"]
 VIDEO = ["av>=12"]
 TEXT = ["transformers>=4.40", "ftfy>=6", "emoji>=2", "nltk>=3.8"]
+# Networks by name; torchvision, which timm needs, is built for one version of torch.
+TORCHVISION = ["torchvision>=0.19"]
+TIMM = ["timm>=1.0.9", *TORCHVISION]
+HUGGING_FACE = ["transformers>=4.40"]
 
 
 class BuildWithShipped(build_py):
@@ -79,6 +83,9 @@ setup(
         "audio": AUDIO,
         "video": VIDEO,
         "text": TEXT,
+        "timm": TIMM,
+        "torchvision": TORCHVISION,
+        "huggingface": HUGGING_FACE,
         "test": [
             *RAW,
             *PICTURES,

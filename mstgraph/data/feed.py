@@ -113,6 +113,7 @@ class Pool:
         self.labelled = labelled
         self.seed = derive_seed(seed, "labelled")
         self.labelled_per_batch = labelled_per_batch
+        self.integers = frozenset(n for n, spec in store.modalities.items() if spec.integers)
         self._resident: dict[tuple[str, str], Tensor] = {}
         self._normalisers: dict[str, Normaliser] = {}
         self._hidden: Tensor | None = None
@@ -132,6 +133,10 @@ class Pool:
                 self.store, modality, self.trained_on, kind, self.device
             )
         return self._normalisers[modality]
+
+    def normalised(self, modality: str, values: Tensor) -> Tensor:
+        """Return a batch of a modality as networks see it, a new tensor; integers as they are."""
+        return values.clone() if modality in self.integers else self.normaliser(modality)(values)
 
     def hidden(self, part: str) -> Tensor | None:
         """Return which samples of a part have their label hidden, [n] bool, or None: none has."""
@@ -267,6 +272,8 @@ class Feed:
     def batches(self, batches: Sequence[Tensor], first: int = 0, seed: int = 0) -> Iterator[Item]:
         """Yield (modality → [batch, ...] float normalised, labels int64, positions int64).
 
+        A modality of integers is int64, as it is stored.
+
         Args:
             batches: positions of each batch, [batch] int64.
             first: number of the first batch, for the augmentation's randomness.
@@ -282,13 +289,16 @@ class Feed:
         # What leaves here must be no view of a buffer: normalised inputs are new tensors anyway.
         copied = streamed and self.augmentation is not None
         for number, (raw, positions) in enumerate(zip(stored, batches, strict=True), first):
-            inputs: Inputs = {n: raw[n].to(dtype, copy=copied) for n in self.modalities}
+            inputs: Inputs = {
+                n: raw[n].to(torch.int64 if n in self.pool.integers else dtype, copy=copied)
+                for n in self.modalities
+            }
             labels = raw[LABELS].to(torch.int64, copy=streamed)
             if self.augmentation is not None:
                 generator = torch.Generator().manual_seed(derive_seed(seed, number))
                 seed_python(derive_seed(seed, number))
                 inputs, labels = self.augmentation(inputs, labels, generator)
-            normalised = {n: self.pool.normaliser(n)(values) for n, values in inputs.items()}
+            normalised = {n: self.pool.normalised(n, values) for n, values in inputs.items()}
             places = positions.to(self.device)
             yield normalised, self._known(labels, places), places
 

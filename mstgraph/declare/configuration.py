@@ -83,6 +83,14 @@ class Configuration:
                     found[parameter] = place
         return found
 
+    def place_of_option(self, constructor: Callable[..., Any], scope: str, text: str) -> str | None:
+        """Return the place of the binding that a message names, ``Conv2d.kernel``, if any."""
+        places = self.bound(constructor, scope)
+        for option in inspect.signature(constructor).parameters:
+            if option in places and f"{constructor.__name__}.{option}" in text:
+                return places[option]
+        return None
+
     def refuse_given(self, constructor: Callable[..., Any], count: int, scope: str) -> None:
         """Refuse bindings of the first ``count`` parameters: the caller gives them, and wins."""
         places = self.bound(constructor, scope)

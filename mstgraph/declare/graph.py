@@ -21,14 +21,18 @@ import networkx as nx
 
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.gin_state import forget_call
+from mstgraph.declare.roles import network_roles
 from mstgraph.distil.gate import layers_read
 from mstgraph.distil.masknet import MaskNet
 from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import HINTS, REPRESENTATION, ROLES, EdgeLoss
+from mstgraph.networks.inputs import shapes_of
 from mstgraph.stages.stage import Stage
+from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError, nearest
 
 ALL = "all"
+PROPOSED = ("penultimate", "hints", "masks")  # by networks that say which of their layers play them
 TWIN = "target"  # as inputs
 
 Teachers = Literal["all", "multimodal", "cross-modal", "none"]
@@ -67,6 +71,8 @@ class Member:
             them; those of two members belong together in their order.
         representation: the layer among whose features a method may select; default: the
             penultimate one.
+            A network that knows its layers proposes them for ``masks``, ``penultimate`` and
+            ``hints`` where nothing is bound (`mstgraph.networks.roles`).
         teaches: members it teaches; default: every target.
         mutual: members it is aligned with in both directions (Eq. 2), or ``'all'`` for every
             other member that says ``'all'`` too.
@@ -195,7 +201,7 @@ class Graph:
         )
 
 
-def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Graph:
+def declare(configuration: Configuration, modalities: Mapping[str, Modality]) -> Graph:
     """Build the graph that gin's state declares, and check it.
 
     Args:
@@ -212,6 +218,7 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
     order = _order(members, list(modalities))
     members = {name: members[name] for name in order}
     targets = _targets(declaration, members, configuration)
+    members = _with_roles(members, targets, configuration, modalities)
     staying = _staying(declaration, members, targets, configuration)
     edges = _edges(declaration, members, targets, staying, configuration)
     members = {name: members[name] for name in staying}
@@ -370,6 +377,39 @@ def _targets(
                 f"modality{nearest(name, unimodal)}"
             )
     return tuple(name for name in members if name in wanted)
+
+
+def _with_roles(
+    members: Mapping[str, Member],
+    targets: tuple[str, ...],
+    configuration: Configuration,
+    modalities: Mapping[str, Modality],
+) -> dict[str, Member]:
+    """Return the members with the roles that their networks propose, where nothing names a layer.
+
+    Who sees what a target sees, as targets that teach each other and twins do, is proposed no mask
+    points: it teaches as it is.
+    """
+    seen = [members[target].inputs for target in targets]
+    complete = dict(members)
+    for name, member in members.items():
+        wanted = ("penultimate", "hints") if member.inputs in seen else PROPOSED
+        lacking = [
+            role
+            for role in wanted
+            if not getattr(member, role)
+            and configuration.exactly_where("Member", role, name) is None
+        ]
+        if not lacking:
+            continue
+        shapes = shapes_of(modalities, member.inputs)
+        roles = network_roles(member.network, member.scope, shapes, configuration)
+        found = {role: roles[role] for role in lacking if role in roles}
+        if "penultimate" in found:
+            found["penultimate"] = found["penultimate"][0]
+        forget_call(name, "mstgraph.Member", found)  # what is proposed is no binding
+        complete[name] = _changed(member, **found) if found else member
+    return complete
 
 
 def _staying(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import get_args
 
@@ -15,6 +15,7 @@ from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
 from mstgraph.stages.stage import StageNode
+from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError, in_words, nearest
 from mstgraph.tasks.task import Task
 
@@ -23,7 +24,7 @@ def check_data(
     data: Data,
     configuration: Configuration,
     splits: Collection[str],
-    modalities: Collection[str] = (),
+    modalities: Mapping[str, Modality],
 ) -> None:
     """Refuse sizes and shares that are none, and a split or modality that the store has not."""
     if data.batch_size < 1:
@@ -61,7 +62,7 @@ def check_data(
 
 
 def _check_normalisation(
-    data: Data, configuration: Configuration, modalities: Collection[str]
+    data: Data, configuration: Configuration, modalities: Mapping[str, Modality]
 ) -> None:
     if isinstance(data.normalisation, str):
         return
@@ -75,6 +76,11 @@ def _check_normalisation(
         if kind not in get_args(Normalisation):
             given = nearest(str(kind), get_args(Normalisation))
             raise UserError(f"{place} of '{modality}' is '{kind}'{given}")
+        if modalities[modality].integers and kind != "none":
+            raise UserError(
+                f"{place} of '{modality}' is '{kind}', but it holds integers, which are names and "
+                "no amounts; leave it out"
+            )
 
 
 def check_losses(plan: Plan, task: Task, configuration: Configuration) -> None:

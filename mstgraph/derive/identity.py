@@ -27,6 +27,7 @@ from mstgraph.support.user_code import user_modules
 # Raised whenever the meaning of an artefact changes with the same configuration.
 FORMAT_VERSION = 1
 DIGITS = 16  # of a hash
+NETWORKS = "mstgraph.networks."
 LONGEST_PATH = 4096  # longer text makes the system call fail
 
 
@@ -79,7 +80,24 @@ def _built(parts: Parts, part: Part) -> _Built:
             if inspect.unwrap(called) is not inspect.unwrap(constructor):
                 calls[f"{entered}/{selector}"] = _by_content(describe(parameters))
     source = {"source": _source_digest(constructor)}
-    return _Built({**configured, **source}, calls, constructor, within)
+    branches = _sources_within(constructor, within)
+    return _Built({**configured, **source, **branches}, calls, constructor, within)
+
+
+def _sources_within(
+    constructor: Callable[..., Any], within: Sequence[Callable[..., Any]]
+) -> dict[str, dict[str, str]]:
+    """Return the digests of the package's networks that one names, such as a fused one's branches.
+
+    A user's own count by their modules.
+    """
+    networks = {
+        inspect.unwrap(found)
+        for found in within
+        if isinstance(found, type) and _module(found).startswith(NETWORKS)
+    } - {inspect.unwrap(constructor)}
+    digests = {network.__qualname__: _source_digest(network) for network in networks}
+    return {"sources": digests} if digests else {}
 
 
 def _identity(

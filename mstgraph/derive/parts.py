@@ -6,7 +6,6 @@ part's name alone.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -25,6 +24,7 @@ from mstgraph.distil.gate import Gate, layers_read
 from mstgraph.distil.probing import looks_at_values, output_shapes, refuse_lazy, unstorable
 from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
+from mstgraph.networks.inputs import shapes_of
 from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
@@ -153,8 +153,7 @@ class Parts:
 
     def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
         """Return modality → shape of a sample, for a member's modalities."""
-        inputs = self.graph.members[member].inputs
-        return {name: self.modalities[name].shape for name in inputs}
+        return shapes_of(self.modalities, self.graph.members[member].inputs)
 
     def feature(self, part: Part) -> tuple[int, ...]:
         """Return the shape of the feature that a MaskNet masks."""
@@ -235,11 +234,8 @@ class Parts:
     def _place(self, part: Part, scope: str, text: str) -> str:
         """Return where the option stands that a message names, else where the part is declared."""
         _, constructor = self.constructor(part)
-        name = constructor.__name__
-        places = self.configuration.bound(constructor, scope)
-        for option in inspect.signature(constructor).parameters:
-            if option in places and f"{name}.{option}" in text:
-                return places[option]
+        if place := self.configuration.place_of_option(constructor, scope, text):
+            return place
         chosen = self.configuration.exactly_where("Member", "mask", scope) is not None
         declared = {
             "network": ("Member", "network"),

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from mstgraph.distil.insertion import rewritten, tapped
 from mstgraph.distil.overwriting import is_copy, overwrite_copies
 from mstgraph.distil.shapes import OnlyShapes
+from mstgraph.networks.inputs import drawn, dtype_of
 from mstgraph.support.seeds import python_seeded
 
 PROBE_BATCH = 3
@@ -177,7 +178,10 @@ def crossing_shapes(
     """
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     device = next(iter(state.values())).device if state else torch.device("cpu")
-    samples = [torch.zeros(PROBE_BATCH, *shape, device=device) for shape in shapes.values()]
+    samples = [
+        torch.zeros(PROBE_BATCH, *shape, dtype=dtype_of(shape), device=device)
+        for shape in shapes.values()
+    ]
     only_shapes = OnlyShapes() if device.type == "meta" else nullcontext()
     with torch.no_grad(), only_shapes:
         values = cut.trunk(samples)
@@ -205,7 +209,7 @@ def holds(
     try:
         with torch.random.fork_rng(), python_seeded(0), torch.no_grad():
             torch.manual_seed(0)
-            inputs = [torch.rand(PROBE_BATCH, *shape).to(device) for shape in shapes.values()]
+            inputs = [drawn(PROBE_BATCH, shape).to(device) for shape in shapes.values()]
             with tapped(network, points) as features:
                 whole = network(*(values.clone() for values in inputs))
             crossing = cut.trunk([values.clone() for values in inputs])

@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from mstgraph.distil.insertion import mask_point
 from mstgraph.distil.shapes import OnlyShapes
+from mstgraph.networks.inputs import drawn, dtype_of
 from mstgraph.support.errors import UserError, in_words
 from mstgraph.support.seeds import python_seeded
 from mstgraph.support.text import shape_in_words
@@ -42,7 +43,7 @@ def output_shapes(
             left as it is.
         inputs: modality to shape of one sample, in the member's order.
         points: dotted paths of modules inside the network.
-        by_value: run it as it is, on random numbers from 0 to 1, instead of on the meta device;
+        by_value: run it as it is, on random numbers, instead of on the meta device;
             what it keeps of a batch, such as running means, changes then.
 
     Returns:
@@ -109,7 +110,10 @@ def _answer(network: nn.Module, inputs: Mapping[str, tuple[int, ...]], by_value:
 
 def _on_meta(network: nn.Module, inputs: Mapping[str, tuple[int, ...]]) -> Any:
     """Run the network with its parameters and buffers replaced by meta tensors."""
-    samples = [torch.empty(PROBE_BATCH, *shape, device="meta") for shape in inputs.values()]
+    samples = [
+        torch.empty(PROBE_BATCH, *shape, dtype=dtype_of(shape), device="meta")
+        for shape in inputs.values()
+    ]
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     meta = {name: value.detach().to("meta") for name, value in state.items()}
     with torch.no_grad(), OnlyShapes():
@@ -119,7 +123,7 @@ def _on_meta(network: nn.Module, inputs: Mapping[str, tuple[int, ...]]) -> Any:
 def _on_cpu(network: nn.Module, inputs: Mapping[str, tuple[int, ...]]) -> Any:
     with torch.random.fork_rng(devices=[]), python_seeded(0), torch.no_grad():
         torch.default_generator.manual_seed(0)
-        samples = [torch.rand(PROBE_BATCH, *shape) for shape in inputs.values()]
+        samples = [drawn(PROBE_BATCH, shape) for shape in inputs.values()]
         return network(*samples)
 
 

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError
 from mstgraph.support.text import shape_in_words
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Integers(tuple[int, ...]):
+    """The shape of a sample of integers, such as token ids, which reach a network as int64."""
+
+
+def shapes_of(
+    modalities: Mapping[str, Modality], names: Iterable[str]
+) -> dict[str, tuple[int, ...]]:
+    """Return modality → shape of a sample, `Integers` where the recipe says that it holds some."""
+    found = {name: modalities[name] for name in names}
+    return {n: Integers(m.shape) if m.integers else m.shape for n, m in found.items()}
+
+
+def dtype_of(shape: tuple[int, ...]) -> torch.dtype:
+    """Return the type in which samples of a shape reach a network."""
+    return torch.int64 if isinstance(shape, Integers) else torch.get_default_dtype()
+
+
+def drawn(batch: int, shape: tuple[int, ...]) -> Tensor:
+    """Return random samples to try a network on, [batch, *shape]: from 0 to 1, or 0 and 1."""
+    whole = isinstance(shape, Integers)
+    return torch.randint(2, (batch, *shape)) if whole else torch.rand(batch, *shape)
 
 
 def check_count(network: str, inputs: Shapes, minimum: int, maximum: int | None = None) -> None:

@@ -81,7 +81,7 @@ def _asked(question: Any, what: str) -> Any:
 def _typed(value: Any, kinds: Any, what: str) -> Any:
     """Return a value of one of some types; a truth value is no number."""
     wanted = kinds if isinstance(kinds, tuple) else (kinds,)
-    if isinstance(value, wanted) and not isinstance(value, bool):
+    if isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool)):
         return value
     given = "nothing" if value is None else f"{_shown(value)}, of type {type(value).__name__}"
     expected = " or ".join(_KINDS.get(kind, kind.__name__) for kind in wanted)
@@ -89,6 +89,7 @@ def _typed(value: Any, kinds: Any, what: str) -> Any:
 
 
 _KINDS = {
+    bool: "True or False",
     str: "text",
     Integral: "an integer",
     Real: "a number",
@@ -116,6 +117,7 @@ _FIELDS: Mapping[str, Any] = {
     "name": str,
     "dtype": str,
     "unit": str,
+    "integers": bool,
     "task": str,
     "scale": Real,
     "ignored": (Integral, type(None)),

@@ -37,10 +37,14 @@ class _Sized(TypedDict):
     shape: list[int]
 
 
-class _Modality(_Sized):
+class _AlwaysInModality(_Sized):
     name: str
     scale: float
     unit: str
+
+
+class _Modality(_AlwaysInModality, total=False):
+    integers: bool
 
 
 class _AlwaysInLabels(_Sized):
@@ -188,7 +192,12 @@ def read_modalities(metadata: dict[str, Any]) -> dict[str, Modality]:
     """Return the modalities by name, in the recipe's order."""
     return {
         item["name"]: Modality(
-            item["name"], item["dtype"], tuple(item["shape"]), item["scale"], item["unit"]
+            item["name"],
+            item["dtype"],
+            tuple(item["shape"]),
+            item["scale"],
+            item["unit"],
+            item.get("integers", False),
         )
         for item in metadata["modalities"]
     }

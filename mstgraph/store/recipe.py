@@ -27,6 +27,8 @@ class Modality:
         shape: shape of one sample, channels first for maps: ``[channels, height, width]``.
         scale: a stored value times this is the physical value.
         unit: unit of the physical value ("m"), empty where there is none.
+        integers: whether the values are names, such as token ids: they are not normalised, and
+            reach a network as int64.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Modality:
     shape: tuple[int, ...]
     scale: float = 1.0
     unit: str = ""
+    integers: bool = False
 
 
 @dataclass(frozen=True)

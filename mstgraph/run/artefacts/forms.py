@@ -65,6 +65,7 @@ class StudentDescription(_AlwaysInStudent, total=False):
     """
 
     outputs: int
+    integers: bool
     files: dict[str, str]
 
 

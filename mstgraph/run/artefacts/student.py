@@ -28,6 +28,7 @@ from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.graph import Declaration
 from mstgraph.declare.load import load
 from mstgraph.derive.experiment import Experiment
+from mstgraph.networks.inputs import Integers
 from mstgraph.run.artefacts.forms import StudentDescription
 from mstgraph.run.artefacts.run_folder import CONFIG
 from mstgraph.support.disk.descriptions import read_description
@@ -47,6 +48,7 @@ class Student(nn.Module):
         network: the network.
         classes: names of the classes that were predicted.
         modality: what it sees.
+        integers: whether it sees integers, which are not normalised.
         data: title of the data set it was trained on, and what must be said of it if synthetic.
     """
 
@@ -61,6 +63,7 @@ class Student(nn.Module):
         self.network = network
         self.classes = tuple(description["classes"])
         self.modality = description["modality"]
+        self.integers = description.get("integers", False)
         self.data = description["data"]
         shape = (-1, *[1] * (len(description["shape"]) - 1))
         for name in ("factor", "offset"):
@@ -73,7 +76,10 @@ class Student(nn.Module):
         Args:
             values: the modality as the store holds it, [batch, *shape] of any numeric type.
         """
-        normalised = torch.addcmul(self.offset, values.to(torch.float32), self.factor)
+        if self.integers:
+            normalised = values.to(torch.int64)
+        else:
+            normalised = torch.addcmul(self.offset, values.to(torch.float32), self.factor)
         with _entered(self._configuration):  # a network may call configurables when it answers
             return self.network(normalised)
 
@@ -82,12 +88,14 @@ def student_description(experiment: Experiment, target: str, pool: Pool) -> dict
     """Return what it takes, beside the weights, to use a student."""
     (modality,) = experiment.plan.graph.members[target].inputs
     normaliser = pool.normaliser(modality)
+    integers = {"integers": True} if modality in pool.integers else {}
     return {
         "member": target,
         "modality": modality,
         "shape": list(experiment.source.modalities[modality].shape),
         "factor": normaliser.factor.flatten().tolist(),
         "offset": normaliser.offset.flatten().tolist(),
+        **integers,
         "classes": list(experiment.task.classes),
         "outputs": experiment.task.num_outputs,
         "data": {"title": experiment.source.title, "synthetic": experiment.source.synthetic},
@@ -183,7 +191,8 @@ def _network(
 ) -> nn.Module:
     if isinstance(network, nn.Module):
         return network
-    shapes = {description["modality"]: tuple(description["shape"])}
+    kind = Integers if description.get("integers") else tuple
+    shapes = {description["modality"]: kind(description["shape"])}
     # Earlier runs had one output for each class, always.
     outputs = description.get("outputs", len(description["classes"]))
     if network is not None:

@@ -245,6 +245,7 @@ def _metadata(job: _Job) -> dict[str, Any]:
                 "scale": float(item.scale),
                 "unit": item.unit,
                 "samples_per_record": column.samples_per_record,
+                **({"integers": True} if item.integers else {}),
             }
             for item, column in zip(job.declared.modalities, columns, strict=True)
         ],

@@ -73,6 +73,11 @@ def _check_modality(item: Modality, labels: Labels) -> None:
         raise UserError(f"{where} has shape {item.shape}; expected one or more positive sizes")
     if not (np.isfinite(item.scale) and item.scale > 0):
         raise UserError(f"{where} has scale {item.scale}; expected a finite positive number")
+    if item.integers and (np.dtype(item.dtype).kind not in "iu" or item.scale != 1):
+        raise UserError(
+            f"{where} holds integers, but has type '{item.dtype}' and scale {item.scale}; expected "
+            "an integer type, such as 'int32', and no scale"
+        )
     if labels.task == "segmentation" and len(item.shape) == 3 and item.shape[1:] != labels.shape:
         raise UserError(
             f"{where} has height × width {shape_in_words(item.shape[1:])}; "
