@@ -89,6 +89,7 @@ setup(
         "test": [
             *RAW,
             *PICTURES,
+            *HUGGING_FACE,
             "click>=8.2",  # its test runner tells standard error apart
             "pytest>=8",
             "pytest-xdist>=3.5",

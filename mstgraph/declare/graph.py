@@ -404,9 +404,9 @@ def _with_roles(
             continue
         shapes = shapes_of(modalities, member.inputs)
         roles = network_roles(member.network, member.scope, shapes, configuration)
-        found = {role: roles[role] for role in lacking if role in roles}
+        found: dict[str, Any] = {role: roles[role] for role in lacking if role in roles}
         if "penultimate" in found:
-            found["penultimate"] = found["penultimate"][0]
+            (found["penultimate"],) = found["penultimate"]
         forget_call(name, "mstgraph.Member", found)  # what is proposed is no binding
         complete[name] = _changed(member, **found) if found else member
     return complete

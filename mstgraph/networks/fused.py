@@ -95,10 +95,8 @@ class Fused(nn.Module):
         }
         self.branches = check.by_modality("Fused", built)
         self.fusion, fused = _fusion(fusion, width, len(inputs))
-        self.hidden = nn.Conv2d(fused, hidden, 1) if dense else nn.Linear(fused, hidden)
-        self.classifier = (nn.Conv2d if dense else nn.Linear)(
-            hidden, num_outputs, **({"kernel_size": 1} if dense else {})
-        )
+        self.hidden = _linear(fused, hidden, dense)
+        self.classifier = _linear(hidden, num_outputs, dense)
 
     @property
     def roles(self) -> Roles:
@@ -129,6 +127,11 @@ def _branch(network: Network, modality: str, shape: tuple[int, ...], width: int)
         name = getattr(network, "__name__", network)
         raise UserError(f"Fused.branches names {name}, which makes no network")
     return built
+
+
+def _linear(before: int, after: int, dense: bool) -> nn.Module:
+    """Return a linear layer over vectors, or over the channels of maps."""
+    return nn.Conv2d(before, after, 1) if dense else nn.Linear(before, after)
 
 
 def _fusion(kind: str, width: int, count: int) -> tuple[nn.Module, int]:

@@ -65,7 +65,7 @@ class HuggingFace(nn.Module):
             config.num_labels = num_outputs
         kind = transformers.AutoModelForSemanticSegmentation if dense else transformers.AutoModel
         self.backbone = _from_configuration(kind, config, model)
-        self.reads = self.backbone.main_input_name
+        self.reads = str(self.backbone.main_input_name)
         _check_reads(self.reads, modality, shape, model)
         if len(inputs) > (2 if self.reads == TOKENS else 1):
             raise UserError(f"HuggingFace.model '{model}' reads one modality, not {len(inputs)}")

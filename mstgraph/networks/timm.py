@@ -76,6 +76,6 @@ class Timm(Headed):
         )
 
 
-def _features(backbone: nn.Module) -> int:
+def _features(backbone: Any) -> int:
     """Return how many features come out; some models have a layer between the last map and them."""
     return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)

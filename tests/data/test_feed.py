@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from by_name_worlds import captions
 
 from mstgraph.data import feed as feed_module
 from mstgraph.data import streaming
@@ -336,3 +337,27 @@ def test_each_modality_may_have_a_normalisation_of_its_own(stores: Path) -> None
         expected = Pool(store, "0", "cpu", kind, 0).normaliser(name)
         assert torch.equal(own.normaliser(name).factor, expected.factor)
         assert torch.equal(own.normaliser(name).offset, expected.offset)
+
+
+@pytest.mark.parametrize("budget", [10**9, 0])
+def test_integers_are_handed_out_as_they_are(tmp_path: Path, budget: int) -> None:
+    """Token ids are neither normalised nor turned into floats, and are no view of a buffer."""
+    captions(tmp_path)
+    store = Store(tmp_path / "store")
+    feed = Pool(store, "0", "cpu", "minmax", budget).feed("train", ("text", "picture"))
+    batches = list(feed.epoch(4))
+    ids = torch.cat([inputs["text"] for inputs, _, _ in batches])
+    assert ids.dtype == torch.int64
+    expected = store.read("text", store.split("0", "train"))
+    np.testing.assert_array_equal(ids.numpy(), expected)
+    assert batches[0][0]["picture"].dtype == torch.float32
+    assert float(batches[0][0]["picture"].max()) <= 1
+
+
+def test_a_store_says_which_of_its_modalities_are_integers(tmp_path: Path) -> None:
+    """And nothing of the others, so that stores without any are what they were."""
+    captions(tmp_path)
+    store = Store(tmp_path / "store")
+    said = {item["name"]: item.get("integers") for item in store.metadata["modalities"]}
+    assert said == {"text": True, "picture": None, "sketch": None}
+    assert [name for name, spec in store.modalities.items() if spec.integers] == ["text"]

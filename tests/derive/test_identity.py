@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from by_name_worlds import captions
 from tiny_graphs import METHODS, ROLES, ROOT, TINY_RECIPE, TWO, Make, changed, hashes
 
+from mstgraph.derive import identity as identity_module
 from mstgraph.derive.identity import digest
 from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.changes import changes
@@ -526,6 +528,38 @@ def test_a_normalisation_of_some_modalities_is_checked_and_counts(experiment: Ma
     }.items():
         with pytest.raises(UserError, match=told):
             experiment(TWO, f"data.normalisation = {text}")
+
+
+def test_integers_have_no_normalisation(tmp_path: Path) -> None:
+    """To say one of them is a mistake; one for all leaves them out."""
+    (tmp_path / "graph.gin").write_text(
+        f"include '{captions(tmp_path)}'\ngraph.target = 'picture'\nMember.network = @Conv2d\n"
+        "graph.picture = @picture/Member()\ngraph.sketch = @sketch/Member()\n"
+    )
+    open_experiment([tmp_path / "graph.gin"], ["data.normalisation = 'minmax'"])
+    with pytest.raises(UserError, match="of 'text' is 'minmax', but it holds integers"):
+        open_experiment([tmp_path / "graph.gin"], ["data.normalisation = {'text': 'minmax'}"])
+
+
+def test_the_branches_of_a_fused_member_count(
+    experiment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which networks they are, how they are built, and the files that they are written in."""
+    text = TWO.replace("@FusedMLP", "@Fused").replace("('fusion', 'hidden1')", "('fusion',)")
+    text += "fused/Fused.branches = @MLP\n"
+    before = experiment(text)
+    concerned = changed(before, experiment(text, "fused/MLP.hidden = (3,)"))
+    assert "ci" in concerned
+    assert changed(before, experiment(text, "fused/Fused.branches = (@MLP, @MLP)")) == concerned
+    assert changed(before, experiment(text)) == set()
+    digest = identity_module._source_digest
+    monkeypatch.setattr(
+        identity_module,
+        "_source_digest",
+        lambda made: "edited" if made.__name__ == "MLP" else digest(made),
+    )
+    edited = experiment(text).plan.stages["ci"].identity["parts"]["fused"]
+    assert edited["sources"] == {"MLP": "edited"}
 
 
 FROM_WEIGHTS = """

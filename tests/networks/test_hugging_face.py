@@ -144,8 +144,10 @@ picture/HuggingFace.model = '{models}/vit'
 """
 
 
+@pytest.mark.usefixtures("float64")
 def test_text_learns_from_pictures(models: Path, tmp_path: Path) -> None:
     """Roles are proposed; what is kept changes nothing; the student reads ids as they are."""
     trains_alike_without_cache(tmp_path, GRAPH.format(models=models))
+    torch.set_default_dtype(torch.float32)
     student = mstgraph.load_student(tmp_path / "kept")
     assert student(torch.ones(2, 6, dtype=torch.int32)).shape == (2, 3)

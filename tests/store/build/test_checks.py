@@ -99,6 +99,8 @@ CLASSES = Labels("classification", ("cat", "dog"))
         ((replace(RGB, shape=()),), CLASSES, "expected one or more positive sizes"),
         ((replace(RGB, shape=(3, 0)),), CLASSES, "expected one or more positive sizes"),
         ((replace(RGB, scale=0.0),), CLASSES, "scale 0.0; expected a finite positive"),
+        ((replace(RGB, scale=0.5, integers=True),), CLASSES, "holds integers, but has type"),
+        ((replace(RGB, dtype="float32", integers=True),), CLASSES, "expected an integer type"),
         ((RGB,), Labels("classification", ("cat",)), "declares 1 class names"),
         ((RGB,), Labels("classification", ("cat", "cat")), "1 of them distinct"),
         ((RGB,), replace(CLASSES, shape=(4, 5)), r"expected \(\) for classification"),

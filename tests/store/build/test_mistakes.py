@@ -96,6 +96,7 @@ MISTAKES = {
     "shape is endless": (("(4,))", "itertools.count())"), "shape in modalities()"),
     "shape is huge": (("(4,))", "(2**40, 2**40))"), "a sample of modality 'left' takes"),
     "scale is text": (("(4,))", '(4,), "x")'), "scale in modalities() of the recipe R[0] is 'x'"),
+    "integers is a number": (("(4,))", "(4,), integers=1)"), "is 1, of type int; expected True or"),
     "scale is no number": (("(4,))", '(4,), float("nan"))'), "has scale nan"),
     "unit is None": (("(4,))", "(4,), 1.0, None)"), "unit in modalities()"),
     # labels

@@ -79,11 +79,14 @@ def captions(folder: Path) -> Path:
 
 
 def trains_alike_without_cache(folder: Path, graph: str) -> None:
-    """Run a graph with what is kept and without: the same weights, to rounding."""
+    """Run a graph with what is kept and without: the same weights, to rounding.
+
+    In double precision: Adam makes steps of what rounding leaves of a gradient that is zero.
+    """
     (folder / "graph.gin").write_text(f"include '{captions(folder)}'\n{graph}")
     for name, cache in (("kept", True), ("anew", False)):
         run(open_experiment([folder / "graph.gin"], [f"engine.cache = {cache}"]), folder / name)
-    assert_weights(folder / "kept", folder / "anew", 2e-4)
+    assert_weights(folder / "kept", folder / "anew", 1e-6)
 
 
 def roles_are_layers(network: torch.nn.Module, inputs: dict[str, tuple[int, ...]]) -> bool:
