@@ -51,7 +51,7 @@ def network_roles(
 
 def _proposes(network: Callable[..., Any]) -> bool:
     known = isinstance(network, type) and issubclass(network, Sequence1d)
-    return known or hasattr(network, "roles")
+    return known or isinstance(getattr(network, "roles", None), property)
 
 
 def _proposed(network: Any) -> Roles:

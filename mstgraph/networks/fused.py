@@ -64,7 +64,8 @@ class Fused(nn.Module):
         num_outputs: number of outputs.
         branches: gin references to networks, one for each modality in their order
             (``(@Sequence1d, @Conv2d)``), or a single one for all. Their settings are read in the
-            member's scope (``fused/Conv2d.hidden = 32``).
+            member's scope (``fused/Conv2d.hidden = 32``), or, in a tuple, in that of the member
+            that a reference names (``(@motion/Sequence1d, @audio/Conv2d)``).
         fusion: ``'concatenation'``, ``'sum'`` or ``'attention'`` of the branches' features.
         width: channels of each branch's feature.
         hidden: width of the hidden layer.
