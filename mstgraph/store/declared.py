@@ -91,6 +91,7 @@ def _typed(value: Any, kinds: Any, what: str) -> Any:
 _KINDS = {
     str: "text",
     Integral: "an integer",
+    float: "math.nan",
     Real: "a number",
     tuple: "a tuple",
     list: "a list",
@@ -119,7 +120,7 @@ _FIELDS: Mapping[str, Any] = {
     "task": str,
     "scale": Real,
     "ignored": (Integral, type(None)),
-    "unknown": (Integral, type(None)),
+    "unknown": (Integral, float, type(None)),
     "shape": (tuple, list),
     "classes": (tuple, list),
 }

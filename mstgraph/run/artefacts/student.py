@@ -45,7 +45,10 @@ class Student(nn.Module):
 
     Attributes:
         network: the network.
-        classes: names of the classes that were predicted.
+        classes: names of the classes that were predicted, or of the numbers.
+        task: the kind of its task: logits of exclusive classes (``'classification'``,
+            ``'segmentation'``), of single ones (``'multilabel'``), or numbers (``'regression'``);
+            empty for runs of earlier versions.
         modality: what it sees.
         data: title of the data set it was trained on, and what must be said of it if synthetic.
     """
@@ -60,6 +63,7 @@ class Student(nn.Module):
         self._configuration = configuration
         self.network = network
         self.classes = tuple(description["classes"])
+        self.task = description.get("task", "")
         self.modality = description["modality"]
         self.data = description["data"]
         shape = (-1, *[1] * (len(description["shape"]) - 1))
@@ -88,6 +92,7 @@ def student_description(experiment: Experiment, target: str, pool: Pool) -> dict
         "shape": list(experiment.source.modalities[modality].shape),
         "factor": normaliser.factor.flatten().tolist(),
         "offset": normaliser.offset.flatten().tolist(),
+        "task": experiment.task.kind,
         "classes": list(experiment.task.classes),
         "outputs": experiment.task.num_outputs,
         "data": {"title": experiment.source.title, "synthetic": experiment.source.synthetic},
