@@ -18,6 +18,7 @@ ROOMIER = {
     "mstgraph/methods": math.inf,  # a method is one file, and there is no end of methods
     "mstgraph/networks": math.inf,  # nor of networks
     "mstgraph/stages": math.inf,  # nor of stages
+    "mstgraph/tasks": math.inf,  # nor of tasks
     "mstgraph/store": 13,  # small ones on the way from a recipe to a batch
 }
 

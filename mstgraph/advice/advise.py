@@ -13,8 +13,8 @@ from mstgraph.data.feed import Pool
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.plan import Plan
 from mstgraph.run.artefacts.run_folder import RunFolder
-from mstgraph.stages.weighting import mean_response
 from mstgraph.support.errors import UserError
+from mstgraph.tasks.responses import mean_response
 
 TOGETHER = " + "
 

@@ -3,7 +3,7 @@
 Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13. Networks that saw the
 same test samples are resampled with the same draws, so that what is hard for both cancels out. A
 metric is a function of totals over samples (`mstgraph.tasks.task.Task.metrics_of`), which a matrix
-product gives for all draws at once.
+product gives for all draws at once, or of the samples' ranks (`mstgraph.tasks.task.Task.ranked`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 RESAMPLES = 2000
 LEVEL = 0.95
 Metrics = Callable[[Tensor], Mapping[str, Tensor]]
+Ranked = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 Interval = tuple[float, float]
 
 
@@ -30,21 +31,31 @@ def draws(samples: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray
     return counts
 
 
-def resampled(drawn: np.ndarray, contributions: np.ndarray, metrics: Metrics) -> dict[str, Tensor]:
+def resampled(
+    drawn: np.ndarray, contributions: np.ndarray, metrics: Metrics, ranked: Ranked | None = None
+) -> dict[str, Tensor]:
     """Return name → [resamples] float64, each metric under every draw.
 
     Args:
         drawn: [resamples, samples], see `draws`.
         contributions: [samples, statistics].
         metrics: computes them from totals, [resamples, statistics].
+        ranked: computes those that no totals give from draws and contributions.
     """
     # Of a sample's classes few occur in it: a sparse product takes a hundredth of a dense one.
     totals = sparse.csr_array(contributions.T.astype(float)) @ drawn.T
-    return dict(metrics(torch.from_numpy(np.ascontiguousarray(totals.T))))
+    found = dict(metrics(torch.from_numpy(np.ascontiguousarray(totals.T))))
+    if ranked is None:
+        return found
+    return found | dict(ranked(torch.from_numpy(drawn), torch.from_numpy(contributions).double()))
 
 
 def paired_differences(
-    one: np.ndarray, other: np.ndarray, metrics: Metrics, seed: int = 0
+    one: np.ndarray,
+    other: np.ndarray,
+    metrics: Metrics,
+    seed: int = 0,
+    ranked: Ranked | None = None,
 ) -> dict[str, np.ndarray]:
     """Return name → [resamples], differences of each metric under the same draws of samples.
 
@@ -53,9 +64,10 @@ def paired_differences(
         other: those of another network, of the same samples in the same order.
         metrics: computes them from totals.
         seed: of the draws.
+        ranked: computes those that no totals give, see `resampled`.
     """
     drawn = draws(len(one), seed=seed)
-    first, second = (resampled(drawn, values, metrics) for values in (one, other))
+    first, second = (resampled(drawn, values, metrics, ranked) for values in (one, other))
     return {name: (first[name] - second[name]).numpy() for name in first}
 
 

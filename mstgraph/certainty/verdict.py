@@ -49,7 +49,7 @@ class TeacherFacts:
 
 def gain_over(task: Task, one: np.ndarray, other: np.ndarray) -> Gain:
     """Compare two networks by what each test sample contributes, [samples, statistics]."""
-    differences = paired_differences(one, other, task.metrics_of)
+    differences = paired_differences(one, other, task.metrics_of, ranked=task.ranked)
     rights = right_samples(task, one), right_samples(task, other)
     return Gain(
         samples=len(one),

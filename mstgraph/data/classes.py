@@ -9,7 +9,7 @@ import numpy as np
 from mstgraph.data.labelled import UNKNOWN
 from mstgraph.store.recipe import Labels
 
-PIECE = 256  # maps of labels that are looked at together
+PIECE = 256  # labels of more than one number that are looked at together
 
 
 def classes_of(
@@ -17,7 +17,8 @@ def classes_of(
 ) -> np.ndarray:
     """Return the class of samples, `UNKNOWN` of those without one: [samples] int64.
 
-    Images with a label per pixel are all of one class, if a pixel of theirs is known.
+    Images with a label per pixel are all of one class, if a pixel of theirs is known; so are
+    samples whose label is a vector, if a place of it is.
 
     Args:
         ids: sample numbers, [samples].
@@ -26,15 +27,9 @@ def classes_of(
     """
     if not labels.shape:
         values = read(ids)
-        return np.where(_known(values, labels), values, UNKNOWN)
+        return np.where(labels.known(values), values, UNKNOWN)
     if labels.unknown is None:
         return np.zeros(len(ids), np.int64)
     pieces = [ids[first : first + PIECE] for first in range(0, len(ids), PIECE)]
-    known = [_known(read(piece), labels).any(axis=(1, 2)) for piece in pieces]
+    known = [labels.known(read(piece)).reshape(len(piece), -1).any(axis=1) for piece in pieces]
     return np.where(np.concatenate(known), 0, UNKNOWN)
-
-
-def _known(values: np.ndarray, labels: Labels) -> np.ndarray:
-    """Return which labels as stored are those of classes that count."""
-    known = (values >= 0) & (values < len(labels.classes))
-    return known if labels.ignored is None else known & (values != labels.ignored)

@@ -6,6 +6,7 @@ indices. The rest is read batch by batch by a background thread. Both give the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +18,13 @@ from torch import Tensor
 from mstgraph.data.augmentation import Augmentation, Inputs
 from mstgraph.data.classes import classes_of
 from mstgraph.data.labelled import UNKNOWN, keep_labels
-from mstgraph.data.order import WINDOW, epoch_order, mixed_order, repeated
+from mstgraph.data.order import WINDOW, balanced_order, epoch_order, mixed_order, repeated
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
 from mstgraph.store.reader import Store
 from mstgraph.support.seeds import derive_seed, seed_python
 
 LABELS = "label"
+LABELS_AT_A_TIME = 256
 PIECE_BYTES = 16 * 1024 * 1024  # read at a time of what stays on the device
 
 Item = tuple[Inputs, Tensor, Tensor]
@@ -88,6 +90,7 @@ class Pool:
         labelled: how many training samples keep their label, see `mstgraph.data.labelled`.
         seed: which of them.
         labelled_per_batch: share of labelled samples in a training batch; None as they are drawn.
+        balanced: whether training takes labelled samples of each class alike.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Pool:
         labelled: float | int | None = None,
         seed: int = 0,
         labelled_per_batch: float | None = None,
+        balanced: bool = False,
     ):
         self.store = store
         self.split = split
@@ -114,6 +118,7 @@ class Pool:
         self.seed = derive_seed(seed, "labelled")
         self.labelled_per_batch = labelled_per_batch
         self.integers = frozenset(n for n, spec in store.modalities.items() if spec.integers)
+        self.balanced = balanced
         self._resident: dict[tuple[str, str], Tensor] = {}
         self._normalisers: dict[str, Normaliser] = {}
         self._hidden: Tensor | None = None
@@ -123,6 +128,11 @@ class Pool:
     ) -> Feed:
         """Return the feed of ``train``, ``validation`` or ``test`` for some modalities."""
         return Feed(self, part, modalities, augmentation)
+
+    def labels(self, part: str) -> Iterator[Tensor]:
+        """Yield the labels of a part as training sees them, some samples at a time."""
+        for _, labels, _ in self.feed(part, ()).epoch(LABELS_AT_A_TIME):
+            yield labels
 
     def normaliser(self, modality: str) -> Normaliser:
         """Return a modality's normaliser."""
@@ -157,6 +167,11 @@ class Pool:
         if self.store.labels_spec.unknown is None:
             return torch.ones(len(self.store.split(self.split, "train")), dtype=torch.bool)
         return torch.from_numpy(self._classes != UNKNOWN)
+
+    @cached_property
+    def labelled_classes(self) -> Tensor:
+        """The class of each training sample, `UNKNOWN` of those without a label: [n] int64."""
+        return torch.from_numpy(self._classes).masked_fill(~self.with_label, UNKNOWN)
 
     @cached_property
     def _classes(self) -> np.ndarray:
@@ -226,6 +241,7 @@ class Feed:
         self._columns = {name: pool.resident(part, name) for name in (*modalities, LABELS)}
         self._hidden = pool.hidden(part)
         self._unknown = pool.store.labels_spec.unknown
+        self._label_type = _label_type(pool.store.columns[LABELS].dtype)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -246,10 +262,10 @@ class Feed:
         order, pool = epoch_order(len(self), seed, epoch, self.pool.shuffle_block), self.pool
         if labelled:
             kept = order[pool.with_label[order]]
-            return repeated(kept, len(order)) if len(kept) else order
-        if pool.labelled_per_batch is None or batch_size is None:
-            return order
-        return mixed_order(order, pool.with_label, pool.labelled_per_batch, batch_size)
+            order = repeated(kept, len(order)) if len(kept) else order
+        elif pool.labelled_per_batch is not None and batch_size is not None:
+            order = mixed_order(order, pool.with_label, pool.labelled_per_batch, batch_size)
+        return balanced_order(order, pool.labelled_classes, seed, epoch) if pool.balanced else order
 
     def steps(self, batch_size: int) -> int:
         """Return the number of batches of one pass."""
@@ -270,7 +286,9 @@ class Feed:
         return self.batches(batch_positions(positions, batch_size)[start:], start, seed)
 
     def batches(self, batches: Sequence[Tensor], first: int = 0, seed: int = 0) -> Iterator[Item]:
-        """Yield (modality → [batch, ...] float normalised, labels int64, positions int64).
+        """Yield (modality → [batch, ...] float normalised, labels, positions int64).
+
+        Labels are int64, where they are numbers to be predicted float with nan for unknown ones.
 
         A modality of integers is int64, as it is stored.
 
@@ -293,7 +311,7 @@ class Feed:
                 n: raw[n].to(torch.int64 if n in self.pool.integers else dtype, copy=copied)
                 for n in self.modalities
             }
-            labels = raw[LABELS].to(torch.int64, copy=streamed)
+            labels = raw[LABELS].to(self._label_type, copy=streamed)
             if self.augmentation is not None:
                 generator = torch.Generator().manual_seed(derive_seed(seed, number))
                 seed_python(derive_seed(seed, number))
@@ -303,13 +321,13 @@ class Feed:
             yield normalised, self._known(labels, places), places
 
     def _known(self, labels: Tensor, places: Tensor) -> Tensor:
-        """Return the labels with `UNKNOWN` for those that nobody knows or that are hidden."""
+        """Return the labels, of those that nobody knows or that are hidden `UNKNOWN` or nan."""
         if self._unknown not in (None, UNKNOWN):
             labels = labels.masked_fill(labels == self._unknown, UNKNOWN)
         if self._hidden is None:
             return labels
         rows = self._hidden[places].view(-1, *[1] * (labels.dim() - 1))
-        return labels.masked_fill(rows, UNKNOWN)
+        return labels.masked_fill(rows, math.nan if labels.is_floating_point() else UNKNOWN)
 
     def _streamed(self, batches: Sequence[Tensor], first: int) -> Iterator[dict[str, Tensor]]:
         """Yield batches as stored, on the device, each valid until the next is asked for."""
@@ -340,6 +358,11 @@ class Feed:
             else _select(column, there)
             for name, column in self._columns.items()
         }
+
+
+def _label_type(stored: str) -> torch.dtype:
+    """Return the type of labels on the device: of indices and yes or no int64, of numbers float."""
+    return torch.get_default_dtype() if np.dtype(stored).kind == "f" else torch.int64
 
 
 def _select(tensor: Tensor, positions: Tensor) -> Tensor:

@@ -65,3 +65,32 @@ def mixed_order(order: Tensor, labelled: Tensor, share: float, batch_size: int) 
     for kind, where in ((own, chosen), (others, ~chosen)):
         mixed[where] = repeated(kind, int(where.sum()))
     return mixed
+
+
+def balanced_order(order: Tensor, classes: Tensor, seed: int, epoch: int) -> Tensor:
+    """Return an order whose places of labelled samples go to all classes alike, [n] int64.
+
+    As many places in a row as there are classes hold one sample of each, in an order that is drawn
+    anew. A class's samples come as in the order that is given, from its beginning again when they
+    are through: small classes repeat within an epoch, of large ones the rest waits for another.
+    Samples without a label stay where they are.
+
+    Args:
+        order: positions, [n] int64.
+        classes: class of every position, below zero without a label, [samples] int64.
+        seed: the run's seed.
+        epoch: the epoch's number.
+    """
+    of_place = classes[order]
+    labelled = of_place >= 0
+    own, count = order[labelled], int(labelled.sum())
+    members = [own[of_place[labelled] == name] for name in of_place[labelled].unique()]
+    if len(members) < 2:
+        return order
+    rounds = -(-count // len(members))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "balanced", epoch))
+    table = torch.stack([repeated(samples, rounds) for samples in members], dim=1)
+    turns = torch.rand(table.shape, generator=generator).argsort(dim=1)
+    balanced = order.clone()
+    balanced[labelled] = table.gather(1, turns).flatten()[:count]
+    return balanced

@@ -45,6 +45,8 @@ class Data:
             without it: the labelled ones come again and again, of the others some wait for a
             later epoch. None takes samples as they are drawn; where all have a label, or none,
             it changes nothing.
+        sampler: ``'balanced'`` takes as many labelled samples of each class in training; small
+            classes come again within an epoch. None takes samples as they are.
         task: what is predicted, a gin reference called with the store's labels (``@Ordinal``);
             None takes the task that the labels ask for.
         batch_size: samples per optimiser step, where a stage does not say otherwise.
@@ -66,6 +68,7 @@ class Data:
     split: str | int | None = None
     labelled: float | int | None = None
     labelled_per_batch: float | None = None
+    sampler: Literal["balanced"] | None = None
     task: Callable[[Labels], Task] | None = None
     batch_size: int = 64
     normalisation: Normalisation | Mapping[str, Normalisation] = "standard"

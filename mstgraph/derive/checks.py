@@ -15,7 +15,7 @@ from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
 from mstgraph.stages.stage import StageNode
-from mstgraph.store.recipe import Modality
+from mstgraph.store.recipe import Labels, Modality
 from mstgraph.support.errors import UserError, in_words, nearest
 from mstgraph.tasks.task import Task
 
@@ -25,8 +25,9 @@ def check_data(
     configuration: Configuration,
     splits: Collection[str],
     modalities: Mapping[str, Modality],
+    labels: Labels | None = None,
 ) -> None:
-    """Refuse sizes and shares that are none, and a split or modality that the store has not."""
+    """Refuse sizes and shares that are none, and what the store has not."""
     if data.batch_size < 1:
         raise UserError(
             f"{configuration.where('data', 'batch_size')}: data.batch_size is {data.batch_size}, "
@@ -46,6 +47,11 @@ def check_data(
             "share such as 0.1, a number of samples such as 120, or None"
         )
     _check_normalisation(data, configuration, modalities)
+    if data.sampler is not None and labels is not None and labels.task != "classification":
+        raise UserError(
+            f"{configuration.where('data', 'sampler')}: data.sampler is '{data.sampler}', but "
+            f"labels for {labels.task} are not one class of each sample; expected None"
+        )
     share = data.labelled_per_batch
     if share is not None and not 0 < share < 1:
         raise UserError(
@@ -101,7 +107,7 @@ def _loss_problem(loss: EdgeLoss, task: Task, gated: bool) -> str:
             "compares samples that have one label each, but here every pixel has one; expected a "
             "loss for dense prediction, such as KL, FitNets or C2KD"
         )
-    if loss.classes_only and not task.exclusive_classes:
+    if loss.compares_classes and not task.exclusive_classes:
         return (
             f"compares exclusive classes, but the task '{task.kind}' has none; expected a loss "
             "for any task, such as KL, FitNets or RKD"
@@ -114,8 +120,8 @@ def _loss_problem(loss: EdgeLoss, task: Task, gated: bool) -> str:
     return ""
 
 
-def check_stages(plan: Plan, configuration: Configuration) -> None:
-    """Refuse settings of losses and stages that make no sense."""
+def check_stages(plan: Plan, task: Task, configuration: Configuration) -> None:
+    """Refuse settings of losses and stages that make no sense, or none for the task."""
     losses = [(name, member.loss) for name, member in plan.graph.members.items()]
     for node in plan.stages.values():
         values = [getattr(node.settings, item.name) for item in fields(node.settings)]
@@ -126,7 +132,7 @@ def check_stages(plan: Plan, configuration: Configuration) -> None:
             place = configuration.where(name, problem[0], scope)
             raise UserError(f"{place}: {name}.{problem[0]} {problem[1]}")
     for node in plan.stages.values():
-        problem = node.settings.problem(node)
+        problem = node.settings.problem(node) or node.settings.unfit(task)
         if problem is not None:
             parameter, sentence = problem
             name = type(node.settings).__name__

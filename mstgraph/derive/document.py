@@ -47,7 +47,7 @@ def plan_document(
         "task": {
             "kind": experiment.task.kind,
             "outputs": experiment.task.num_outputs,
-            "metrics": [metric.name for metric in experiment.task.metrics],
+            "metrics": [metric.name for metric in experiment.task.measured],
             "primary": experiment.task.primary.name,
         },
         "targets": list(plan.graph.targets),

@@ -23,6 +23,7 @@ from mstgraph.stages.node import Part
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.files import file_digest, known_digest
 from mstgraph.support.user_code import user_modules
+from mstgraph.tasks.task import Task
 
 # Raised whenever the meaning of an artefact changes with the same configuration.
 FORMAT_VERSION = 1
@@ -62,7 +63,7 @@ def identify(plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: 
     stages: dict[str, StageNode] = {}
     for name, node in plan.stages.items():
         built = {name: built_of(part) for name, part in node.parts.items()}
-        identity = _identity(node, plan, built, data, engine, fingerprint)
+        identity = _identity(node, plan, built, parts.task, data, engine, fingerprint)
         identity["needs"] = {part: stages[stage].hash for part, stage in node.sources.items()}
         stages[name] = replace(node, identity=identity, hash=digest(identity))
     return replace(plan, stages=stages)
@@ -104,6 +105,7 @@ def _identity(
     node: StageNode,
     plan: Plan,
     built: Mapping[str, _Built],
+    task: Task,
     data: Data,
     engine: Engine,
     fingerprint: str,
@@ -139,6 +141,9 @@ def _identity(
         "calls": {name: found.calls for name, found in built.items() if found.calls},
         "code": _code(list(built.values()), running),
         "task": _by_content(describe(data.task)),
+        "task_options": describe(task.options()) if data.task is None else {},
+        "measured": list(task.measure),
+        "sampler": data.sampler,
         "labelled": data.labelled,
         "labelled_per_batch": data.labelled_per_batch if node.settings.samples == "all" else None,
     }

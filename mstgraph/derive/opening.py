@@ -64,15 +64,16 @@ def _derive(name: str, configuration: Configuration, data: Data, source: Source)
     graph = declare(configuration, source.modalities)
     data = replace(data, split=source.split_name(data, graph.seed))
     splits = source.store.metadata["splits"] if source.store else ()
-    check_data(data, configuration, splits, source.modalities)
+    check_data(data, configuration, splits, source.modalities, source.labels)
     plan = derive(graph)
+    task = task.measuring(node.settings.select for node in plan.stages.values())
     check_names(plan, configuration)
     check_losses(plan, task, configuration)
     samples = source.samples(str(data.split)).get("train", source.length)
     parts = Parts(
         graph, plan.teachers, plan.stages.values(), source.modalities, task, configuration, samples
     )
-    check_stages(plan, configuration)
+    check_stages(plan, task, configuration)
     engine = Engine()
     if wrong := engine.problem():
         option, words = wrong

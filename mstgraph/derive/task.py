@@ -24,6 +24,9 @@ def choose_task(data: Data, labels: Labels, configuration: Configuration) -> Tas
         UserError: what is named is no task, or not one for these labels.
     """
     task = task_for(labels) if data.task is None else _own_task(data, labels, configuration)
+    if wrong := task.problem():
+        name = type(task).__name__
+        raise UserError(f"{configuration.where(name, wrong[0])}: {name}.{wrong[0]} {wrong[1]}")
     return replace(task, unlabelled=data.labelled is not None or labels.unknown is not None)
 
 

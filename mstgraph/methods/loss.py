@@ -175,6 +175,11 @@ class EdgeLoss(ABC):
         return self.reads + self.reads_of_student if of_student else self.reads
 
     @property
+    def compares_classes(self) -> bool:
+        """Whether it is about exclusive classes: ``classes_only``, or z-scores over them."""
+        return self.classes_only or bool(getattr(self, "standardised", False))
+
+    @property
     def adapts(self) -> bool:
         """Whether the loss has an adapter."""
         return type(self).adapter is not EdgeLoss.adapter

@@ -90,7 +90,7 @@ def _evaluate(
         "split": pool.split,
         "trained_on": experiment.split,
         "part": part,
-        "measured": [asdict(metric) for metric in experiment.task.metrics],
+        "measured": [asdict(metric) for metric in experiment.task.measured],
         "metrics": {name: result.metrics for name, result in results.items()},
         "students": _students(experiment, folder, results),
     }

@@ -22,7 +22,7 @@ def print_store(described: Mapping[str, Any], console: Console) -> None:
     label = f" · [bold yellow]{described['synthetic']}[/]" if described["synthetic"] else ""
     console.print(
         f"[bold]{described['title']}[/]{label} · {described['length']} samples · "
-        f"{labels['task']}, {len(labels['classes'])} classes · "
+        f"{labels['task']}, {len(labels['classes'])} {_named(labels)} · "
         f"{size_in_words(described['data_bytes'])}",
         highlight=False,
     )
@@ -47,4 +47,9 @@ def print_store(described: Mapping[str, Any], console: Console) -> None:
     console.print(splits)
     classes = ", ".join(labels["classes"])
     ignored = "" if labels["ignored"] is None else f" (ignored: {labels['ignored']})"
-    console.print(f"classes{ignored}: {classes}", markup=False, highlight=False)
+    console.print(f"{_named(labels)}{ignored}: {classes}", markup=False, highlight=False)
+
+
+def _named(labels: Mapping[str, Any]) -> str:
+    """Return what the names of labels are names of."""
+    return "numbers" if labels["task"] == "regression" else "classes"

@@ -137,6 +137,18 @@ class Batch:
         """Return the task loss of a response for each sample, [batch] float."""
         return self._task.loss(self.response(name), self.labels)
 
+    def combine(self, responses: Sequence[Tensor], weights: Tensor) -> Tensor:
+        """Return several teachers' responses as one, see `Task.combine`."""
+        return self._task.combine(responses, weights)
+
+    def uncertainty(self, response: Tensor) -> Tensor:
+        """Return how unsure a response is of each sample, [batch] float."""
+        return self._task.uncertainty(response)
+
+    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return how much two responses agree, 0 to 1: [batch] or, if dense, per pixel."""
+        return self._task.agreement(one, other)
+
     def divergence(self, loss: ResponseLoss, teacher: Tensor, student: Tensor) -> Tensor:
         """Return a loss between two responses for each sample, [batch] float."""
         return self.average(loss.compare(self._task, teacher, student))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from mstgraph.support.numerics import numerics
 from mstgraph.support.peak import peak_memory, reset_peak
 from mstgraph.support.user_code import relative_path
 from mstgraph.support.weights import save_weights
+from mstgraph.tasks.task import Task
 
 
 class Execution:
@@ -74,7 +75,13 @@ class Execution:
             labelled=experiment.data.labelled,
             seed=experiment.plan.graph.seed,
             labelled_per_batch=experiment.data.labelled_per_batch,
+            balanced=experiment.data.sampler is not None,
         )
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, with what it takes from the labels of the training split."""
+        return self.experiment.task.fitted(self.pool.labels("train"))
 
     def run(self) -> dict[str, Any]:
         """Run every stage that is not finished yet, and return the summary.
@@ -241,7 +248,7 @@ class Execution:
             keeper=keeper,
             training=self._feed("train", group, keeper),
             validation=self._feed("validation", group, keeper),
-            task=experiment.task,
+            task=self.task,
             batch_size=batch_size,
             seed=experiment.plan.graph.seed,
             interrupt=self.interrupt,

@@ -265,12 +265,18 @@ class Training:
 
     def _selection_value(self, result: Evaluation) -> float:
         """Lower is better."""
-        if self.node.settings.select != "metric":
+        settings = self.node.settings
+        if not settings.by_metric:
             return result.loss
-        names = self.node.settings.selecting(self.node)
-        primary = self.setting.task.primary
-        values = [result.metrics[name][primary.name] for name in names]
-        return -primary.merit(sum(values) / len(values))
+        task, names = self.setting.task, settings.selecting(self.node)
+        metric = task.metric(settings.select) or task.primary
+        value = sum(result.metrics[name][metric.name] for name in names) / len(names)
+        if math.isnan(value) and math.isfinite(result.loss):
+            raise RunError(
+                f"stage {self.node.name}: {metric.title} is undefined on validation, so that it "
+                f"can choose no epoch; expected another {type(settings).__name__}.select"
+            )
+        return -metric.merit(value)
 
 
 def train(group: Sequence[Training]) -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
 from mstgraph.stages.stage import Place, Stage, StageNode, Term, decay_problem, decayed
-from mstgraph.stages.weighting import Weighting, agreement, mean_response, teacher_weights
+from mstgraph.stages.weighting import Weighting, teacher_weights
 from mstgraph.support.errors import nearest
+from mstgraph.tasks.task import Task
 
 Ensemble = Literal["losses", "log-probabilities"]
 
@@ -33,9 +34,10 @@ class Distill(Stage):
             are right about it (``'correctness'``, CA-MKD) or sure of it (``'confidence'``), see
             `mstgraph.stages.weighting`.
         ensemble: what is averaged over the teachers, their ``'losses'`` or, into one response
-            that the student learns from, their ``'log-probabilities'``.
+            that the student learns from, their ``'log-probabilities'`` (`Task.combine`: of numbers
+            to be predicted the mean).
         label_gate: weigh each sample's task loss by κ, how far the student's output agrees with
-            the teachers' (`mstgraph.stages.weighting.agreement`, without gradient), so that labels
+            the teachers' (`mstgraph.tasks.task.Task.agreement`, without gradient), so that labels
             say less where they do not. After UCMKD (Tran et al. 2026,
             https://arxiv.org/abs/2606.10504), whose κ was not to be had: this is its idea, an
             overlap of outputs in 0 to 1, and not its formula.
@@ -69,7 +71,7 @@ class Distill(Stage):
         if not self.label_gate:
             return loss
         student, teachers = batch.response(node.student), self._response(node, batch)
-        return batch.average(agreement(teachers, student).detach()) * loss
+        return batch.average(batch.agreement(teachers, student).detach()) * loss
 
     def _distillation(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the loss to the teachers, averaged over them and over the batch, []."""
@@ -88,7 +90,7 @@ class Distill(Stage):
         """Return the teachers' logits as one, [batch, num_outputs, ...] float."""
         names = [teacher.name for teacher in node.teachers]
         weights = teacher_weights(batch, names, self.weighting)
-        return mean_response([batch.response(name) for name in names], weights)
+        return batch.combine([batch.response(name) for name in names], weights)
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the student's task loss of each sample."""
@@ -113,6 +115,16 @@ class Distill(Stage):
         names = ("distillation_weight", "distillation_decay", "task_weight")
         wrong = decay_problem({n: v for n in names if (v := getattr(self, n)) is not None})
         return wrong or self._unfit(node) or super().problem(node)
+
+    def unfit(self, task: Task) -> tuple[str, str] | None:
+        """Refuse to ask how sure or how alike responses are that are no probabilities."""
+        asked = {"weighting": self.weighting == "confidence", "label_gate": self.label_gate}
+        for option, asks in asked.items():
+            if asks and not task.probabilities:
+                wrong = f"is {getattr(self, option)!r}, but responses for the task '{task.kind}' "
+                usual = "'mean' or 'correctness'" if option == "weighting" else "False"
+                return option, wrong + f"are no probabilities, expected {usual}"
+        return super().unfit(task)
 
     def _unfit(self, node: StageNode) -> tuple[str, str] | None:
         """Return what is wrong with the losses of several teachers."""

@@ -106,7 +106,7 @@ class Batch(Protocol):
     """One batch for one stage: labels, and responses that are computed when asked for.
 
     Attributes:
-        labels: [batch] or [batch, height, width] int64.
+        labels: [batch] or [batch, height, width] int64; [batch, places] where they are vectors.
     """
 
     labels: Tensor
@@ -161,6 +161,18 @@ class Batch(Protocol):
 
     def task_loss(self, name: str) -> Tensor:
         """Return the task loss of a response for each sample, [batch] float."""
+        ...
+
+    def combine(self, responses: Sequence[Tensor], weights: Tensor) -> Tensor:
+        """Return several teachers' responses as one, see `mstgraph.tasks.task.Task.combine`."""
+        ...
+
+    def uncertainty(self, response: Tensor) -> Tensor:
+        """Return how unsure a response is of each sample, [batch] float."""
+        ...
+
+    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return how much two responses agree, 0 to 1: [batch] or, if dense, per pixel."""
         ...
 
     def divergence(self, loss: ResponseLoss, teacher: Tensor, student: Tensor) -> Tensor:

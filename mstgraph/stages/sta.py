@@ -15,7 +15,7 @@ from mstgraph.methods.kl import KL
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
 from mstgraph.stages.stage import Place, Stage, StageNode, Term
-from mstgraph.stages.weighting import mean_response, teacher_weights
+from mstgraph.stages.weighting import teacher_weights
 from mstgraph.support.errors import nearest
 
 Target = Literal["student", "teachers"]
@@ -55,7 +55,7 @@ class STA(Stage):
         responses = [batch.response(name) for name in asked]
         guide = responses[0]
         if self.target == "teachers":
-            guide = mean_response(responses, teacher_weights(batch, asked, "mean"))
+            guide = batch.combine(responses, teacher_weights(batch, asked, "mean"))
         return batch.divergence(self.consistency, guide, batch.response(node.teachers[0].name))
 
     def guides(self, student: str, teachers: tuple[str, ...]) -> tuple[str, ...]:

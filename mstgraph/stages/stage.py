@@ -17,8 +17,10 @@ from mstgraph.stages.node import Batch, Forward, Part, Teacher
 from mstgraph.stages.optimizers import Adam
 from mstgraph.stages.rates import ConstantRate, Schedule
 from mstgraph.support.errors import nearest
+from mstgraph.tasks.task import Task
 
-Selection = Literal["loss", "metric", "last"]
+Selection = str
+SELECTIONS = ("loss", "metric", "last")
 Samples = Literal["all", "labelled"]
 Place = Literal["members", "member", "mask", "hint", "student"]
 """Where a stage stands, and thereby what it trains: all members of a component of mutual edges
@@ -63,7 +65,8 @@ class Stage(ABC):
         samples: which samples an epoch goes through: ``'all'``, or the ``'labelled'`` ones, as
             often as it takes to make as many steps as all would.
         select: which epoch's weights are kept: lowest validation ``'loss'``, best validation
-            ``'metric'`` (the task's primary one, its mean over `selecting`), or the ``'last'``.
+            ``'metric'`` (the task's primary one, its mean over `selecting`) or that of a name
+            (``'F1'``, ``'recall:owl'``), or the ``'last'``.
         start_counts: whether the weights before the first epoch may be kept, too, where all that
             `selecting` answers with is trained already and ``select`` is not ``'last'``.
         patience: end after so many epochs without a better one; None goes through all.
@@ -118,7 +121,7 @@ class Stage(ABC):
         return (student,)
 
     def selecting(self, node: StageNode) -> tuple[str, ...]:
-        """Return those whose mean metric chooses the epoch with ``select = 'metric'``."""
+        """Return those whose mean metric chooses the epoch if ``select`` is one."""
         return self.reported(node)
 
     def validated(self, node: StageNode) -> tuple[str, ...]:
@@ -149,8 +152,20 @@ class Stage(ABC):
             return "ema", f"is {self.ema}, expected None: what is measured here is a mean already"
         if self.samples not in get_args(Samples):
             return "samples", f"is '{self.samples}'{nearest(str(self.samples), get_args(Samples))}"
-        if self.select not in get_args(Selection):
-            return "select", f"is '{self.select}'{nearest(str(self.select), get_args(Selection))}"
+        if self.by_metric and not self.selecting(node):
+            return "select", f"is '{self.select}', expected 'loss' or 'last': nothing is measured"
+        return None
+
+    @property
+    def by_metric(self) -> bool:
+        """Whether a metric of the task chooses the epoch."""
+        return self.select not in ("loss", "last")
+
+    def unfit(self, task: Task) -> tuple[str, str] | None:
+        """Return (parameter, what is wrong and what was expected) if settings do not fit a task."""
+        names = [metric.name for metric in (*task.metrics, *task.extras)]
+        if self.select not in (*SELECTIONS, *names):
+            return "select", f"is '{self.select}'{nearest(str(self.select), (*SELECTIONS, *names))}"
         return None
 
 

@@ -7,13 +7,11 @@ label it is not known who is right, and those that are sure teach it more.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mstgraph.stages.node import Batch
 
@@ -35,62 +33,15 @@ def weights_by_cost(costs: Tensor) -> Tensor:
     return (1 - costs.softmax(dim=1)) / (teachers - 1)
 
 
-def entropy(logits: Tensor) -> Tensor:
-    """Return the entropy of each sample's output in nats, averaged over its pixels if it has some.
-
-    Args:
-        logits: [batch, num_outputs] or [batch, num_outputs, height, width] float.
-
-    Returns:
-        [batch] float.
-    """
-    log_p = F.log_softmax(logits, dim=1)
-    return -(log_p.exp() * log_p).sum(dim=1).reshape(len(logits), -1).mean(dim=1)
-
-
-def mean_response(responses: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Return logits of several teachers as one: the weighted mean of their log-probabilities.
-
-    Softened by τ they are, up to a constant that no softmax sees, the mean of the teachers'
-    log-probabilities at τ, so whatever temperature a loss has is the one that is averaged at.
-
-    Args:
-        responses: logits of N teachers, [batch, num_outputs, ...] float each.
-        weights: [batch, N] float, rows summing to one.
-
-    Returns:
-        [batch, num_outputs, ...] float.
-    """
-    extent = [1] * (responses[0].dim() - 1)
-    terms = [
-        weight.view(-1, *extent) * F.log_softmax(logits, dim=1)
-        for logits, weight in zip(responses, weights.unbind(1), strict=True)
-    ]
-    return functools.reduce(torch.add, terms)
-
-
-def agreement(one: Tensor, other: Tensor) -> Tensor:
-    """Return Σ_c min(p_c, q_c) of two outputs, one minus their total variation distance.
-
-    Args:
-        one: logits, [batch, num_outputs, ...] float.
-        other: logits of the same shape.
-
-    Returns:
-        [batch, ...] float: 1 where they are equal, 0 where they have no class in common.
-    """
-    return torch.minimum(one.softmax(dim=1), other.softmax(dim=1)).sum(dim=1)
-
-
 def teacher_weights(batch: Batch, names: Sequence[str], weighting: Weighting) -> Tensor:
     """Return what each teacher counts for each sample, without gradient.
 
     Args:
         batch: answers for the teachers, and knows the labels.
         names: the teachers' responses.
-        weighting: all alike (``'mean'``), by the cross-entropy of each teacher's output, where a
-            sample has a label, else by its entropy (``'correctness'``), or always by its entropy
-            (``'confidence'``).
+        weighting: all alike (``'mean'``), by the task loss of each teacher's output (of classes the
+            cross-entropy), where a sample has a label, else by its entropy (``'correctness'``), or
+            always by its entropy (``'confidence'``). Where outputs have none, all count alike.
 
     Returns:
         [batch, N] float, rows summing to one.
@@ -98,7 +49,7 @@ def teacher_weights(batch: Batch, names: Sequence[str], weighting: Weighting) ->
     responses = [batch.response(name).detach() for name in names]
     if weighting == "mean":
         return responses[0].new_full((len(batch), len(names)), 1 / len(names))
-    costs = torch.stack([entropy(logits) for logits in responses], dim=1)
+    costs = torch.stack([batch.uncertainty(outputs) for outputs in responses], dim=1)
     if weighting == "correctness":
         wrong = torch.stack([batch.task_loss(name).detach() for name in names], dim=1)
         costs = torch.where(batch.labelled().unsqueeze(1), wrong, costs)

@@ -92,6 +92,7 @@ _KINDS = {
     bool: "True or False",
     str: "text",
     Integral: "an integer",
+    float: "math.nan",
     Real: "a number",
     tuple: "a tuple",
     list: "a list",
@@ -121,7 +122,7 @@ _FIELDS: Mapping[str, Any] = {
     "task": str,
     "scale": Real,
     "ignored": (Integral, type(None)),
-    "unknown": (Integral, type(None)),
+    "unknown": (Integral, float, type(None)),
     "shape": (tuple, list),
     "classes": (tuple, list),
 }

@@ -104,12 +104,14 @@ def is_storable(dtype: str) -> bool:
 def label_dtype(labels: Labels) -> str:
     """Return the type that labels are stored as.
 
-    int64 for one label per sample (what losses take), else the narrowest of uint8, int16 and int32
-    that holds every class, the ignored and the unknown label.
+    int64 for one label per sample (what losses take), float32 for numbers, else the narrowest of
+    uint8, int16 and int32 that holds every class, the ignored and the unknown label.
     """
     if labels.task == "classification":
         return "int64"
-    values = [0, len(labels.classes) - 1]
+    if labels.task == "regression":
+        return "float32"
+    values: list[float] = [0, 1 if labels.task == "multilabel" else len(labels.classes) - 1]
     values += [value for value in (labels.ignored, labels.unknown) if value is not None]
     for name in ("uint8", "int16"):
         limits = np.iinfo(name)

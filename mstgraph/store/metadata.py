@@ -54,7 +54,7 @@ class _AlwaysInLabels(_Sized):
 
 
 class _Labels(_AlwaysInLabels, total=False):
-    unknown: int | None
+    unknown: int | str | None  # "nan" among numbers
 
 
 class _AlwaysInRawFile(TypedDict):
@@ -206,12 +206,13 @@ def read_modalities(metadata: dict[str, Any]) -> dict[str, Modality]:
 def read_labels_spec(metadata: dict[str, Any]) -> Labels:
     """Return what is to be predicted."""
     labels = metadata["labels"]
+    unknown = labels.get("unknown")  # stores of earlier versions know every label
     return Labels(
         labels["task"],
         tuple(labels["classes"]),
         labels["ignored"],
         tuple(labels["shape"]),
-        labels.get("unknown"),  # stores of earlier versions know every label
+        math.nan if unknown == "nan" else unknown,
     )
 
 

@@ -14,7 +14,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-Task = Literal["classification", "segmentation"]
+Task = Literal["classification", "segmentation", "multilabel", "regression"]
+VECTORS = ("multilabel", "regression")  # a label is as long as there are names
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,42 @@ class Labels:
     """What is to be predicted.
 
     Attributes:
-        task: one label per sample (``classification``) or per pixel (``segmentation``).
+        task: one class per sample (``classification``) or per pixel (``segmentation``), for each
+            class whether it applies, 1 or 0 (``multilabel``), or numbers (``regression``).
         classes: names of the classes; the label is the index into them, and a network has one
-            output for each.
+            output for each. For numbers, what each of them is.
         ignored: the label that takes part in no loss and no metric, or None.
-        shape: ``()`` for classification, ``(height, width)`` for segmentation.
+        shape: ``()`` for classification, ``(height, width)`` for segmentation; of a label that is
+            a vector, ``(len(classes),)``, which need not be given.
         unknown: the label of a sample or pixel whose class nobody knows: it takes part in no task
             loss and no metric, but in distillation. A sample whose ``label`` is None is unknown as
-            a whole. None: every label is known.
+            a whole; of a vector single places can be. Among numbers it is ``math.nan``. None:
+            every label is known.
     """
 
     task: Task
     classes: tuple[str, ...]
     ignored: int | None = None
     shape: tuple[int, ...] = ()
-    unknown: int | None = None
+    unknown: float | None = None
+
+    def __post_init__(self) -> None:
+        """Give a label that is a vector its length."""
+        if self.task in VECTORS and not self.shape:
+            object.__setattr__(self, "shape", (len(self.classes),))
+
+    @property
+    def maps(self) -> bool:
+        """Whether every pixel has a label of its own."""
+        return self.task == "segmentation"
+
+    def known(self, values: np.ndarray) -> np.ndarray:
+        """Return which labels as stored count and are known, bool of their shape."""
+        if self.task == "regression":
+            return ~np.isnan(values)
+        above = 1 if self.task == "multilabel" else len(self.classes) - 1
+        known = (values >= 0) & (values <= above)
+        return known if self.ignored is None else known & (values != self.ignored)
 
 
 class Recipe(ABC):

@@ -7,7 +7,7 @@ oracles in the tests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ class ConfusionMatrix:
         names: of the metrics that are wanted, see `metrics_of`.
         ignored: the label that does not count, or None.
         device: where the counts are.
+        single: name of a metric → the class whose recall it is.
     """
 
     def __init__(
@@ -37,10 +38,12 @@ class ConfusionMatrix:
         names: Sequence[str],
         ignored: int | None = None,
         device: torch.device | str = "cpu",
+        single: Mapping[str, int] | None = None,
     ):
         self.size = size
         self.names = names
         self.ignored = ignored
+        self.single = single or {}
         # One more cell takes the ignored and unknown labels, which need not be indices of classes.
         self.counts = torch.zeros(size * size + 1, dtype=torch.int64, device=device)
 
@@ -64,7 +67,11 @@ class ConfusionMatrix:
         """Return the metrics that are wanted, see `metrics_of`."""
         counts = self.counts[:-1].view(self.size, self.size).cpu()
         values = metrics_of(counts, self.ignored)
-        return {name: values[name] for name in self.names}
+        own = recalls(totals_of(counts, self.ignored), self.single)
+        return {
+            **{name: values[name] for name in self.names},
+            **{name: float(value) for name, value in own.items()},
+        }
 
 
 def class_counts(predicted: Tensor, labels: Tensor, counted: Tensor | None, size: int) -> Tensor:
@@ -98,11 +105,16 @@ def metrics_of(counts: Tensor, ignored: int | None = None) -> dict[str, float]:
         counts: [size, size] int64, rows labels, columns predictions.
         ignored: the label that does not count, or None.
     """
+    totals = totals_of(counts, ignored)
+    return {name: float(value) for name, value in rates(totals, ignored).items()}
+
+
+def totals_of(counts: Tensor, ignored: int | None = None) -> Tensor:
+    """Return how often each class is hit, labelled and predicted, from a confusion matrix."""
     if ignored in range(len(counts)):
         counts = counts.clone()
         counts[ignored] = 0
-    totals = torch.cat([counts.diagonal(), counts.sum(1), counts.sum(0)])
-    return {name: float(value) for name, value in rates(totals, ignored).items()}
+    return torch.cat([counts.diagonal(), counts.sum(1), counts.sum(0)])
 
 
 def rates(totals: Tensor, ignored: int | None = None) -> dict[str, Tensor]:
@@ -133,6 +145,17 @@ def rates(totals: Tensor, ignored: int | None = None) -> dict[str, Tensor]:
         # Every prediction and label in one class: agreement is all there can be.
         "kappa": torch.where(chance < 1, (agreement - chance) / (1 - chance), agreement * 0 + 1),
     }
+
+
+def recalls(totals: Tensor, single: Mapping[str, int]) -> dict[str, Tensor]:
+    """Return name → recall of a single class, [...] float64; nan where it does not occur.
+
+    Args:
+        totals: [..., 3 × size], sums of `class_counts`.
+        single: name → the class.
+    """
+    hits, support, _ = totals.double().unflatten(-1, (3, -1)).unbind(-2)
+    return {name: hits[..., index] / support[..., index] for name, index in single.items()}
 
 
 def _mean_over(hits: Tensor, of: Tensor, counted: Tensor) -> Tensor:

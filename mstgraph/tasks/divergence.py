@@ -1,4 +1,4 @@
-"""Kullback–Leibler divergence of softened outputs over classes.
+"""Kullback–Leibler divergence of softened outputs: over classes, of yes and no, of numbers.
 
 Hinton et al. 2015, https://arxiv.org/abs/1503.02531; MST-Distill, Eq. 2, 8 and 14.
 """
@@ -32,6 +32,43 @@ def kl_divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tenso
     log_p = F.log_softmax(teacher / temperature, dim=1)
     log_q = F.log_softmax(student / temperature, dim=1)
     return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+
+
+def bernoulli_divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """Return KL(σ(teacher / τ) ‖ σ(student / τ)) of each output, a Bernoulli variable.
+
+    Yang et al. 2023, "Multi-Label Knowledge Distillation", https://arxiv.org/abs/2308.06453, turn
+    labels into binary problems like that; the number of their equation is not checked.
+
+    Args:
+        teacher: logits, [batch, num_outputs] float.
+        student: logits of the same shape.
+        temperature: τ > 0.
+
+    Returns:
+        [batch, num_outputs] float, ≥ 0 up to rounding.
+    """
+    p, q = teacher / temperature, student / temperature
+    yes = p.sigmoid() * (F.logsigmoid(p) - F.logsigmoid(q))
+    return yes + (-p).sigmoid() * (F.logsigmoid(-p) - F.logsigmoid(-q))
+
+
+def normal_divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """Return (teacher − student)² / (2 τ²), the KL divergence of normal distributions of width τ.
+
+    Times τ² (``temperature_squared``) it is half the squared error between responses, whatever τ:
+    what Ba and Caruana 2014 regress (https://arxiv.org/abs/1312.6184), and what Hinton et al. 2015
+    (Section 2.1) find softened classes to come to at a high temperature.
+
+    Args:
+        teacher: means, [batch, num_outputs] float.
+        student: means of the same shape.
+        temperature: τ > 0, in the unit of the outputs.
+
+    Returns:
+        [batch, num_outputs] float, ≥ 0.
+    """
+    return ((teacher - student) / temperature).square() / 2
 
 
 class _DenseDivergence(torch.autograd.Function):

@@ -6,15 +6,20 @@ knows what is predicted.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from mstgraph.data.labelled import UNKNOWN
 from mstgraph.store.recipe import Labels
+from mstgraph.support.errors import nearest
+
+RECALL = "recall:"  # and a class: the name of a metric of a single one
 
 
 @dataclass(frozen=True)
@@ -58,21 +63,72 @@ class Task(ABC):
     Attributes:
         labels: what the store says of its labels.
         unlabelled: whether some labels are unknown, `mstgraph.data.labelled.UNKNOWN`.
+        measure: names of metrics that are measured beside `metrics`, see `metric`.
         kind: a word for it, by which a store's labels ask for a task of the package; empty for
             what several tasks have in common.
         metrics: what is measured, in the order in which it is shown.
         primary: the one of them that a best epoch may be chosen by and that progress bars show.
         exclusive_classes: whether outputs are logits of mutually exclusive classes, and labels
             the indices of these.
+        probabilities: whether outputs stand for probabilities, so that `uncertainty` and
+            `agreement` are known.
     """
 
     labels: Labels
     unlabelled: bool = field(default=False, kw_only=True)
+    measure: tuple[str, ...] = field(default=(), kw_only=True)
 
     kind: ClassVar[str] = ""
     metrics: ClassVar[tuple[Metric, ...]]
     primary: ClassVar[Metric]
     exclusive_classes: ClassVar[bool] = False
+    probabilities: ClassVar[bool] = False
+
+    @property
+    def measured(self) -> tuple[Metric, ...]:
+        """All that is measured, in the order in which it is shown."""
+        beside = (self.metric(name) for name in self.measure)
+        return (*self.metrics, *(metric for metric in beside if metric is not None))
+
+    def metric(self, name: str) -> Metric | None:
+        """Return the metric of a name, also one that is measured only if asked for; or None."""
+        known = {metric.name: metric for metric in (*self.metrics, *self.extras)}
+        return known.get(name)
+
+    @property
+    def extras(self) -> tuple[Metric, ...]:
+        """Metrics that are measured only if asked for."""
+        return ()
+
+    def measuring(self, names: Iterable[str]) -> Task:
+        """Return the task that also measures what these names stand for; others are passed over."""
+        usual = {metric.name for metric in self.measured}
+        more = [name for name in dict.fromkeys(names) if name not in usual and self.metric(name)]
+        return replace(self, measure=(*self.measure, *more)) if more else self
+
+    def problem(self) -> tuple[str, str] | None:
+        """Return (option, what is wrong and what was expected) if the options make no sense."""
+        usual = {metric.name for metric in self.metrics}
+        for name in self.measure:
+            if name in usual or self.metric(name) is None or self.measure.count(name) > 1:
+                can = [metric.name for metric in self.extras]
+                return "measure", f"names '{name}'{nearest(name, can)}"
+        return None
+
+    def options(self) -> dict[str, Any]:
+        """Return the options that are not at their default: name → value."""
+        own = {item.name for item in fields(Task)} - {"measure"}
+        given = (item for item in fields(self) if item.init and item.name not in own)
+        values = {item.name: (getattr(self, item.name), item.default) for item in given}
+        return {name: value for name, (value, usual) in values.items() if value != usual}
+
+    def fitted(self, labels: Iterable[Tensor]) -> Task:
+        """Return the task with what it takes from the labels of the training split.
+
+        Args:
+            labels: of one batch after another; read only by a task that takes something.
+        """
+        return self
 
     @property
     @abstractmethod
@@ -85,7 +141,8 @@ class Task(ABC):
 
         Args:
             outputs: [batch, num_outputs] or, if dense, [batch, num_outputs, height, width] float.
-            labels: [batch] or, if dense, [batch, height, width] int64.
+            labels: [batch] or, if dense, [batch, height, width] int64; [batch, places] where a
+                label is a vector.
 
         Returns:
             [batch] float; 0 for a sample of which no label counts.
@@ -103,6 +160,34 @@ class Task(ABC):
         Returns:
             [batch] or, if dense, [batch, height, width] float.
         """
+
+    def combine(self, responses: Sequence[Tensor], weights: Tensor) -> Tensor:
+        """Return several teachers' responses as one, the weighted mean of log-probabilities.
+
+        Up to a constant, that is the weighted mean of the parameters of one family: of logits of
+        Bernoulli variables, of means of normal distributions of one variance.
+
+        Args:
+            responses: outputs of N teachers, [batch, num_outputs, ...] float each.
+            weights: [batch, N] float, rows summing to one.
+
+        Returns:
+            [batch, num_outputs, ...] float.
+        """
+        extent = [1] * (responses[0].dim() - 1)
+        terms = [
+            weight.view(-1, *extent) * outputs
+            for outputs, weight in zip(responses, weights.unbind(1), strict=True)
+        ]
+        return functools.reduce(torch.add, terms)
+
+    def uncertainty(self, outputs: Tensor) -> Tensor:
+        """Return how unsure each response is, [batch] float; alike for all where none says it."""
+        return outputs.new_zeros(len(outputs))
+
+    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return how much two responses agree, 0 to 1: [batch] or, if dense, per pixel."""
+        raise NotImplementedError(f"{type(self).__name__} does not compare probabilities")
 
     @abstractmethod
     def accumulator(self, device: torch.device | str = "cpu") -> Accumulator:
@@ -130,6 +215,19 @@ class Task(ABC):
             totals: [..., statistics] float.
         """
         raise NotImplementedError(f"{type(self).__name__} offers contributions but no metrics_of")
+
+    def ranked(self, weights: Tensor, contributions: Tensor) -> dict[str, Tensor]:
+        """Return name → values of the metrics that no totals give, [draws]; {} if all do.
+
+        Args:
+            weights: how often each sample counts, [draws, samples] float64.
+            contributions: [samples, statistics] float64.
+        """
+        return {}
+
+    def alike(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return which samples two networks answer alike, [samples] bool, from contributions."""
+        return (one == other).all(dim=1)
 
     def right(self, contributions: Tensor) -> Tensor | None:
         """Return which samples are answered rightly, [samples] bool, from their contributions.
@@ -176,8 +274,12 @@ class Task(ABC):
         present = self.present(labels)
         if not self.unlabelled:
             return present
-        known = labels != UNKNOWN
+        known = self.known(labels)
         return known if present is None else known & present
+
+    def known(self, labels: Tensor) -> Tensor:
+        """Return which labels are known, bool of their shape."""
+        return labels != UNKNOWN
 
     def present(self, labels: Tensor) -> Tensor | None:
         """Return which samples or pixels take part at all, bool of the labels' shape.

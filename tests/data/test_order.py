@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_graphs import TWO, Make, changed
 
 from mstgraph.data.feed import batch_positions
-from mstgraph.data.order import WINDOW, epoch_order, mixed_order
+from mstgraph.data.order import WINDOW, balanced_order, epoch_order, mixed_order
 from mstgraph.support.errors import UserError
 
 LENGTHS = st.integers(0, 400)
@@ -178,3 +178,39 @@ def test_a_share_that_leaves_out_a_kind_is_refused(experiment: Make, value: str)
         UserError, match=rf"labelled_per_batch is {value}, expected a share between"
     ):
         experiment(TWO, f"data.labelled_per_batch = {value}")
+
+
+CLASSES = st.lists(st.sampled_from([-1, 0, 0, 0, 0, 1, 4]), min_size=1, max_size=200)
+
+
+@given(CLASSES, SEEDS, st.integers(1, 100))
+def test_a_balanced_order_takes_classes_alike(classes: list[int], seed: int, epoch: int) -> None:
+    """As many labelled samples of each, to one; every one of a class before any comes again."""
+    of = torch.tensor(classes)
+    order = epoch_order(len(of), seed, epoch)
+    found = balanced_order(order, of, seed, epoch)
+    without = of[order] < 0
+    assert torch.equal(found[without], order[without])
+    own = of[found][~without]
+    present = of[of >= 0].unique()
+    if len(present) < 2:
+        assert torch.equal(found, order)
+        return
+    counts = [int((own == name).sum()) for name in present]
+    assert max(counts) - min(counts) <= 1
+    for first in range(0, len(own) - len(present) + 1, len(present)):
+        assert sorted(own[first : first + len(present)].tolist()) == present.tolist()
+    for name in present:
+        times = found[of[found] == name].bincount(minlength=len(of))[of == name]
+        assert times.max() - times.min() <= 1
+
+
+@given(st.integers(30, 200), SEEDS)
+def test_a_balanced_order_depends_on_its_arguments_alone(length: int, seed: int) -> None:
+    """So that a run that was stopped goes on in it; another epoch takes other samples."""
+    of = (torch.arange(length) % 5 == 0).long()
+    orders = [epoch_order(length, seed, epoch) for epoch in (1, 2)]
+    first = balanced_order(orders[0], of, seed, 1)
+    torch.rand(3)
+    assert torch.equal(first, balanced_order(orders[0], of, seed, 1))
+    assert not torch.equal(first, balanced_order(orders[1], of, seed, 2))

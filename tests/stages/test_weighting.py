@@ -14,13 +14,8 @@ from mstgraph.methods.rkd import RKD
 from mstgraph.run.train import total
 from mstgraph.stages.distill import Distill
 from mstgraph.stages.dkd import DKD
-from mstgraph.stages.weighting import (
-    agreement,
-    entropy,
-    mean_response,
-    teacher_weights,
-    weights_by_cost,
-)
+from mstgraph.stages.weighting import teacher_weights, weights_by_cost
+from mstgraph.tasks.responses import agreement, entropy, mean_response
 
 pytest_plugins = ("training_fixtures",)
 pytestmark = pytest.mark.usefixtures("float64")

@@ -53,7 +53,7 @@ class OpenCell:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """All its metrics."""
-        return self.task.metrics
+        return self.task.measured
 
 
 @dataclass(frozen=True)

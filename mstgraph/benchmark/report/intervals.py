@@ -62,7 +62,7 @@ class _Drawn:
             return {}
         # The seed's own draws: networks of one split are drawn alike, splits are not.
         drawn = _draws(len(contributions), cell.cell.seed)
-        return resampled(drawn, contributions, cell.task.metrics_of)
+        return resampled(drawn, contributions, cell.task.metrics_of, cell.task.ranked)
 
 
 @lru_cache(maxsize=1)  # cells come seed by seed

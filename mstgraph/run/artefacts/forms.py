@@ -64,6 +64,7 @@ class StudentDescription(_AlwaysInStudent, total=False):
     files config.gin and modules.
     """
 
+    task: str
     outputs: int
     integers: bool
     files: dict[str, str]

@@ -46,7 +46,10 @@ class Student(nn.Module):
 
     Attributes:
         network: the network.
-        classes: names of the classes that were predicted.
+        classes: names of the classes that were predicted, or of the numbers.
+        task: the kind of its task: logits of exclusive classes (``'classification'``,
+            ``'segmentation'``), of single ones (``'multilabel'``), or numbers (``'regression'``);
+            empty for runs of earlier versions.
         modality: what it sees.
         integers: whether it sees integers, which are not normalised.
         data: title of the data set it was trained on, and what must be said of it if synthetic.
@@ -62,6 +65,7 @@ class Student(nn.Module):
         self._configuration = configuration
         self.network = network
         self.classes = tuple(description["classes"])
+        self.task = description.get("task", "")
         self.modality = description["modality"]
         self.integers = description.get("integers", False)
         self.data = description["data"]
@@ -96,6 +100,7 @@ def student_description(experiment: Experiment, target: str, pool: Pool) -> dict
         "factor": normaliser.factor.flatten().tolist(),
         "offset": normaliser.offset.flatten().tolist(),
         **integers,
+        "task": experiment.task.kind,
         "classes": list(experiment.task.classes),
         "outputs": experiment.task.num_outputs,
         "data": {"title": experiment.source.title, "synthetic": experiment.source.synthetic},

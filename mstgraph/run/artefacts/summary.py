@@ -23,6 +23,7 @@ from mstgraph.certainty.verdict import (
 )
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.plan import Plan
+from mstgraph.tasks.task import Task
 
 LIBRARIES = ("torch", "numpy", "gin-config", "networkx", "lmdb", "safetensors")
 
@@ -74,7 +75,7 @@ def summarise(
             "labelled": source.labelled(experiment.data),
         },
         "seed": plan.graph.seed,
-        "metrics": [asdict(metric) for metric in experiment.task.metrics],
+        "metrics": [asdict(metric) for metric in experiment.task.measured],
         "primary": experiment.task.primary.name,
         "students": students,
         "teachers": teachers,
@@ -212,12 +213,12 @@ def _teachers(
                 "epochs": _epochs(experiment, artefacts, stage, name),
             }
             alone = experiment.plan.alone.get(student, ""), student
-            rows.append(row | _beside_alone(samples, marks, alone, (stage, name)))
+            rows.append(row | _beside_alone(experiment.task, samples, marks, alone, (stage, name)))
     return rows
 
 
 def _beside_alone(
-    samples: Samples, marks: Marks, alone: tuple[str, str], teacher: tuple[str, str]
+    task: Task, samples: Samples, marks: Marks, alone: tuple[str, str], teacher: tuple[str, str]
 ) -> dict[str, float]:
     """Shares of samples or pixels where only the teacher is right, and of samples alike to both."""
     if alone not in marks or teacher not in marks:
@@ -226,8 +227,9 @@ def _beside_alone(
     only = ((marks[teacher] == RIGHT) & (reference == WRONG)).sum() / (reference > 0).sum()
     found = {"right_where_alone_errs": float(only)}
     if reference.shape[1] == 1:
-        alike = (samples[teacher] == samples[alone]).all(axis=1)
-        found["agrees_with_alone"] = float(alike.mean())
+        both = (samples[name].astype(np.float64) for name in (teacher, alone))
+        alike = task.alike(*map(torch.from_numpy, both))
+        found["agrees_with_alone"] = float(alike.double().mean())
     return found
 
 

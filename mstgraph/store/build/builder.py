@@ -254,7 +254,7 @@ def _metadata(job: _Job) -> dict[str, Any]:
             "classes": list(labels.classes),
             "ignored": labels.ignored,
             "shape": list(labels.shape),
-            "unknown": labels.unknown,
+            "unknown": "nan" if labels.unknown != labels.unknown else labels.unknown,
             "dtype": label.dtype,
             "samples_per_record": label.samples_per_record,
         },

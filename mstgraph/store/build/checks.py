@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Number
+from typing import get_args
 
 import numpy as np
 
 from mstgraph.store.declared import Declared
 from mstgraph.store.layout import LABEL, RESERVED, is_storable
-from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.store.recipe import VECTORS, Labels, Modality, Recipe, Task
 from mstgraph.support import memory
 from mstgraph.support.errors import UserError, nearest, users_code
 from mstgraph.support.seeds import derive_seed, seed_python
@@ -86,25 +87,46 @@ def _check_modality(item: Modality, labels: Labels) -> None:
 
 
 def _check_labels(title: str, labels: Labels) -> None:
-    dimensions = {"classification": 0, "segmentation": 2}
-    if labels.task not in dimensions:
-        raise UserError(f"{title} has task '{labels.task}'{nearest(labels.task, dimensions)}")
-    if len(labels.shape) != dimensions[labels.task] or not all(size > 0 for size in labels.shape):
-        wanted = "()" if labels.task == "classification" else "(height, width)"
+    if labels.task not in get_args(Task):
+        raise UserError(f"{title} has task '{labels.task}'{nearest(labels.task, get_args(Task))}")
+    vector = (len(labels.classes),)
+    wanted, fits = {
+        "classification": ("()", labels.shape == ()),
+        "segmentation": ("(height, width)", len(labels.shape) == 2 and min(labels.shape) > 0),
+    }.get(labels.task, (f"{vector}, a place for each name,", labels.shape == vector))
+    if not fits:
         raise UserError(
             f"labels of {title} have shape {labels.shape}; expected {wanted} for {labels.task}"
         )
-    if labels.unknown is not None and (
-        labels.unknown == labels.ignored or 0 <= labels.unknown < len(labels.classes)
-    ):
+    _check_unknown(title, labels)
+    least, words = (1, "one") if labels.task in VECTORS else (2, "two")
+    if len(labels.classes) < least or len(set(labels.classes)) != len(labels.classes):
+        raise UserError(
+            f"{title} declares {len(labels.classes)} class names, "
+            f"{len(set(labels.classes))} of them distinct; expected {words} or more, all distinct"
+        )
+
+
+def _check_unknown(title: str, labels: Labels) -> None:
+    """What stands for no label must not be one, and be of the labels' type."""
+    if labels.task in VECTORS and labels.ignored is not None:
+        raise UserError(
+            f"{title} ignores the label {labels.ignored}, but labels for {labels.task} have a "
+            "value in each place; expected unknown in its place"
+        )
+    if labels.unknown is None:
+        return
+    numbers = labels.task == "regression"
+    if not math.isnan(labels.unknown) if numbers else isinstance(labels.unknown, float):
+        wanted = "math.nan" if numbers else "a whole number such as -1"
+        raise UserError(
+            f"{title} calls the label {labels.unknown} unknown; expected {wanted} for {labels.task}"
+        )
+    above = 2 if labels.task == "multilabel" else len(labels.classes)
+    if labels.unknown == labels.ignored or 0 <= labels.unknown < above:
         raise UserError(
             f"{title} calls the label {labels.unknown} unknown, which is a class or ignored; "
             "expected another number, such as -1"
-        )
-    if len(labels.classes) < 2 or len(set(labels.classes)) != len(labels.classes):
-        raise UserError(
-            f"{title} declares {len(labels.classes)} class names, "
-            f"{len(set(labels.classes))} of them distinct; expected two or more, all distinct"
         )
 
 
@@ -219,15 +241,31 @@ def _checked_label(where: str, labels: Labels, given: np.ndarray | None) -> np.n
             f"{where}: expected shape {shape_in_words(labels.shape)}, "
             f"found {shape_in_words(array.shape)}"
         )
-    if array.dtype.kind not in "iu":
+    if labels.task == "regression":
+        return _checked_numbers(where, labels, array)
+    if array.dtype.kind not in ("iub" if labels.task == "multilabel" else "iu"):
         raise UserError(f"{where}: expected an integer type, found {array.dtype}")
-    wrong = (array < 0) | (array >= len(labels.classes))
+    above = 1 if labels.task == "multilabel" else len(labels.classes) - 1
+    wrong = (array < 0) | (array > above)
     beside = {"ignored": labels.ignored, "unknown": labels.unknown}
     named = {word: value for word, value in beside.items() if value is not None}
     wrong &= ~np.isin(array, list(named.values()))
     if wrong.any():
         ignored = "".join(f", or {value} for {word}" for word, value in named.items())
-        raise UserError(
-            f"{where}: expected 0 to {len(labels.classes) - 1}{ignored}, found {array[wrong][0]}"
-        )
+        raise UserError(f"{where}: expected 0 to {above}{ignored}, found {array[wrong][0]}")
     return array
+
+
+def _checked_numbers(where: str, labels: Labels, array: np.ndarray) -> np.ndarray:
+    """Return numbers to predict; nan alone says that one is unknown, where that may be."""
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{where}: expected numbers, found {array.dtype}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused
+        numbers = array.astype(np.float32)
+    wrong = np.isinf(numbers) if labels.unknown is not None else ~np.isfinite(numbers)
+    if wrong.any():
+        beside = ", or nan" if labels.unknown is not None else ""
+        raise UserError(
+            f"{where}: expected finite float32 numbers{beside}, found {array[wrong][0]}"
+        )
+    return numbers

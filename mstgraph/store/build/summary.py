@@ -29,12 +29,20 @@ def collect_statistics(records: Records, splits: Mapping[str, Split]) -> dict[st
 def class_counts(
     records: Records, labels: Labels, splits: Mapping[str, Split]
 ) -> dict[str, np.ndarray]:
-    """Return, by split, how many training labels (pixels) each class has: int64 [classes]."""
+    """Return, by split, how many training labels (pixels) each class has: int64 [classes].
+
+    Numbers are of no class: {}.
+    """
+    if labels.task == "regression":
+        return {}
     marks = _training_marks(splits)
     counts = {name: np.zeros(len(labels.classes), np.int64) for name in splits}
     for samples, values in records:
         for name, mark in marks.items():
-            chosen = values[mark[samples.start : samples.stop]].ravel()
+            chosen = values[mark[samples.start : samples.stop]]
+            if labels.task == "multilabel":
+                counts[name] += (chosen == 1).sum(axis=0)
+                continue
             valid = chosen[(chosen >= 0) & (chosen < len(labels.classes))]
             counts[name] += np.bincount(valid, minlength=len(labels.classes))
     return counts
@@ -47,20 +55,20 @@ def count_unlabelled(
 
     Returns:
         ``{"samples": …, "pixels": share of unknown ones, "splits": {name: {part: …}}}``, pixels
-        for maps alone; {} of maps of which no pixel is unknown.
+        for maps alone; {} of maps and vectors of which no place is unknown.
     """
     if labels.shape and labels.unknown is None:
         return {}
     without, pixels, unknown = [], 0, 0
     for _, values in records:
         flat = values.reshape(len(values), -1)
-        known = (flat >= 0) & (flat < len(labels.classes)) & (flat != labels.ignored)
+        known = labels.known(flat)
         without.append(~known.any(axis=1))
         pixels, unknown = pixels + flat.size, unknown + int((flat == labels.unknown).sum())
     marks = np.concatenate(without)
     return {
         "samples": int(marks.sum()),
-        **({"pixels": unknown / pixels} if labels.shape else {}),
+        **({"pixels": unknown / pixels} if labels.maps else {}),
         "splits": {
             name: {part: int(marks[ids].sum()) for part, ids in split.items()}
             for name, split in splits.items()
