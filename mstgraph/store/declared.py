@@ -81,7 +81,7 @@ def _asked(question: Any, what: str) -> Any:
 def _typed(value: Any, kinds: Any, what: str) -> Any:
     """Return a value of one of some types; a truth value is no number."""
     wanted = kinds if isinstance(kinds, tuple) else (kinds,)
-    if isinstance(value, wanted) and not isinstance(value, bool):
+    if isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool)):
         return value
     given = "nothing" if value is None else f"{_shown(value)}, of type {type(value).__name__}"
     expected = " or ".join(_KINDS.get(kind, kind.__name__) for kind in wanted)
@@ -94,6 +94,7 @@ _KINDS = {
     Real: "a number",
     tuple: "a tuple",
     list: "a list",
+    bool: "True or False",
     type(None): "None",
 }
 
@@ -118,6 +119,8 @@ _FIELDS: Mapping[str, Any] = {
     "unit": str,
     "task": str,
     "scale": Real,
+    "optional": bool,
+    "varying": bool,
     "ignored": (Integral, type(None)),
     "unknown": (Integral, type(None)),
     "shape": (tuple, list),
