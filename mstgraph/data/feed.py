@@ -18,6 +18,7 @@ from mstgraph.data.augmentation import Augmentation, Inputs
 from mstgraph.data.classes import classes_of
 from mstgraph.data.labelled import UNKNOWN, keep_labels
 from mstgraph.data.order import WINDOW, epoch_order, mixed_order, repeated
+from mstgraph.data.presence import PARTS, Lengths, masked, part_lengths, refuse_lost_class
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
 from mstgraph.store.reader import Store
 from mstgraph.support.seeds import derive_seed, seed_python
@@ -88,6 +89,8 @@ class Pool:
         labelled: how many training samples keep their label, see `mstgraph.data.labelled`.
         seed: which of them.
         labelled_per_batch: share of labelled samples in a training batch; None as they are drawn.
+        absent: modality → share of the samples that lose it, see `mstgraph.data.presence`.
+        absent_in: the parts in which they do.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class Pool:
         labelled: float | int | None = None,
         seed: int = 0,
         labelled_per_batch: float | None = None,
+        absent: Mapping[str, float] | None = None,
+        absent_in: Sequence[str] = PARTS,
     ):
         self.store = store
         self.split = split
@@ -113,6 +118,10 @@ class Pool:
         self.labelled = labelled
         self.seed = derive_seed(seed, "labelled")
         self.labelled_per_batch = labelled_per_batch
+        self.absent = absent or {}
+        self.absent_in = tuple(absent_in)
+        self.run_seed = seed
+        self._lengths: dict[str, dict[str, Tensor]] = {}
         self._resident: dict[tuple[str, str], Tensor] = {}
         self._normalisers: dict[str, Normaliser] = {}
         self._hidden: Tensor | None = None
@@ -143,6 +152,21 @@ class Pool:
             ).to(self.device)
         return self._hidden
 
+    def lengths(self, part: str) -> Lengths:
+        """Return how much of each modality the samples of a part have; {} where all have all."""
+        if part not in self._lengths:
+            absent = self.absent if part in self.absent_in else {}
+            ids = self.store.split(self.split, part)
+            classes = self._classes_of(ids) if absent else np.zeros(len(ids), np.int64)
+            seed = derive_seed(self.run_seed, part)
+            whole = {name: item.shape[-1] for name, item in self.store.modalities.items()}
+            known = self.store.read_lengths(ids)
+            found = part_lengths(known, whole, classes, absent, seed, self.device)
+            if part == "train":
+                refuse_lost_class(found, absent, classes, self.store.labels_spec.classes)
+            self._lengths[part] = found
+        return self._lengths[part]
+
     @cached_property
     def with_label(self) -> Tensor:
         """Which training samples have a label, of some pixel at least, that is not hidden: [n]."""
@@ -155,7 +179,9 @@ class Pool:
 
     @cached_property
     def _classes(self) -> np.ndarray:
-        ids = self.store.split(self.split, "train")
+        return self._classes_of(self.store.split(self.split, "train"))
+
+    def _classes_of(self, ids: np.ndarray) -> np.ndarray:
         return classes_of(ids, self.store.labels_spec, self.store.read_labels)
 
     def resident(self, part: str, column: str) -> Tensor | None:
@@ -220,6 +246,7 @@ class Feed:
         self.augmentation = augmentation
         self._columns = {name: pool.resident(part, name) for name in (*modalities, LABELS)}
         self._hidden = pool.hidden(part)
+        self._lengths = pool.lengths(part)
         self._unknown = pool.store.labels_spec.unknown
 
     def __len__(self) -> int:
@@ -267,6 +294,8 @@ class Feed:
     def batches(self, batches: Sequence[Tensor], first: int = 0, seed: int = 0) -> Iterator[Item]:
         """Yield (modality → [batch, ...] float normalised, labels int64, positions int64).
 
+        What a sample lacks is zero after normalisation, padding included; `lengths` says it.
+
         Args:
             batches: positions of each batch, [batch] int64.
             first: number of the first batch, for the augmentation's randomness.
@@ -290,7 +319,18 @@ class Feed:
                 inputs, labels = self.augmentation(inputs, labels, generator)
             normalised = {n: self.pool.normaliser(n)(values) for n, values in inputs.items()}
             places = positions.to(self.device)
+            for name, lengths in self.lengths(places).items():
+                if name in normalised:
+                    normalised[name] = masked(normalised[name], lengths)
             yield normalised, self._known(labels, places), places
+
+    def lengths(self, positions: Tensor) -> Lengths:
+        """Return how much of each modality samples have; {} where all have all.
+
+        Args:
+            positions: of the samples, [batch] int64, on the device.
+        """
+        return {name: lengths[positions] for name, lengths in self._lengths.items()}
 
     def _known(self, labels: Tensor, places: Tensor) -> Tensor:
         """Return the labels with `UNKNOWN` for those that nobody knows or that are hidden."""

@@ -80,6 +80,9 @@ def _evaluate(
         experiment.data.normalisation,
         experiment.engine.memory_budget(device),
         trained_on=experiment.split,
+        seed=experiment.plan.graph.seed,
+        absent=experiment.data.absent,
+        absent_in=experiment.data.absent_in,
     )
     results = {
         name: _evaluate_stage(experiment, folder, node, pool, part)
@@ -128,7 +131,9 @@ def _evaluate_stage(
     finished = replace(node, sources={**node.sources, **dict.fromkeys(node.trains, node.name)})
     modules = load_modules(experiment.parts, folder, [finished], pool.device)
     precision = experiment.engine.precision
-    networks = Networks(modules, experiment.inputs_of, frozenset(), {}, precision)
+    networks = Networks(
+        modules, experiment.inputs_of, frozenset(), {}, precision, experiment.input_rules
+    )
     forwards = [node.forwards[name] for name in node.settings.validated(node)]
     wanted = {modality for forward in forwards for modality in experiment.inputs_of[forward.member]}
     batch_size = node.settings.batch_size or experiment.data.batch_size

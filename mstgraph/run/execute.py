@@ -74,6 +74,8 @@ class Execution:
             labelled=experiment.data.labelled,
             seed=experiment.plan.graph.seed,
             labelled_per_batch=experiment.data.labelled_per_batch,
+            absent=experiment.data.absent,
+            absent_in=experiment.data.absent_in,
         )
 
     def run(self) -> dict[str, Any]:
@@ -215,7 +217,9 @@ class Execution:
         disk = engine.disk_budget(self.folder.path)
         constants = constants_of(experiment, group, self.pool.remaining, disk)
         trained = frozenset(name for node in group for name in node.trains)
-        networks = Networks(modules, experiment.inputs_of, trained, cuts, engine.precision)
+        networks = Networks(
+            modules, experiment.inputs_of, trained, cuts, engine.precision, experiment.input_rules
+        )
         batch_size = group[0].settings.batch_size or experiment.data.batch_size
         keeper = Keeper(
             networks=networks,
@@ -229,6 +233,7 @@ class Execution:
                 "split": experiment.split,
                 "normalisation": experiment.data.normalisation,
                 "precision": engine.precision,
+                **experiment.absences,
                 "code": [[n.identity.get(k) for k in ("parts", "calls", "code")] for n in group],
             },
             told=partial(self._keeping, group),
