@@ -18,9 +18,10 @@ from mstgraph.data.augmentation import Augmentation, Inputs
 from mstgraph.data.classes import classes_of
 from mstgraph.data.labelled import UNKNOWN, keep_labels
 from mstgraph.data.order import WINDOW, epoch_order, mixed_order, repeated
-from mstgraph.data.presence import PARTS, Lengths, masked, part_lengths, refuse_lost_class
+from mstgraph.data.presence import PARTS, Lengths, part_lengths, refuse_lost_class
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
 from mstgraph.store.reader import Store
+from mstgraph.support.numerics import masked
 from mstgraph.support.seeds import derive_seed, seed_python
 
 LABELS = "label"

@@ -88,15 +88,3 @@ def refuse_lost_class(
                 f"data.absent leaves '{modality}' to no training sample of {name}; expected a "
                 "smaller share"
             )
-
-
-def masked(values: Tensor, lengths: Tensor) -> Tensor:
-    """Return values with zeros where there is nothing: behind a sample's length on the last axis.
-
-    Args:
-        values: [batch, ..., length] float.
-        lengths: [batch] int64.
-    """
-    places = torch.arange(values.shape[-1], device=values.device)
-    there = places < lengths.view(-1, *[1] * (values.dim() - 1))
-    return torch.where(there, values, torch.zeros_like(values))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mstgraph.data.presence import Lengths, masked
+from mstgraph.data.presence import Lengths
 from mstgraph.distil.cuts import Cut
 from mstgraph.distil.insertion import inserted, tapped
 from mstgraph.networks.presence import InputRule, drop_modalities, takes_lengths
@@ -22,7 +22,7 @@ from mstgraph.run.kept import Kept
 from mstgraph.run.rows import at_rest, spread
 from mstgraph.stages.node import RESPONSE, Forward, Question, Trunk
 from mstgraph.support.errors import UserError
-from mstgraph.support.numerics import autocast
+from mstgraph.support.numerics import autocast, masked
 
 Outputs = Mapping[str, Tensor]
 
