@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from mstgraph.data.labelled import UNKNOWN
 from mstgraph.methods.crd import CRD, ContrastiveMemory
 from mstgraph.methods.dist import DIST
 from mstgraph.methods.kl import KL
-from mstgraph.methods.loss import EdgeLoss
+from mstgraph.methods.loss import Edge, EdgeLoss
 from mstgraph.methods.mgdfr import FeatureSelection
 from mstgraph.methods.mlld import MLLD
 from mstgraph.methods.rkd import RKD
@@ -24,6 +25,7 @@ from mstgraph.run.train import total
 from mstgraph.stages.ci import CI
 from mstgraph.stages.distill import Distill
 from mstgraph.stages.dkd import DKD
+from mstgraph.stages.hint import Hint
 from mstgraph.stages.node import RESPONSE, Forward
 from mstgraph.stages.pretrain import Pretrain
 from mstgraph.stages.salience import Salience
@@ -208,6 +210,36 @@ def test_relations_between_samples_are_between_those_that_are_there(loss: EdgeLo
         edge = replace(edge, positions=rows, adapter=memory)
         values.append(float(loss.edge(edge).mean().detach()))
     assert values[0] == pytest.approx(values[1], abs=1e-12)
+
+
+@dataclass(frozen=True)
+class Squares(EdgeLoss):
+    """A hint that is the squared distance of logits."""
+
+    hinted: ClassVar[bool] = True
+
+    def edge(self, edge: Edge) -> Tensor:
+        """Not asked for here."""
+        raise NotImplementedError
+
+    def hint(self, edge: Edge) -> Tensor:
+        """Of each sample."""
+        return (edge.teacher.logits - edge.student.logits).square().sum(1)
+
+
+def test_hints_are_averaged_among_those_that_are_there() -> None:
+    """Over the teachers of each sample, then over the samples with one."""
+    teachers = [("f", ""), ("t", "")]
+    world = partly(Hint(), "hint", teachers=teachers, losses=[Squares()] * 2)
+    world.networks.rules["f"] = InputRule(any_will_do=True)  # f sees all, t lacks some
+    for name, rows in LOST.items():
+        world.inputs[name][rows] = 0
+    each = {n: ((world.numpy(n) - world.numpy("s")) ** 2).sum(1) for n in ("f", "t")}
+    values = [
+        np.mean([each["f"][i], each["t"][i]] if there("t")[i] else [each["f"][i]])
+        for i in np.flatnonzero(there("s"))
+    ]
+    assert value(world, "hint") == pytest.approx(np.mean(values), abs=1e-12)
 
 
 def test_features_are_measured_where_they_are_seen() -> None:

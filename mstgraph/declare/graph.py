@@ -321,7 +321,7 @@ def _with_inputs(
                     f"{nearest(modality, modalities)}"
                 )
         _refuse_repeated(_names(member.masks), name, configuration)
-        _check_absent(name, member, inputs, configuration)
+        _check_dropout(name, member, inputs, configuration)
         if len(set(inputs)) < len(inputs):
             raise UserError(
                 f"{configuration.where('Member', 'inputs', name)}: member '{name}' lists a "
@@ -333,14 +333,10 @@ def _with_inputs(
     return complete
 
 
-def _check_absent(
+def _check_dropout(
     name: str, member: Member, inputs: Sequence[str], configuration: Configuration
 ) -> None:
-    """What a member does without an input, and how often it is taken away, must make sense."""
-    place = f"{configuration.where('Member', 'absent', name)}: member '{name}' has absent = "
-    if member.absent not in get_args(Absent):
-        near = nearest(str(member.absent), get_args(Absent))
-        raise UserError(f"{place}'{member.absent}'{near}")
+    """How often an input is taken away in training must make sense."""
     share = member.modality_dropout
     place = f"{configuration.where('Member', 'modality_dropout', name)}: member '{name}'"
     if not 0 <= share < 1:

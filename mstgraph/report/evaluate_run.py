@@ -14,7 +14,7 @@ from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.modules import load_modules
 from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
-from mstgraph.run.artefacts.summary import collect, compare
+from mstgraph.run.artefacts.summary import collect, compare, patterns_of
 from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.networks import Networks
 from mstgraph.stages.stage import StageNode
@@ -45,7 +45,9 @@ def evaluate_run(
     Returns:
         ``{"data": …, "split": …, "part": …, "measured": [{"name": …, "title": …, …}],
         "metrics": {stage: {response: {metric: value}}}, "students": …}``, students as in a run's
-        ``summary.json``: their gain, and how sure it is.
+        ``summary.json``: their gain, and how sure it is. Where samples differ in the modalities
+        that they have, ``"patterns"``, too: ``{stage: {response: {"audio + video": {"samples": …,
+        metric: value}}}}``.
 
     Raises:
         UserError: the run is not finished, its store is gone, or there is no such split.
@@ -95,6 +97,7 @@ def _evaluate(
         "part": part,
         "measured": [asdict(metric) for metric in experiment.task.metrics],
         "metrics": {name: result.metrics for name, result in results.items()},
+        **patterns_of({name: result.as_dict() for name, result in results.items()}),
         "students": _students(experiment, folder, results),
     }
 

@@ -82,8 +82,14 @@ class _Account:
                 own = own if rows is None else own[rows]
             self._measure(accumulator, outputs, labels, own)
             if self.by_sample:
+                patterns = batch.patterns(self.modalities)
+                if own is None and patterns:
+                    own = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
                 self._keep_samples(name, outputs, labels, own)
-                self._measure_patterns(name, batch, outputs, labels, own, rows)
+                for pattern, having in patterns.items():
+                    chosen = having if rows is None else having[rows]
+                    chosen = chosen if own is None else chosen & own
+                    self._measure_pattern(name, pattern, outputs, labels, chosen)
         for name, values in settings.statistics(self.node, batch).items():
             self.statistics.setdefault(name, []).append(values)
 
@@ -101,31 +107,26 @@ class _Account:
         marks = self.task.marks(outputs, labels)
         if own is not None:
             gone = (~own).unsqueeze(1)
-            contributions = None if contributions is None else contributions.masked_fill(gone, 0)
+            if contributions is not None:
+                right = self.task.right(contributions) if marks is None else None
+                # Neither right nor wrong is a third thing, which contributions do not tell.
+                marks = marks if right is None else right.to(torch.uint8).unsqueeze(1) + 1
+                contributions = contributions.masked_fill(gone, 0)
             marks = None if marks is None else marks.masked_fill(gone, 0)
         self._keep(name, contributions)
         if marks is not None:
             self.marks.setdefault(name, []).append(marks.cpu().numpy())
 
-    def _measure_patterns(
-        self,
-        name: str,
-        batch: Batch,
-        outputs: Tensor,
-        labels: Tensor,
-        own: Tensor | None,
-        rows: Tensor | None,
+    def _measure_pattern(
+        self, name: str, pattern: str, outputs: Tensor, labels: Tensor, chosen: Tensor
     ) -> None:
-        """Measure each pattern of presence by itself, where samples differ in it."""
-        for pattern, chosen in batch.patterns(self.modalities).items():
-            chosen = chosen if rows is None else chosen[rows]
-            chosen = chosen if own is None else chosen & own
-            found = self.patterns.setdefault(name, {})
-            if pattern not in found:
-                found[pattern] = self.task.accumulator(labels.device), 0
-            accumulator, count = found[pattern]
-            self._measure(accumulator, outputs, labels, chosen)
-            found[pattern] = accumulator, count + int(chosen.sum())
+        """Measure the samples of one pattern of presence by themselves."""
+        found = self.patterns.setdefault(name, {})
+        if pattern not in found:
+            found[pattern] = self.task.accumulator(labels.device), 0
+        accumulator, count = found[pattern]
+        self._measure(accumulator, outputs, labels, chosen)
+        found[pattern] = accumulator, count + int(chosen.sum())
 
     def _keep(self, name: str, contributions: Tensor | None) -> None:
         if contributions is not None:
