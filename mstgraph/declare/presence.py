@@ -8,7 +8,7 @@ from typing import Any
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.graph import Graph, Member
 from mstgraph.declare.settings import Data
-from mstgraph.store.presence import having
+from mstgraph.store.presence import modalities_of
 from mstgraph.store.splits import PARTS
 from mstgraph.support.errors import UserError, nearest
 
@@ -28,7 +28,7 @@ def absences(data: Data, members: Mapping[str, Member]) -> dict[str, Any]:
 def check_presence(
     data: Data, presence: Mapping[str, Any], graph: Graph, configuration: Configuration
 ) -> None:
-    """Refuse a modality that a class, or a target in a part of the split, never has.
+    """Refuse a modality that a class never has in training, and members that take part in nothing.
 
     Args:
         data: the data's settings, its split resolved to a name.
@@ -37,24 +37,30 @@ def check_presence(
         configuration: where bindings stand, for messages.
 
     Raises:
-        UserError: names the modality, and the class or the part.
+        UserError: names the member, the modality, and the class or the part.
     """
     split = str(data.split)
+    lacking = presence.get("classes", {}).get(split, {})
     for name, member in graph.members.items():
-        place = configuration.where("graph", name)
+        place = f"{configuration.where('graph', name)}: member '{name}' sees"
         for modality in member.inputs:
-            classes = presence.get("classes", {}).get(split, {}).get(modality, ())
-            if classes:
+            if classes := lacking.get(modality):
                 raise UserError(
-                    f"{place}: member '{name}' sees '{modality}', which no training sample of the "
-                    f"class '{classes[0]}' has in split '{split}'; expected one at least"
+                    f"{place} '{modality}', which no training sample of the class '{classes[0]}' "
+                    f"has in split '{split}'; expected one at least"
                 )
-            for part, counts in presence.get("splits", {}).get(split, {}).items():
-                if name in graph.targets and not having(counts, modality):
-                    raise UserError(
-                        f"{place}: the target '{name}' sees '{modality}', which no {part} sample "
-                        f"of split '{split}' has; expected one at least"
-                    )
+        for part, counts in presence.get("splits", {}).get(split, {}).items():
+            if not any(_takes_part(member, pattern) for pattern in counts):
+                seen = (" and " if member.absent == "out" else " or ").join(member.inputs)
+                raise UserError(
+                    f"{place} {seen}, which no {part} sample of split '{split}' has; expected one "
+                    "at least"
+                )
+
+
+def _takes_part(member: Member, pattern: str) -> bool:
+    own = [name in modalities_of(pattern) for name in member.inputs]
+    return any(own) if member.absent == "zeros" else all(own)
 
 
 def check_absent(data: Data, configuration: Configuration, modalities: Mapping[str, Any]) -> None:

@@ -29,4 +29,9 @@ def pattern_counts(names: Sequence[str], there: np.ndarray) -> dict[str, int]:
 
 def having(counts: Mapping[str, int], modality: str) -> int:
     """Return how many samples have a modality, from pattern → number of samples."""
-    return sum(count for name, count in counts.items() if modality in name.split(JOINED))
+    return sum(count for name, count in counts.items() if modality in modalities_of(name))
+
+
+def modalities_of(pattern: str) -> list[str]:
+    """Return the modalities of a pattern."""
+    return pattern.split(JOINED)

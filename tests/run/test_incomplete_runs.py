@@ -172,7 +172,7 @@ def test_settings_that_make_no_sense_are_refused(
         ),
         (
             'sample["rgb"] = None if index >= 16 else sample["rgb"]',
-            "the target 'rgb' sees 'rgb', which no test sample of split 'late' has",
+            "member 'fused' sees rgb and depth, which no test sample of split 'late' has",
         ),
     ],
 )
