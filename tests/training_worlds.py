@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +175,12 @@ class World:
     inputs: dict[str, Tensor]
     labels: Tensor
     kept: Mapping[Any, Any]
+    lengths: dict[str, Tensor] = field(default_factory=dict)
 
     def batch(self) -> Batch:
         """Return the batch as the stage sees it, nothing computed yet."""
         positions = torch.arange(len(self.labels))
-        shared = Shared(self.inputs, self.labels, positions, self.kept)
+        shared = Shared(self.inputs, self.labels, positions, self.kept, self.lengths)
         return Batch(self.node, self.networks, shared, self.task)
 
     def numpy(self, name: str) -> np.ndarray:

@@ -16,6 +16,7 @@ from mstgraph.methods.loss import PENULTIMATE
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.networks import Networks, Outputs, Shared
 from mstgraph.stages.node import RESPONSE, Forward, Part
+from mstgraph.support.errors import UserError
 from mstgraph.support.seeds import derive_seed
 
 PIXELS = 4096  # of a part, where every pixel has a label; samples are all taken
@@ -61,7 +62,9 @@ def member_networks(
         folder.load(stage, member, modules[member])
         modules[member].to(device).eval()
     precision = experiment.engine.precision
-    return Networks(modules, experiment.inputs_of, frozenset(), {}, precision)
+    return Networks(
+        modules, experiment.inputs_of, frozenset(), {}, precision, experiment.input_rules
+    )
 
 
 @torch.no_grad()
@@ -94,10 +97,14 @@ def answers(
     rows: list[dict[tuple[str, str], Tensor]] = []
     labels, labelled = [], 0
     for inputs, truth, positions in feed.epoch(experiment.data.batch_size):
-        shared = Shared(inputs, truth, positions, {})
+        shared = Shared(inputs, truth, positions, {}, feed.lengths(positions))
         counted = task.counted(truth)
         known = torch.ones_like(truth, dtype=torch.bool) if counted is None else counted
         labelled += int(known.reshape(len(truth), -1).any(dim=1).sum())
+        for name in members:  # side by side: of samples that all of them take part in
+            there = networks.there(name, shared)
+            if there is not None:
+                known = known & there.view(-1, *[1] * (known.dim() - 1))
         if task.dense:
             known = _some_pixels(known, positions, each, graph.seed)
         labels.append(truth[known])
@@ -108,6 +115,12 @@ def answers(
             if features:
                 found[name, "features"] = _rows(_features(outputs, forward, task.extent), known)
         rows.append(found)
+
+    if not sum(map(len, labels)):
+        raise UserError(
+            f"no {part} sample has a label and all that {', '.join(members)} see, so that they "
+            "cannot be compared; expected some that do"
+        )
 
     def joined(kind: str) -> dict[str, np.ndarray]:
         return {name: torch.cat([r[name, kind] for r in rows]).cpu().numpy() for name in members}

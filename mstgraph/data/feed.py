@@ -19,8 +19,10 @@ from mstgraph.data.augmentation import Augmentation, Inputs
 from mstgraph.data.classes import classes_of
 from mstgraph.data.labelled import UNKNOWN, keep_labels
 from mstgraph.data.order import WINDOW, balanced_order, epoch_order, mixed_order, repeated
+from mstgraph.data.presence import PARTS, Lengths, part_lengths, refuse_lost_class
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
 from mstgraph.store.reader import Store
+from mstgraph.support.numerics import masked
 from mstgraph.support.seeds import derive_seed, seed_python
 
 LABELS = "label"
@@ -91,6 +93,8 @@ class Pool:
         seed: which of them.
         labelled_per_batch: share of labelled samples in a training batch; None as they are drawn.
         balanced: whether training takes labelled samples of each class alike.
+        absent: modality → share of the samples that lose it, see `mstgraph.data.presence`.
+        absent_in: the parts in which they do.
     """
 
     def __init__(
@@ -106,6 +110,8 @@ class Pool:
         seed: int = 0,
         labelled_per_batch: float | None = None,
         balanced: bool = False,
+        absent: Mapping[str, float] | None = None,
+        absent_in: Sequence[str] = PARTS,
     ):
         self.store = store
         self.split = split
@@ -119,6 +125,10 @@ class Pool:
         self.labelled_per_batch = labelled_per_batch
         self.integers = frozenset(n for n, spec in store.modalities.items() if spec.integers)
         self.balanced = balanced
+        self.absent = absent or {}
+        self.absent_in = tuple(absent_in)
+        self.run_seed = seed
+        self._lengths: dict[str, dict[str, Tensor]] = {}
         self._resident: dict[tuple[str, str], Tensor] = {}
         self._normalisers: dict[str, Normaliser] = {}
         self._hidden: Tensor | None = None
@@ -158,6 +168,21 @@ class Pool:
             ).to(self.device)
         return self._hidden
 
+    def lengths(self, part: str) -> Lengths:
+        """Return how much of each modality the samples of a part have; {} where all have all."""
+        if part not in self._lengths:
+            absent = self.absent if part in self.absent_in else {}
+            ids = self.store.split(self.split, part)
+            classes = self._classes_of(ids) if absent else np.zeros(len(ids), np.int64)
+            seed = derive_seed(self.run_seed, part)
+            whole = {name: item.shape[-1] for name, item in self.store.modalities.items()}
+            known = self.store.read_lengths(ids)
+            found = part_lengths(known, whole, classes, absent, seed, self.device)
+            if part == "train":
+                refuse_lost_class(found, absent, classes, self.store.labels_spec.classes)
+            self._lengths[part] = found
+        return self._lengths[part]
+
     @cached_property
     def with_label(self) -> Tensor:
         """Which training samples have a label, of some pixel at least, that is not hidden: [n]."""
@@ -175,7 +200,9 @@ class Pool:
 
     @cached_property
     def _classes(self) -> np.ndarray:
-        ids = self.store.split(self.split, "train")
+        return self._classes_of(self.store.split(self.split, "train"))
+
+    def _classes_of(self, ids: np.ndarray) -> np.ndarray:
         return classes_of(ids, self.store.labels_spec, self.store.read_labels)
 
     def resident(self, part: str, column: str) -> Tensor | None:
@@ -240,6 +267,7 @@ class Feed:
         self.augmentation = augmentation
         self._columns = {name: pool.resident(part, name) for name in (*modalities, LABELS)}
         self._hidden = pool.hidden(part)
+        self._lengths = pool.lengths(part)
         self._unknown = pool.store.labels_spec.unknown
         self._label_type = _label_type(pool.store.columns[LABELS].dtype)
 
@@ -292,6 +320,8 @@ class Feed:
 
         A modality of integers is int64, as it is stored.
 
+        What a sample lacks is zero after normalisation, padding included; `lengths` says it.
+
         Args:
             batches: positions of each batch, [batch] int64.
             first: number of the first batch, for the augmentation's randomness.
@@ -318,7 +348,18 @@ class Feed:
                 inputs, labels = self.augmentation(inputs, labels, generator)
             normalised = {n: self.pool.normalised(n, values) for n, values in inputs.items()}
             places = positions.to(self.device)
+            for name, lengths in self.lengths(places).items():
+                if name in normalised:
+                    normalised[name] = masked(normalised[name], lengths)
             yield normalised, self._known(labels, places), places
+
+    def lengths(self, positions: Tensor) -> Lengths:
+        """Return how much of each modality samples have; {} where all have all.
+
+        Args:
+            positions: of the samples, [batch] int64, on the device.
+        """
+        return {name: lengths[positions] for name, lengths in self._lengths.items()}
 
     def _known(self, labels: Tensor, places: Tensor) -> Tensor:
         """Return the labels, of those that nobody knows or that are hidden `UNKNOWN` or nan."""

@@ -37,6 +37,7 @@ TWIN = "target"  # as inputs
 
 Teachers = Literal["all", "multimodal", "cross-modal", "none"]
 Points = Literal["masks", "penultimate", "hints", "representation", "none"]
+Absent = Literal["out", "zeros"]
 Stages = type[Stage] | tuple[type[Stage], ...]
 PLACES = {
     "initialisation": (
@@ -77,6 +78,11 @@ class Member:
         mutual: members it is aligned with in both directions (Eq. 2), or ``'all'`` for every
             other member that says ``'all'`` too.
         loss: loss of the edges that leave it.
+        absent: what becomes of a sample that lacks one of its inputs: the member takes no part in
+            it (``'out'``), or, as long as one is there, sees zeros in the place of the others
+            (``'zeros'``); zero is the mean under the standard normalisation.
+        modality_dropout: probability with which each of several inputs is taken from a sample in
+            training, and zeros stand in its place; one of those that are there always stays.
     """
 
     network: Callable[..., Any] | None = None
@@ -89,6 +95,8 @@ class Member:
     teaches: tuple[str, ...] | None = None
     mutual: tuple[str, ...] | str = ()
     loss: EdgeLoss = field(default_factory=KL)
+    absent: Absent = "out"
+    modality_dropout: float = 0.0
     scope: str = field(default_factory=gin.config.current_scope_str)
 
     def layers(self, role: str) -> tuple[str, ...]:
@@ -320,6 +328,7 @@ def _with_inputs(
                     f"{nearest(modality, modalities)}"
                 )
         _refuse_repeated(_names(member.masks), name, configuration)
+        _check_dropout(name, member, inputs, configuration)
         if len(set(inputs)) < len(inputs):
             raise UserError(
                 f"{configuration.where('Member', 'inputs', name)}: member '{name}' lists a "
@@ -329,6 +338,21 @@ def _with_inputs(
             member, inputs=inputs, masks=_names(member.masks), hints=_names(member.hints)
         )
     return complete
+
+
+def _check_dropout(
+    name: str, member: Member, inputs: Sequence[str], configuration: Configuration
+) -> None:
+    """How often an input is taken away in training must make sense."""
+    share = member.modality_dropout
+    place = f"{configuration.where('Member', 'modality_dropout', name)}: member '{name}'"
+    if not 0 <= share < 1:
+        raise UserError(f"{place} has modality_dropout = {share}, expected 0 to less than 1")
+    if share and len(inputs) < 2:
+        raise UserError(
+            f"{place} has modality_dropout = {share} and one input, expected it of a member of "
+            "several inputs, as one always stays"
+        )
 
 
 def _refuse_repeated(points: Sequence[str], name: str, configuration: Configuration) -> None:

@@ -12,6 +12,7 @@ import gin
 import torch
 
 from mstgraph.data.augmentation import Augmentation
+from mstgraph.data.presence import PARTS
 from mstgraph.store.recipe import Labels
 from mstgraph.support import memory
 from mstgraph.tasks.task import Task
@@ -47,6 +48,10 @@ class Data:
             it changes nothing.
         sampler: ``'balanced'`` takes as many labelled samples of each class in training; small
             classes come again within an epoch. None takes samples as they are.
+        absent: modality → share of the samples that lose it (``{'audio': 0.2}``), the same share of
+            each class, chosen by the run's seed, as though they had been recorded without it: to
+            see what a method makes of missing modalities on data that has them all.
+        absent_in: the parts of the split in which they do, ``('train',)`` or more.
         task: what is predicted, a gin reference called with the store's labels (``@Ordinal``);
             None takes the task that the labels ask for.
         batch_size: samples per optimiser step, where a stage does not say otherwise.
@@ -69,6 +74,8 @@ class Data:
     labelled: float | int | None = None
     labelled_per_batch: float | None = None
     sampler: Literal["balanced"] | None = None
+    absent: Mapping[str, float] = field(default_factory=dict)
+    absent_in: tuple[str, ...] = PARTS
     task: Callable[[Labels], Task] | None = None
     batch_size: int = 64
     normalisation: Normalisation | Mapping[str, Normalisation] = "standard"

@@ -43,6 +43,7 @@ def plan_document(
             "split": experiment.split,
             "samples": source.samples(experiment.split),
             "labelled": source.labelled(experiment.data),
+            **({"absent": dict(absent)} if (absent := experiment.data.absent) else {}),
         },
         "task": {
             "kind": experiment.task.kind,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from mstgraph.declare.configuration import Configuration
+from mstgraph.declare.presence import absences
 from mstgraph.declare.settings import Data, Engine
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.derive.source import Source
+from mstgraph.networks.presence import InputRule
 from mstgraph.tasks.task import Task
 
 
@@ -52,6 +55,19 @@ class Experiment:
     def inputs_of(self) -> dict[str, tuple[str, ...]]:
         """Member → its modalities."""
         return {name: member.inputs for name, member in self.plan.graph.members.items()}
+
+    @property
+    def input_rules(self) -> dict[str, InputRule]:
+        """Member → what it does without an input."""
+        return {
+            name: InputRule(member.absent == "zeros", member.modality_dropout)
+            for name, member in self.plan.graph.members.items()
+        }
+
+    @property
+    def absences(self) -> dict[str, Any]:
+        """What beside the store says who is there; {} where it says nothing."""
+        return absences(self.data, self.plan.graph.members)
 
     def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
         """Return modality → shape of a sample, for a member's modalities."""

@@ -15,6 +15,7 @@ from typing import Any
 import gin
 
 from mstgraph.declare.gin_state import registered
+from mstgraph.declare.presence import absences
 from mstgraph.declare.settings import Data, Engine
 from mstgraph.derive.describe import callables, describe
 from mstgraph.derive.parts import Parts
@@ -146,6 +147,7 @@ def _identity(
         "sampler": data.sampler,
         "labelled": data.labelled,
         "labelled_per_batch": data.labelled_per_batch if node.settings.samples == "all" else None,
+        **absences(data, {name: plan.graph.members[name] for name in _members(node)}),
     }
     return {**identity, **{key: value for key, value in beyond.items() if value}}
 

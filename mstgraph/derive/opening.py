@@ -16,6 +16,7 @@ import gin
 from mstgraph.declare.config_checks import nothing_calls_itself, refuse_unused_scoped_bindings
 from mstgraph.declare.configuration import Configuration
 from mstgraph.declare.graph import declare
+from mstgraph.declare.presence import check_absent, check_presence
 from mstgraph.declare.settings import Data, Engine
 from mstgraph.derive.checks import check_data, check_losses, check_names, check_stages, try_parts
 from mstgraph.derive.experiment import Experiment
@@ -65,6 +66,8 @@ def _derive(name: str, configuration: Configuration, data: Data, source: Source)
     data = replace(data, split=source.split_name(data, graph.seed))
     splits = source.store.metadata["splits"] if source.store else ()
     check_data(data, configuration, splits, source.modalities, source.labels)
+    check_absent(data, configuration, source.modalities)
+    check_presence(data, source.presence, graph, configuration)
     plan = derive(graph)
     task = task.measuring(node.settings.select for node in plan.stages.values())
     check_names(plan, configuration)

@@ -25,6 +25,7 @@ from mstgraph.distil.probing import looks_at_values, output_shapes, refuse_lazy,
 from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
 from mstgraph.networks.inputs import shapes_of
+from mstgraph.networks.presence import takes_lengths
 from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
@@ -143,7 +144,10 @@ class Parts:
         if (member, points) not in self._trunks:
             network = self.build(Part("network", member), "meta").eval()
             with self.configuration.entered():
-                crossing = probe_cut(network, points, self.input_shapes(member))
+                # What is told how much of its inputs is there is not a function of them alone.
+                whole = takes_lengths(network)
+                shapes = self.input_shapes(member)
+                crossing = None if whole else probe_cut(network, points, shapes)
             self._trunks[member, points] = crossing
         return self._trunks[member, points]
 

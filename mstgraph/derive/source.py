@@ -88,6 +88,14 @@ class Source:
         return counts
 
     @property
+    def presence(self) -> Mapping[str, Any]:
+        """Which modalities go with which, see `mstgraph.store.build.presence`; {}: all with all.
+
+        Of samples that may lack some, it is {} as well before the store is built.
+        """
+        return self.store.metadata.get("presence", {}) if self.store else {}
+
+    @property
     def fingerprint(self) -> str:
         """The store's fingerprint; empty before it is built, so that no hash comes out equal."""
         return self.store.fingerprint if self.store else ""

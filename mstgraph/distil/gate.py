@@ -89,14 +89,45 @@ def layers_read(gate: object) -> tuple[str, ...]:
     return tuple(getattr(gate, "reads", ()))
 
 
-def top_k(confidence: Tensor, k: int) -> Tensor:
+def among(confidence: Tensor, there: Tensor | None) -> Tensor:
+    """Return the confidence in the teachers that a sample has, its rows summing to one again.
+
+    Args:
+        confidence: [batch, N] float.
+        there: which teachers have what they see of each sample, [batch, N] bool; None: all.
+
+    Returns:
+        [batch, N] float, exactly 0 for teachers that are not there, and all 0 without any.
+    """
+    if there is None:
+        return confidence
+    own = torch.where(there, confidence, torch.zeros_like(confidence))
+    whole = own.sum(dim=1, keepdim=True)
+    # A gate can be so sure of a teacher that is not there that nothing is left of the others.
+    found = whole > torch.finfo(whole.dtype).tiny
+    return torch.where(found, own / torch.where(found, whole, 1.0), evenly(there, whole.dtype))
+
+
+def evenly(there: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return what each teacher counts if all that are there count alike, [batch, N] float.
+
+    Args:
+        there: [batch, N] bool.
+        dtype: of the result.
+    """
+    return there.to(dtype) / there.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def top_k(confidence: Tensor, k: int, there: Tensor | None = None) -> Tensor:
     """Return the k most confident teachers of each sample, best first (paper, Eq. 13).
 
-    Equal confidences are taken in the order of the teachers.
+    Equal confidences are taken in the order of the teachers. Teachers that are not there come
+    after all others.
 
     Args:
         confidence: [batch, N] float.
         k: number of teachers to take, 1 to N.
+        there: which teachers a sample has, [batch, N] bool; None: all.
 
     Returns:
         Indices, [batch, k] int64.
@@ -107,12 +138,14 @@ def top_k(confidence: Tensor, k: int) -> Tensor:
     teachers = confidence.shape[1]
     if not 1 <= k <= teachers:
         raise UserError(f"top-k routing takes k = {k} teachers, expected 1 to {teachers}")
+    if there is not None:
+        confidence = confidence.masked_fill(~there, -1)
     if k == 1:  # as the sort does, it finds the first of equals
         return confidence.argmax(dim=1, keepdim=True)
     return confidence.argsort(dim=1, descending=True, stable=True)[:, :k]
 
 
-def load_balance_kl(mean: Tensor) -> Tensor:
+def load_balance_kl(mean: Tensor, even: Tensor | None = None) -> Tensor:
     """Return KL(U ‖ C̄), how far the batch's mean confidence is from uniform (Eq. 16–17).
 
     Zero where all N teachers are used alike. A teacher without any confidence counts as one with
@@ -120,15 +153,19 @@ def load_balance_kl(mean: Tensor) -> Tensor:
 
     Args:
         mean: C̄, the confidence averaged over the batch, [N] float.
+        even: U where teachers are not always there: the mean over the batch of what `evenly` says,
+            [N] float, so that nobody has to stand in for one that is missing; None: 1/N.
 
     Returns:
         A scalar of at least 0, in nats.
     """
     least = torch.finfo(mean.dtype).tiny
+    if even is not None:
+        return torch.xlogy(even, even / mean.clamp_min(least)).sum()
     return -math.log(len(mean)) - mean.clamp_min(least).log().mean()
 
 
-def load_balance_cv(load: Tensor) -> Tensor:
+def load_balance_cv(load: Tensor, even: Tensor | None = None) -> Tensor:
     """Return the coefficient of variation of the teachers' loads.
 
     The value is the loads' unbiased standard deviation over their mean, not squared (as the
@@ -136,10 +173,14 @@ def load_balance_cv(load: Tensor) -> Tensor:
 
     Args:
         load: the confidence summed over the batch, [N] float.
+        even: the sum of what `evenly` says, [N] float, where teachers are not always there: loads
+            are then measured by it, of teachers that are there at all.
 
     Returns:
         A scalar from 0 (all loads alike, also with one teacher) to √N (one has all).
     """
-    if len(load) == 1:
+    if even is not None:
+        load = load[even > 0] / even[even > 0]
+    if len(load) <= 1:
         return (load - load).sum()
     return load.std(correction=1) / load.mean()

@@ -99,8 +99,10 @@ class Edge:
         if counted is None:
             return self
         rows = counted.nonzero().flatten()
-        if len(rows) == len(self.labels):
-            return self
+        return self if len(rows) == len(self.labels) else self.rows(rows)
+
+    def rows(self, rows: Tensor) -> Edge:
+        """Return the edge for some samples, [n] int64."""
         return replace(
             self,
             teacher=self.teacher.rows(rows),

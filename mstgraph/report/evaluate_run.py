@@ -14,7 +14,7 @@ from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.modules import load_modules
 from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
-from mstgraph.run.artefacts.summary import collect, compare
+from mstgraph.run.artefacts.summary import collect, compare, patterns_of
 from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.networks import Networks
 from mstgraph.stages.stage import StageNode
@@ -45,7 +45,9 @@ def evaluate_run(
     Returns:
         ``{"data": …, "split": …, "part": …, "measured": [{"name": …, "title": …, …}],
         "metrics": {stage: {response: {metric: value}}}, "students": …}``, students as in a run's
-        ``summary.json``: their gain, and how sure it is.
+        ``summary.json``: their gain, and how sure it is. Where samples differ in the modalities
+        that they have, ``"patterns"``, too: ``{stage: {response: {"audio + video": {"samples": …,
+        metric: value}}}}``.
 
     Raises:
         UserError: the run is not finished, its store is gone, or there is no such split.
@@ -80,6 +82,9 @@ def _evaluate(
         experiment.data.normalisation,
         experiment.engine.memory_budget(device),
         trained_on=experiment.split,
+        seed=experiment.plan.graph.seed,
+        absent=experiment.data.absent,
+        absent_in=experiment.data.absent_in,
     )
     results = {
         name: _evaluate_stage(experiment, folder, node, pool, part)
@@ -92,6 +97,7 @@ def _evaluate(
         "part": part,
         "measured": [asdict(metric) for metric in experiment.task.measured],
         "metrics": {name: result.metrics for name, result in results.items()},
+        **patterns_of({name: result.as_dict() for name, result in results.items()}),
         "students": _students(experiment, folder, results),
     }
 
@@ -128,7 +134,9 @@ def _evaluate_stage(
     finished = replace(node, sources={**node.sources, **dict.fromkeys(node.trains, node.name)})
     modules = load_modules(experiment.parts, folder, [finished], pool.device)
     precision = experiment.engine.precision
-    networks = Networks(modules, experiment.inputs_of, frozenset(), {}, precision)
+    networks = Networks(
+        modules, experiment.inputs_of, frozenset(), {}, precision, experiment.input_rules
+    )
     forwards = [node.forwards[name] for name in node.settings.validated(node)]
     wanted = {modality for forward in forwards for modality in experiment.inputs_of[forward.member]}
     batch_size = node.settings.batch_size or experiment.data.batch_size

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mstgraph.report.summary import gain_rows, print_verdicts
+from mstgraph.report.summary import gain_rows, print_patterns, print_verdicts
 from mstgraph.report.tables import table
 from mstgraph.tasks.task import Metric
 
@@ -28,6 +28,7 @@ def print_evaluation(result: Mapping[str, Any], console: Console) -> None:
             for title, cells in gained:
                 rows.add_row(target if title == "gain" else "", title, *cells)
     console.print(rows)
+    print_patterns(result.get("patterns", {}), measured, console)
     print_verdicts(result["students"], console)
     if result["split"] != result["trained_on"]:
         console.print(

@@ -37,6 +37,8 @@ def _headline(document: Document) -> str:
     samples = ", ".join(_count(part, data) for part in data["samples"])
     place = f"{samples}, split {data['split']}" if samples else f"split {data['split']}"
     place += "" if data["prepared"] else " (store not prepared yet)"
+    for modality, share in data.get("absent", {}).items():
+        place += f" · {share:.0%} without {modality}"
     return (
         f"[bold]{document['name']}[/]: {data['title']}{label} · {task['kind']}, "
         f"{task['outputs']} outputs · {place} · seed {document['seed']}"

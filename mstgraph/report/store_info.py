@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from mstgraph.report.tables import table
+from mstgraph.store.presence import having
 from mstgraph.support.text import shape_in_words, size_in_words
 
 
@@ -31,7 +32,9 @@ def print_store(described: Mapping[str, Any], console: Console) -> None:
         console.print(f"no label: {unlabelled['samples']} samples{pixels}", highlight=False)
     for title in ("source", "licence", "fingerprint"):
         console.print(f"{title}: {described[title]}", markup=False, highlight=False)
-    modalities = table("Modalities", ("name", "type", "shape", "unit", "bytes per sample"))
+    columns = ("name", "type", "shape", "unit", "bytes per sample")
+    presence = described.get("presence", {}).get("samples", {})
+    modalities = table("Modalities", (*columns, "samples") if presence else columns)
     for item in described["modalities"]:
         modalities.add_row(
             item["name"],
@@ -39,8 +42,14 @@ def print_store(described: Mapping[str, Any], console: Console) -> None:
             shape_in_words(item["shape"]),
             item["unit"],
             f"{item['bytes_per_sample']:,}",
+            *((f"{having(presence, item['name'])}",) if presence else ()),
         )
     console.print(modalities)
+    if presence:
+        patterns = table("Modalities that samples have", ("pattern", "samples"), right=("samples",))
+        for pattern, count in presence.items():
+            patterns.add_row(pattern, str(count))
+        console.print(patterns)
     splits = table("Splits", ("name", "train", "validation", "test"))
     for name, parts in described["splits"].items():
         splits.add_row(name, *(str(parts[part]) for part in ("train", "validation", "test")))

@@ -20,6 +20,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     if data["labelled"]["train"] < data["samples"]["train"]:
         counts = f"{data['labelled']['train']:,} of {data['samples']['train']:,}"
         title += f" · {counts} training samples labelled"
+    for modality, share in data.get("absent", {}).items():
+        title += f" · {share:.0%} without {modality}"
     measured = [Metric(**metric) for metric in summary["metrics"]]
     metrics = [metric.name for metric in measured]
     columns = ("", *(metric.heading for metric in measured), "epochs", "routed")
@@ -45,6 +47,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
                 result.add_row(f"  {title}", *values, "", "")
             result.add_section()
     console.print(result)
+    print_patterns(summary.get("patterns", {}), measured, console)
     print_verdicts(summary["students"], console)
     seconds = sum(stage["seconds"] for stage in summary["stages"])
     peak = max(stage["peak_memory"] for stage in summary["stages"])
@@ -53,6 +56,28 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         f"on {summary['device']}",
         highlight=False,
     )
+
+
+def print_patterns(
+    patterns: Mapping[str, Any], measured: Sequence[Metric], console: Console
+) -> None:
+    """Print metrics for each pattern of presence, where samples differ in it.
+
+    Args:
+        patterns: stage → response → modalities that samples have → their number and metrics.
+        measured: the metrics.
+        console: where to.
+    """
+    if not patterns:
+        return
+    columns = ("stage", "response", "modalities", "samples", *(m.heading for m in measured))
+    rows = table("By the modalities that samples have", columns, right=columns[3:])
+    for stage, responses in patterns.items():
+        for response, found in responses.items():
+            for pattern, values in found.items():
+                cells = _values(values, [metric.name for metric in measured])
+                rows.add_row(stage, response, pattern, str(int(values["samples"])), *cells)
+    console.print(rows)
 
 
 def gain_rows(student: Mapping[str, Any], metrics: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -17,7 +17,7 @@ from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.node import Question
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.seeds import derive_seed, seed_python
-from mstgraph.tasks.task import Task
+from mstgraph.tasks.task import Accumulator, Task
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Evaluation:
             [samples, statistics], where that was asked for and the task offers it.
         marks: response → where it is right (`mstgraph.tasks.task.Task.marks`), [samples, places],
             likewise.
+        patterns: response → modalities that samples have ("audio + video") → their number under
+            ``samples``, and the metrics over them, likewise; {} where all have the same.
     """
 
     loss: float
@@ -39,17 +41,22 @@ class Evaluation:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     contributions: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
     marks: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    patterns: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for a JSON file."""
-        return {"loss": self.loss, "metrics": dict(self.metrics), **self.statistics}
+        patterns = {"patterns": dict(self.patterns)} if self.patterns else {}
+        return {"loss": self.loss, "metrics": dict(self.metrics), **patterns, **self.statistics}
 
 
 class _Account:
     """Adds up one stage's results, batch by batch."""
 
-    def __init__(self, node: StageNode, task: Task, device: torch.device, by_sample: bool):
+    def __init__(self, node: StageNode, task: Task, feed: Feed, by_sample: bool):
+        device = feed.device
         self.node = node
+        self.modalities = tuple(feed.pool.store.modalities)
+        self.patterns: dict[str, dict[str, tuple[Accumulator, int]]] = {}
         self.task = task
         self.by_sample = by_sample
         self.contributions: dict[str, list[np.ndarray]] = {}
@@ -62,20 +69,64 @@ class _Account:
     def add(self, batch: Batch) -> None:
         settings = self.node.settings
         losses, labels, rows = settings.validation_loss(self.node, batch), batch.labels, None
+        there = settings.judged(self.node, batch)
         if self.task.unlabelled:
             rows = batch.labelled()
             losses, labels = losses[rows], labels[rows]
-        self.losses.append(losses)
+            there = None if there is None else there[rows]
+        self.losses.append(losses if there is None else losses[there])
         for name, accumulator in self.measured.items():
-            response = batch.response(name)
+            response, own = batch.response(name), batch.there(name)
             outputs = response if rows is None else response[rows]
-            accumulator.update(outputs, labels)
+            if own is not None:
+                own = own if rows is None else own[rows]
+            self._measure(accumulator, outputs, labels, own)
             if self.by_sample:
-                self._keep(name, self.task.contributions(outputs, labels))
-                if (marks := self.task.marks(outputs, labels)) is not None:
-                    self.marks.setdefault(name, []).append(marks.cpu().numpy())
+                patterns = batch.patterns(self.modalities)
+                if own is None and patterns:
+                    own = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
+                self._keep_samples(name, outputs, labels, own)
+                for pattern, having in patterns.items():
+                    chosen = having if rows is None else having[rows]
+                    chosen = chosen if own is None else chosen & own
+                    self._measure_pattern(name, pattern, outputs, labels, chosen)
         for name, values in settings.statistics(self.node, batch).items():
             self.statistics.setdefault(name, []).append(values)
+
+    def _measure(
+        self, accumulator: Accumulator, outputs: Tensor, labels: Tensor, own: Tensor | None
+    ) -> None:
+        if own is None:
+            accumulator.update(outputs, labels)
+        else:
+            accumulator.update(outputs[own], labels[own])
+
+    def _keep_samples(self, name: str, outputs: Tensor, labels: Tensor, own: Tensor | None) -> None:
+        """Keep what each sample contributes: nothing where the response takes no part."""
+        contributions = self.task.contributions(outputs, labels)
+        marks = self.task.marks(outputs, labels)
+        if own is not None:
+            gone = (~own).unsqueeze(1)
+            if contributions is not None:
+                right = self.task.right(contributions) if marks is None else None
+                # Neither right nor wrong is a third thing, which contributions do not tell.
+                marks = marks if right is None else right.to(torch.uint8).unsqueeze(1) + 1
+                contributions = contributions.masked_fill(gone, 0)
+            marks = None if marks is None else marks.masked_fill(gone, 0)
+        self._keep(name, contributions)
+        if marks is not None:
+            self.marks.setdefault(name, []).append(marks.cpu().numpy())
+
+    def _measure_pattern(
+        self, name: str, pattern: str, outputs: Tensor, labels: Tensor, chosen: Tensor
+    ) -> None:
+        """Measure the samples of one pattern of presence by themselves."""
+        found = self.patterns.setdefault(name, {})
+        if pattern not in found:
+            found[pattern] = self.task.accumulator(labels.device), 0
+        accumulator, count = found[pattern]
+        self._measure(accumulator, outputs, labels, chosen)
+        found[pattern] = accumulator, count + int(chosen.sum())
 
     def _keep(self, name: str, contributions: Tensor | None) -> None:
         if contributions is not None:
@@ -93,6 +144,16 @@ class _Account:
             },
             contributions={n: np.concatenate(found) for n, found in self.contributions.items()},
             marks={n: np.concatenate(found) for n, found in self.marks.items()},
+            patterns={}
+            if len({pattern for found in self.patterns.values() for pattern in found}) < 2
+            else {
+                name: {
+                    pattern: {"samples": count, **accumulator.metrics()}
+                    for pattern, (accumulator, count) in sorted(found.items())
+                    if count
+                }
+                for name, found in self.patterns.items()
+            },
         )
 
 
@@ -122,10 +183,10 @@ def evaluate(
     """
     for module in networks.modules.values():
         module.eval()
-    accounts = [_Account(node, task, feed.device, by_sample) for node in nodes]
+    accounts = [_Account(node, task, feed, by_sample) for node in nodes]
     for number, (inputs, labels, positions) in enumerate(feed.epoch(batch_size)):
         seed_python(derive_seed(0, "evaluation", number))
-        shared = Shared(inputs, labels, positions, kept)
+        shared = Shared(inputs, labels, positions, kept, feed.lengths(positions))
         for account in accounts:
             account.add(Batch(account.node, networks, shared, task))
     return [account.result() for account in accounts]

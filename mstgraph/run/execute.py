@@ -76,6 +76,8 @@ class Execution:
             seed=experiment.plan.graph.seed,
             labelled_per_batch=experiment.data.labelled_per_batch,
             balanced=experiment.data.sampler is not None,
+            absent=experiment.data.absent,
+            absent_in=experiment.data.absent_in,
         )
 
     @cached_property
@@ -222,7 +224,9 @@ class Execution:
         disk = engine.disk_budget(self.folder.path)
         constants = constants_of(experiment, group, self.pool.remaining, disk)
         trained = frozenset(name for node in group for name in node.trains)
-        networks = Networks(modules, experiment.inputs_of, trained, cuts, engine.precision)
+        networks = Networks(
+            modules, experiment.inputs_of, trained, cuts, engine.precision, experiment.input_rules
+        )
         batch_size = group[0].settings.batch_size or experiment.data.batch_size
         keeper = Keeper(
             networks=networks,
@@ -236,6 +240,7 @@ class Execution:
                 "split": experiment.split,
                 "normalisation": experiment.data.normalisation,
                 "precision": engine.precision,
+                **experiment.absences,
                 "code": [[n.identity.get(k) for k in ("parts", "calls", "code")] for n in group],
             },
             told=partial(self._keeping, group),

@@ -117,7 +117,7 @@ class Keeper:
             zip(wanted, batches, strict=True), 1
         ):
             seed_python(derive_seed(0, part, block))
-            shared = Shared(inputs, labels, places, kept={})
+            shared = Shared(inputs, labels, places, {}, feed.lengths(places))
             with torch.no_grad():
                 for owner, value in kept.items():
                     if value.missing(block):

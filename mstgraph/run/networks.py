@@ -6,18 +6,23 @@ is computed once per batch; what is kept (`mstgraph.run.kept`) is not computed a
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from mstgraph.data.presence import Lengths
 from mstgraph.distil.cuts import Cut
 from mstgraph.distil.insertion import inserted, tapped
+from mstgraph.networks.presence import InputRule, drop_modalities, takes_lengths
 from mstgraph.run.kept import Kept
+from mstgraph.run.rows import at_rest, spread
 from mstgraph.stages.node import RESPONSE, Forward, Question, Trunk
 from mstgraph.support.errors import UserError
-from mstgraph.support.numerics import autocast
+from mstgraph.support.numerics import autocast, masked
 
 Outputs = Mapping[str, Tensor]
 
@@ -30,6 +35,7 @@ class Shared:
         labels: [batch] or [batch, height, width] int64.
         positions: place of each sample in its part of the split, [batch] int64.
         kept: what networks can be asked → what is kept of the answers.
+        lengths: how much of each modality is there, `mstgraph.data.presence.Lengths`; {}: all.
     """
 
     def __init__(
@@ -38,12 +44,17 @@ class Shared:
         labels: Tensor,
         positions: Tensor,
         kept: Mapping[Question, Kept],
+        lengths: Lengths | None = None,
     ):
         self.inputs = inputs
         self.labels = labels
         self.positions = positions
         self.kept = kept
+        self.lengths: Lengths = lengths or {}
+        self.there: dict[str, Tensor | None] = {}  # see `Networks.there`
+        self.rows: dict[str, Tensor] = {}  # member → the numbers of these samples
         self.memo: dict[Question, Outputs] = {}
+        self.memo_of_rows: dict[Question, Outputs] = {}
 
 
 class Networks:
@@ -55,6 +66,7 @@ class Networks:
         trained: names of the parts that some stage of the group trains.
         cuts: member → its frozen network, cut at its mask points.
         precision: see `mstgraph.declare.settings.Engine`.
+        rules: member → what it does without an input.
     """
 
     def __init__(
@@ -64,12 +76,14 @@ class Networks:
         trained: frozenset[str],
         cuts: Mapping[str, Cut],
         precision: str = "fp32",
+        rules: Mapping[str, InputRule] | None = None,
     ):
         self.modules = modules
         self.inputs_of = inputs_of
         self.trained = trained
         self.cuts = cuts
         self.precision = precision
+        self.rules = defaultdict(InputRule, rules or {})
         self._leaves_inputs: set[tuple[str, bool]] = set()  # member, in training
 
     def outputs(self, question: Question, shared: Shared, rows: Tensor | None = None) -> Outputs:
@@ -84,11 +98,33 @@ class Networks:
         if not self.trained.isdisjoint(question.parts):
             return self.computed(question, shared, rows)
         with torch.no_grad():
-            if rows is not None:
+            if rows is not None and rows is not shared.rows.get(question.member):
                 return self.computed(question, shared, rows)
-            if question not in shared.memo:
-                shared.memo[question] = self.computed(question, shared)
-            return shared.memo[question]
+            memo = shared.memo if rows is None else shared.memo_of_rows
+            if question not in memo:
+                memo[question] = self.computed(question, shared, rows)
+            return memo[question]
+
+    def there(self, member: str, shared: Shared) -> Tensor | None:
+        """Return in which samples a member takes part, [batch] bool; None: in all.
+
+        It does where all of its inputs are there, or any of them, see `InputRule`.
+        """
+        if member not in shared.there:
+            found = self._takes_part(member, shared.lengths)
+            shared.there[member] = found
+            if found is not None:
+                shared.rows[member] = found.nonzero().flatten()
+        return shared.there[member]
+
+    def _takes_part(self, member: str, lengths: Lengths) -> Tensor | None:
+        inputs = self.inputs_of[member]
+        own = [lengths[name] > 0 for name in inputs if name in lengths]
+        any_will_do = self.rules[member].any_will_do
+        if not own or (any_will_do and len(own) < len(inputs)):
+            return None
+        found = torch.stack(own).any(0) if any_will_do else torch.stack(own).all(0)
+        return None if found.all() else found
 
     def chosen_outputs(
         self, forwards: Sequence[Forward], chosen: Tensor, shared: Shared
@@ -103,9 +139,9 @@ class Networks:
             shared: the batch.
 
         Returns:
-            (index, rows [n] int64, answer) of each that some row chose.
+            (index, rows [n] int64, answer) of each that some row chose in which it takes part.
         """
-        rows_of = [(chosen == j).any(1).nonzero().flatten() for j in range(len(forwards))]
+        rows_of = [self._choosing(f, (chosen == j).any(1), shared) for j, f in enumerate(forwards)]
         trunks: dict[str, tuple[Tensor, Outputs]] = {}
         answers = []
         for j, (forward, rows) in enumerate(zip(forwards, rows_of, strict=True)):
@@ -125,10 +161,39 @@ class Networks:
             answers.append((j, rows, answer))
         return answers
 
+    def _choosing(self, forward: Forward, choosing: Tensor, shared: Shared) -> Tensor:
+        there = self.there(forward.member, shared)
+        choosing = choosing if there is None else choosing & there
+        return choosing.nonzero().flatten()
+
     def computed(self, question: Question, shared: Shared, rows: Tensor | None = None) -> Outputs:
-        """Return `outputs` computed anew, whatever is kept or was computed before."""
+        """Return `outputs` computed anew, whatever is kept or was computed before.
+
+        A network sees the samples that it takes part in and no others; of these the answer is 0.
+        """
+        there = self.there(question.member, shared)
+        if there is None:
+            return self._computed(question, shared, rows)
+        there = there if rows is None else there[rows]
+        places = there.nonzero().flatten()
+        if rows is None:
+            rows = shared.rows[question.member]
+        elif len(places) == len(rows):
+            return self._computed(question, shared, rows)
+        else:
+            rows = rows[places]
+        modules = [self.modules[part] for part in question.parts]
+        if not len(rows):
+            with torch.no_grad(), at_rest(modules):
+                blank = self._computed(_unmasked(question), shared, places.new_zeros(1))
+            return {n: v.new_zeros(len(there), *v.shape[1:]) for n, v in blank.items()}
+        with at_rest(modules, of=_BatchNorm) if len(rows) == 1 else nullcontext():
+            answers = self._computed(question, shared, rows)
+        return {name: spread(values, places, len(there)) for name, values in answers.items()}
+
+    def _computed(self, question: Question, shared: Shared, rows: Tensor | None) -> Outputs:
         if isinstance(question, Trunk):
-            return self.cuts[question.member].trunk(self._arguments(question, shared, rows))
+            return self.cuts[question.member].trunk(self._arguments(question, shared, rows)[0])
         if self._is_cut(question):
             return self._tail(question, self.outputs(Trunk(question.member), shared, rows))
         network = self.modules[question.member]
@@ -139,17 +204,18 @@ class Networks:
             # After the mask: at a mask point the masked feature is tapped.
             features = stack.enter_context(tapped(network, question.taps)) if question.taps else {}
             stack.enter_context(autocast(self.precision, shared.labels.device))
-            logits = self._call(question.member, self._arguments(question, shared, rows))
+            logits = self._call(question.member, *self._arguments(question, shared, rows))
         outputs = {**features, RESPONSE: logits}
         return {name: value.to(torch.get_default_dtype()) for name, value in outputs.items()}
 
-    def _call(self, member: str, arguments: list[Tensor]) -> Tensor:
+    def _call(self, member: str, arguments: list[Tensor], lengths: Tensor | None) -> Tensor:
         """Run a network; one that overwrites its inputs gets copies, as others read them, too."""
         network = self.modules[member]
+        beside = {"lengths": lengths} if lengths is not None and takes_lengths(network) else {}
         known = (member, network.training)
         given = arguments if known in self._leaves_inputs else [v.clone() for v in arguments]
         versions = [values._version for values in given]
-        logits: Tensor = network(*given)
+        logits: Tensor = network(*given, **beside)
         if versions == [values._version for values in given]:
             self._leaves_inputs.add(known)
         elif given is arguments:
@@ -173,6 +239,40 @@ class Networks:
             logits = cut.tail(forward.point, values, masknet)
             return {RESPONSE: logits.to(torch.get_default_dtype())}
 
-    def _arguments(self, question: Question, shared: Shared, rows: Tensor | None) -> list[Tensor]:
-        inputs = [shared.inputs[modality] for modality in self.inputs_of[question.member]]
-        return inputs if rows is None else [values[rows] for values in inputs]
+    def _arguments(
+        self, question: Question, shared: Shared, rows: Tensor | None
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Return a network's inputs, and how much of each is there, [rows, inputs] int64.
+
+        The latter is None where everything is.
+        """
+        names = self.inputs_of[question.member]
+        inputs = [shared.inputs[name] for name in names]
+        inputs = inputs if rows is None else [values[rows] for values in inputs]
+        dropout = self._dropout(question.member)
+        if not dropout and shared.lengths.keys().isdisjoint(names):
+            return inputs, None
+        own = [_own_lengths(shared, name, rows) for name in names]
+        lengths = torch.stack(own, dim=1)
+        if dropout:
+            lengths = drop_modalities(lengths, dropout)
+            inputs = [masked(v, own) for v, own in zip(inputs, lengths.unbind(1), strict=True)]
+        return inputs, lengths
+
+    def _dropout(self, member: str) -> float:
+        return self.rules[member].dropout if self.modules[member].training else 0.0
+
+
+def _own_lengths(shared: Shared, name: str, rows: Tensor | None) -> Tensor:
+    """Return how much of a modality samples have, [rows] int64."""
+    values = shared.inputs[name]
+    whole = torch.full((len(values),), values.shape[-1], device=values.device)
+    found = shared.lengths.get(name, whole)
+    return found if rows is None else found[rows]
+
+
+def _unmasked(question: Question) -> Question:
+    """Return a question whose answer has the same shapes, and that no mask sees."""
+    if isinstance(question, Trunk) or not question.masknet:
+        return question
+    return Forward(question.member, taps=question.taps)

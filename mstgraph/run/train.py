@@ -327,7 +327,7 @@ def train_epoch(group: Sequence[Training]) -> None:
     begin_epoch(group)
     seed = derive_seed(setting.seed, "augmentation", state.epoch)
     for item in setting.training.epoch(setting.batch_size, order, state.batch, seed):
-        step(group, Shared(*item, kept))
+        step(group, Shared(*item, kept, setting.training.lengths(item[2])))
         if setting.interrupt.requested:
             clock.stop()
             _stop(group)

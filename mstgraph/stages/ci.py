@@ -44,22 +44,29 @@ class CI(Stage):
     unlabelled: bool = False
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
-        """Return ℓ_task (Eq. 1) and ℓ_align (Eq. 2), each averaged over the batch (Eq. 4)."""
-        labelled = batch.labelled_count()
-        mean, aligned = (batch.mean, None) if self.unlabelled else (batch.labelled_mean, labelled)
-        peers = Counter(name for pair in node.mutual for name in pair)
-        pairs = [
-            self._aligned(batch, a, b) / (peers[b] if self.average_peers else 1)
-            for one, other in node.mutual
-            for a, b in ((one, other), (other, one))
-        ]
-        return {
-            "task": Term(batch.labelled_mean(self._task(batch, node.members)), samples=labelled),
-            "align": Term(mean(torch.stack(pairs).sum(0)), self.alignment_weight, aligned),
-        }
+        """Return ℓ_task (Eq. 1) and ℓ_align (Eq. 2), each averaged over the batch (Eq. 4).
 
-    def _task(self, batch: Batch, members: tuple[str, ...]) -> Tensor:
-        return torch.stack([batch.task_loss(name) for name in members]).sum(0)
+        Of each member the task loss is a mean over the samples that it takes part in, and of each
+        pair the alignment one over those that both do.
+        """
+        labelled = batch.labelled_count()
+        peers = Counter(name for pair in node.mutual for name in pair)
+        pairs = [pair for one, other in node.mutual for pair in ((one, other), (other, one))]
+        alignments = [
+            self._aligned(batch, a, b) / (peers[b] if self.average_peers else 1) for a, b in pairs
+        ]
+        task = batch.sum_of_means(
+            [batch.task_loss(name) for name in node.members],
+            [batch.there(name) for name in node.members],
+            labelled=True,
+        )
+        both = [batch.there(*pair) for pair in pairs]
+        aligned = batch.sum_of_means(alignments, both, labelled=not self.unlabelled)
+        counted = None if self.unlabelled else labelled
+        return {
+            "task": Term(task, samples=labelled),
+            "align": Term(aligned, self.alignment_weight, counted),
+        }
 
     def _aligned(self, batch: Batch, one: str, other: str) -> Tensor:
         """Return the loss of each sample with which the other learns from the one, [batch]."""
@@ -72,7 +79,12 @@ class CI(Stage):
 
         Where this is the last stage of a student, its best epoch is the student's own.
         """
-        return self._task(batch, self.selecting(node))
+        return torch.stack([batch.task_loss(name) for name in self.selecting(node)]).sum(0)
+
+    def judged(self, node: StageNode, batch: Batch) -> Tensor | None:
+        """Return the samples that any of these members takes part in."""
+        there = batch.each_there(self.selecting(node))
+        return None if there is None else there.any(1)
 
     def selecting(self, node: StageNode) -> tuple[str, ...]:
         """Return the student where this is its last stage, else all members."""

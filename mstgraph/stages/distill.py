@@ -13,7 +13,7 @@ from torch import Tensor
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
 from mstgraph.stages.stage import Place, Stage, StageNode, Term, decay_problem, decayed
-from mstgraph.stages.weighting import Weighting, teacher_weights
+from mstgraph.stages.weighting import Weighting, taught, teacher_weights
 from mstgraph.support.errors import nearest
 from mstgraph.tasks.task import Task
 
@@ -59,10 +59,11 @@ class Distill(Stage):
         alpha = decayed(self.distillation_weight, *self.distillation_decay, epoch)
         distillation = self._distillation(node, batch)
         task = 1 - alpha if self.task_weight is None else self.task_weight
-        mean = batch.labelled_mean(self._task(node, batch))
+        there = batch.there(node.student)
+        mean = batch.labelled_mean(self._task(node, batch), there)
         return {
-            "task": Term(mean, task, batch.labelled_count()),
-            "distill": Term(distillation, alpha),
+            "task": Term(mean, task, batch.labelled_count(there)),
+            "distill": Term(distillation, alpha, batch.count(taught(node, batch))),
         }
 
     def _task(self, node: StageNode, batch: Batch) -> Tensor:
@@ -71,7 +72,10 @@ class Distill(Stage):
         if not self.label_gate:
             return loss
         student, teachers = batch.response(node.student), self._response(node, batch)
-        return batch.average(batch.agreement(teachers, student).detach()) * loss
+        agreed = batch.average(batch.agreement(teachers, student).detach())
+        there = taught(node, batch)
+        # Where nobody teaches, nobody disagrees.
+        return (agreed if there is None else agreed.masked_fill(~there, 1)) * loss
 
     def _distillation(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the loss to the teachers, averaged over them and over the batch, []."""
@@ -79,15 +83,27 @@ class Distill(Stage):
             loss = node.teachers[0].loss
             assert isinstance(loss, ResponseLoss)
             response = self._response(node, batch)
-            return batch.mean(batch.divergence(loss, response, batch.response(node.student)))
-        if self.weighting == "mean":
-            return torch.stack([batch.edge_loss(teacher) for teacher in node.teachers]).mean()
+            values = batch.divergence(loss, response, batch.response(node.student))
+            return batch.mean(values, taught(node, batch))
+        there = batch.each_there([teacher.name for teacher in node.teachers])
+        whole = there is None or not all(teacher.loss.by_sample for teacher in node.teachers)
+        if self.weighting == "mean" and whole:
+            return self._of_edges(node, batch)
         losses = torch.stack([batch.edge_losses(teacher) for teacher in node.teachers], dim=1)
         weights = teacher_weights(batch, [t.name for t in node.teachers], self.weighting)
-        return batch.mean((weights * losses).sum(dim=1))
+        return batch.mean((weights * losses).sum(dim=1), taught(node, batch))
+
+    def _of_edges(self, node: StageNode, batch: Batch) -> Tensor:
+        """Return the mean of the edges' losses, of those that some sample takes part in, []."""
+        losses = []
+        for teacher in node.teachers:
+            there = batch.there(teacher.name, node.student)
+            if there is None or there.any():
+                losses.append(batch.edge_loss(teacher))
+        return torch.stack(losses).mean() if losses else batch.edge_loss(node.teachers[0])
 
     def _response(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return the teachers' logits as one, [batch, num_outputs, ...] float."""
+        """Return the logits of a sample's teachers as one, [batch, num_outputs, ...] float."""
         names = [teacher.name for teacher in node.teachers]
         weights = teacher_weights(batch, names, self.weighting)
         return batch.combine([batch.response(name) for name in names], weights)

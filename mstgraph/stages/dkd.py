@@ -11,11 +11,18 @@ import gin
 import torch
 from torch import Tensor
 
-from mstgraph.distil.gate import layers_read, load_balance_cv, load_balance_kl, top_k
+from mstgraph.distil.gate import (
+    among,
+    evenly,
+    layers_read,
+    load_balance_cv,
+    load_balance_kl,
+    top_k,
+)
 from mstgraph.methods.loss import ResponseLoss
 from mstgraph.stages.node import Batch
 from mstgraph.stages.stage import Place, Stage, StageNode, Term, decay_problem, decayed
-from mstgraph.stages.weighting import teacher_weights
+from mstgraph.stages.weighting import taught, teacher_weights
 from mstgraph.support.errors import nearest
 
 Routing = Literal["top-k", "mean", "confidence", "correctness"]
@@ -63,21 +70,25 @@ class DKD(Stage):
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return ℓ_S, ℓ_DKD and L_LB, averaged over the batch (Eq. 14–18)."""
         confidence = self._confidence(node, batch)
+        own, rows = batch.there(node.student), taught(node, batch)
+        count = batch.count(rows)
         terms = {
             "task": Term(
-                batch.labelled_mean(self.validation_loss(node, batch)),
-                samples=batch.labelled_count(),
+                batch.labelled_mean(self.validation_loss(node, batch), own),
+                samples=batch.labelled_count(own),
             ),
             "distill": Term(
-                batch.mean(self._distillation(node, batch, confidence)),
+                batch.mean(self._distillation(node, batch, confidence), rows),
                 decayed(self.distillation_weight, *self.distillation_decay, epoch),
+                count,
             ),
         }
         if self.routing in GATED:
             weight = decayed(self.balance_weight, *self.balance_decay, epoch)
-            terms["balance"] = Term(self._balance(batch, confidence), weight)
+            terms["balance"] = Term(self._balance(node, batch, confidence), weight, count)
         if self.gate_weight > 0:
-            terms["gate"] = Term(batch.mean(self._expected_loss(node, batch)), self.gate_weight)
+            expected = batch.mean(self._expected_loss(node, batch), rows)
+            terms["gate"] = Term(expected, self.gate_weight, count)
         return terms
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
@@ -95,12 +106,16 @@ class DKD(Stage):
 
     def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
         """Return the gate's confidence and the share of samples it sends to each teacher."""
-        confidence = self._confidence(node, batch)
+        confidence, there = self._confidence(node, batch), _each_there(node, batch)
         if self.routing == "top-k":
-            chosen = top_k(confidence, self.k)
+            chosen = top_k(confidence, self.k, there)
             share = torch.zeros_like(confidence).scatter_(1, chosen, 1 / self.k)
-            return {"confidence": confidence, "share": share}
-        return {"confidence": confidence, "share": self._weights(node, batch, confidence)}
+            if there is not None:
+                share = among(share, there)
+        else:
+            share = self._weights(node, batch, confidence)
+        found, rows = {"confidence": confidence, "share": share}, taught(node, batch)
+        return found if rows is None else {name: values[rows] for name, values in found.items()}
 
     def problem(self, node: StageNode) -> tuple[str, str] | None:
         """Refuse a k that is no number of teachers, and an unknown load balance."""
@@ -123,19 +138,22 @@ class DKD(Stage):
         return wrong or super().problem(node)
 
     def _confidence(self, node: StageNode, batch: Batch, detached: bool = False) -> Tensor:
-        """Eq. 11–12: [batch, N]; ``detached``: without gradient into the student."""
+        """Eq. 11–12 among a sample's teachers: [batch, N]; ``detached``: none to the student."""
         gate, logits = batch.module(node.gate), batch.response(node.student)
         features = batch.features(node.student, layers_read(gate))
         if detached:
             logits = logits.detach()
             features = {role: tuple(f.detach() for f in found) for role, found in features.items()}
-        return gate(logits, features) if features else gate(logits)
+        confidence = gate(logits, features) if features else gate(logits)
+        return among(confidence, _each_there(node, batch))
 
-    def _balance(self, batch: Batch, confidence: Tensor) -> Tensor:
+    def _balance(self, node: StageNode, batch: Batch, confidence: Tensor) -> Tensor:
         """Eq. 16–17, or the coefficient of variation: []."""
-        if self.balance == "kl":
-            return load_balance_kl(batch.mean(confidence))
-        return load_balance_cv(batch.total(confidence))
+        there, rows = _each_there(node, batch), taught(node, batch)
+        even = None if there is None else evenly(there, confidence.dtype)
+        of = batch.mean if self.balance == "kl" else batch.total
+        balance = load_balance_kl if self.balance == "kl" else load_balance_cv
+        return balance(of(confidence, rows), None if even is None else of(even, rows))
 
     def _distillation(self, node: StageNode, batch: Batch, confidence: Tensor) -> Tensor:
         """Eq. 13–14: [batch]. Only a sample's own teachers have to answer for it."""
@@ -143,7 +161,11 @@ class DKD(Stage):
         losses = _losses(node)
         student = batch.response(node.student)
         if self.routing == "top-k":
-            return routed(batch, names, losses, top_k(confidence, self.k), student)
+            there = batch.each_there(names)
+            chosen = top_k(confidence, self.k, there)
+            # Of k teachers some may not be there.
+            counts = None if there is None else there.gather(1, chosen).to(confidence.dtype)
+            return routed(batch, names, losses, chosen, student, counts)
         everybody = torch.arange(len(names), device=confidence.device).expand_as(confidence)
         weights = self._weights(node, batch, confidence)
         return routed(batch, names, losses, everybody, student, weights)
@@ -154,6 +176,8 @@ class DKD(Stage):
             return confidence.detach()
         if self.routing == "correctness":
             return teacher_weights(batch, [t.name for t in node.teachers], "correctness")
+        if (there := _each_there(node, batch)) is not None:
+            return evenly(there, confidence.dtype)
         return torch.full_like(confidence, 1 / confidence.shape[1])
 
     def _expected_loss(self, node: StageNode, batch: Batch) -> Tensor:
@@ -209,6 +233,10 @@ def _chosen_loss(
         own = student.new_tensor([float(other == loss) for other in losses])
         values.append(batch.divergence(loss, teacher, student) * own[slot])
     return functools.reduce(torch.add, values)
+
+
+def _each_there(node: StageNode, batch: Batch) -> Tensor | None:
+    return batch.each_there([teacher.name for teacher in node.teachers])
 
 
 def _losses(node: StageNode) -> list[ResponseLoss]:

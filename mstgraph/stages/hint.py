@@ -10,8 +10,10 @@ import gin
 import torch
 from torch import Tensor
 
+from mstgraph.distil.gate import evenly
 from mstgraph.stages.node import Batch
 from mstgraph.stages.stage import Place, Stage, StageNode, Term
+from mstgraph.stages.weighting import taught
 
 
 @gin.configurable(module="mstgraph")
@@ -25,12 +27,21 @@ class Hint(Stage):
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return the mean hint loss of the teachers."""
-        return {"hint": Term(batch.mean(self.validation_loss(node, batch)))}
+        there = self.judged(node, batch)
+        mean = batch.mean(self.validation_loss(node, batch), there)
+        return {"hint": Term(mean, samples=batch.count(there))}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
-        """Return the same of each sample."""
-        losses = [teacher.loss.hint(batch.edge(teacher)) for teacher in node.teachers]
-        return torch.stack(losses).mean(0)
+        """Return the same of each sample, of the teachers that it has."""
+        losses = [batch.edge_losses(teacher, hint=True) for teacher in node.teachers]
+        there = batch.each_there([teacher.name for teacher in node.teachers])
+        if there is None:
+            return torch.stack(losses).mean(0)
+        return (torch.stack(losses, 1) * evenly(there, losses[0].dtype)).sum(1)
+
+    def judged(self, node: StageNode, batch: Batch) -> Tensor | None:
+        """Return the samples that the student and one of its teachers take part in."""
+        return taught(node, batch)
 
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return nothing: the layers after the guided ones have not learned yet."""

@@ -144,15 +144,36 @@ class Batch(Protocol):
         ...
 
     def edge(self, teacher: Teacher) -> Edge:
-        """Return what the loss of a teacher's edge to the student sees of the batch."""
+        """Return what the loss of a teacher's edge to the student sees of the batch.
+
+        It sees the samples that both take part in.
+        """
         ...
 
-    def edge_losses(self, teacher: Teacher) -> Tensor:
-        """Return the loss of a teacher's edge for each sample, [batch]; or [] if of the whole."""
+    def edge_losses(self, teacher: Teacher, hint: bool = False) -> Tensor:
+        """Return the loss of a teacher's edge for each sample, [batch]; or [] if of the whole.
+
+        It is 0 for a sample that the two do not both take part in.
+
+        Args:
+            teacher: where the edge begins.
+            hint: take `EdgeLoss.hint` in the place of `EdgeLoss.edge`.
+        """
         ...
 
     def edge_loss(self, teacher: Teacher) -> Tensor:
         """Return the loss of a teacher's edge to the student, averaged over the batch, [] float."""
+        ...
+
+    def there(self, *names: str) -> Tensor | None:
+        """Return in which samples all of some responses take part, [batch] bool; None: in all.
+
+        One that has not what it sees of a sample answers 0 to it, which nobody must count.
+        """
+        ...
+
+    def each_there(self, names: Sequence[str]) -> Tensor | None:
+        """Return in which samples each response takes part, [batch, N] bool; None: in all."""
         ...
 
     def labelled(self) -> Tensor:
@@ -160,7 +181,10 @@ class Batch(Protocol):
         ...
 
     def task_loss(self, name: str) -> Tensor:
-        """Return the task loss of a response for each sample, [batch] float."""
+        """Return the task loss of a response for each sample, [batch] float.
+
+        It is 0 for a sample that the response takes no part in.
+        """
         ...
 
     def combine(self, responses: Sequence[Tensor], weights: Tensor) -> Tensor:
@@ -183,21 +207,41 @@ class Batch(Protocol):
         """Average values per pixel over each sample's labelled pixels, → [batch] float."""
         ...
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Average over the samples that take part, [batch, ...] → [...].
+    def mean(self, values: Tensor, there: Tensor | None = None) -> Tensor:
+        """Average over the samples that take part, [batch, ...] → [...]; 0 if none does.
 
         A value of the whole batch, [], stays.
+
+        Args:
+            values: of each sample.
+            there: which samples have what is asked for, [batch] bool, see `there`; None: all.
         """
         ...
 
-    def labelled_mean(self, values: Tensor) -> Tensor:
+    def labelled_mean(self, values: Tensor, there: Tensor | None = None) -> Tensor:
         """Average over the samples with a label, [batch] → []; 0 if there is none."""
         ...
 
-    def labelled_count(self) -> Tensor | None:
-        """Return how many samples have a label, [] int64; None where all do, as for `Term`."""
+    def sum_of_means(
+        self, values: Sequence[Tensor], there: Sequence[Tensor | None], labelled: bool = False
+    ) -> Tensor:
+        """Return the sum of means, each over its own samples, [].
+
+        Args:
+            values: [batch] float each.
+            there: which samples each is a mean over, as for `mean`.
+            labelled: whether samples without a label are left out.
+        """
         ...
 
-    def total(self, values: Tensor) -> Tensor:
-        """Add up over the samples, [batch, ...] → [...] float."""
+    def count(self, there: Tensor | None) -> Tensor | None:
+        """Return how many samples `mean` is over, [] int64; None where all are, as for `Term`."""
+        ...
+
+    def labelled_count(self, there: Tensor | None = None) -> Tensor | None:
+        """Return how many samples `labelled_mean` is over, [] int64; None where all are."""
+        ...
+
+    def total(self, values: Tensor, there: Tensor | None = None) -> Tensor:
+        """Add up over the samples that take part, [batch, ...] → [...] float."""
         ...

@@ -23,8 +23,9 @@ class Pretrain(Stage):
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return the task loss (Eq. 15)."""
-        mean = batch.labelled_mean(self.validation_loss(node, batch))
-        return {"task": Term(mean, samples=batch.labelled_count())}
+        there = batch.there(node.members[0])
+        mean = batch.labelled_mean(self.validation_loss(node, batch), there)
+        return {"task": Term(mean, samples=batch.labelled_count(there))}
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the task loss of each sample."""

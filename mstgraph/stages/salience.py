@@ -48,17 +48,30 @@ class Salience(Stage):
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Measure a batch; return the disagreement with all features, and without one each."""
         selection = self._selection(node, batch)
+        seen, there = batch.there(node.teachers[0].name), self.judged(node, batch)
+        if there is not None and not there.any():
+            nothing = torch.zeros((), device=there.device)
+            return {name: Term(nothing, samples=there.sum()) for name in ("whole", "permuted")}
         with selection.observing():
             whole = self._distances(node, batch)
+        # Among the samples that the teacher sees: what it never sees takes no place.
+        size = len(batch) if seen is None else int(seen.sum())
         permuted = []
         for index in selection.next_features(self.dimensions_per_batch):
             for _ in range(self.repeats):
-                order = torch.randperm(len(batch), device=whole.device)
+                order = torch.randperm(size, device=whole.device)
                 with selection.permuting(index, order):
                     permuted.append(self._distances(node, batch))
-                selection.add(index, permuted[-1])
-        mean = batch.mean(torch.stack(permuted, 1)).mean()
-        return {"whole": Term(batch.mean(whole)), "permuted": Term(mean)}
+                selection.add(index, permuted[-1] if there is None else permuted[-1][there])
+        mean, count = batch.mean(torch.stack(permuted, 1), there).mean(), batch.count(there)
+        return {
+            "whole": Term(batch.mean(whole, there), samples=count),
+            "permuted": Term(mean, samples=count),
+        }
+
+    def judged(self, node: StageNode, batch: Batch) -> Tensor | None:
+        """Return the samples that student and teacher take part in."""
+        return batch.there(node.student, node.teachers[0].name)
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return how far student and teacher with selected features are apart, of each sample."""

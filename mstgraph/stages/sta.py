@@ -43,20 +43,33 @@ class STA(Stage):
 
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
         """Return L_S2 of this teacher (Eq. 10)."""
-        losses = self.validation_loss(node, batch)
+        losses, there = self.validation_loss(node, batch), self.judged(node, batch)
         if self.unlabelled:
-            return {"consistency": Term(batch.mean(losses))}
-        mean, count = batch.labelled_mean(losses), batch.labelled_count()
+            return {"consistency": Term(batch.mean(losses, there), samples=batch.count(there))}
+        mean, count = batch.labelled_mean(losses, there), batch.labelled_count(there)
         return {"consistency": Term(mean, samples=count)}
+
+    def judged(self, node: StageNode, batch: Batch) -> Tensor | None:
+        """Return the samples that the teacher and its guide take part in: one of several guides."""
+        names = self._asked(node)
+        there = batch.there(node.teachers[0].name)
+        guided = batch.each_there(names)
+        if guided is None:
+            return there
+        guided = guided.any(1)
+        return guided if there is None else there & guided
 
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return ℓ_j = KL(guide ‖ teacher j) of each sample (Eq. 8)."""
-        asked = [name for name in node.forwards if name != node.teachers[0].name]
+        asked = self._asked(node)
         responses = [batch.response(name) for name in asked]
         guide = responses[0]
         if self.target == "teachers":
             guide = batch.combine(responses, teacher_weights(batch, asked, "mean"))
         return batch.divergence(self.consistency, guide, batch.response(node.teachers[0].name))
+
+    def _asked(self, node: StageNode) -> list[str]:
+        return [name for name in node.forwards if name != node.teachers[0].name]
 
     def guides(self, student: str, teachers: tuple[str, ...]) -> tuple[str, ...]:
         """Return the student, or all that teach it."""

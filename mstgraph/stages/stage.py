@@ -107,6 +107,13 @@ class Stage(ABC):
     def validation_loss(self, node: StageNode, batch: Batch) -> Tensor:
         """Return the loss of each sample ([batch] float) whose mean selects the best epoch."""
 
+    def judged(self, node: StageNode, batch: Batch) -> Tensor | None:
+        """Return of which samples `validation_loss` counts, [batch] bool; None: of all.
+
+        Those that all responses of `reported` take part in, unless a stage says otherwise.
+        """
+        return batch.there(*self.reported(node))
+
     @abstractmethod
     def reported(self, node: StageNode) -> tuple[str, ...]:
         """Return the names of the responses whose metrics are reported."""
@@ -129,7 +136,10 @@ class Stage(ABC):
         return tuple(node.forwards)
 
     def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
-        """Return values of each sample ([batch, ...] float) whose means are reported."""
+        """Return values of each sample ([batch, ...] float) whose means are reported.
+
+        Samples that take part in none of it may be left out.
+        """
         return {}
 
     def problem(self, node: StageNode) -> tuple[str, str] | None:

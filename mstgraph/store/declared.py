@@ -121,6 +121,8 @@ _FIELDS: Mapping[str, Any] = {
     "integers": bool,
     "task": str,
     "scale": Real,
+    "optional": bool,
+    "varying": bool,
     "ignored": (Integral, type(None)),
     "unknown": (Integral, float, type(None)),
     "shape": (tuple, list),

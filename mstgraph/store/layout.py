@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from mstgraph.store.recipe import Labels, Modality
 
 FORMAT_VERSION = 1
+WITH_LENGTHS = 2  # of a store in which samples lack something: earlier versions would not see it
 
 METADATA_FILE = "metadata.json"
 STATE_FILE = "build.json"
@@ -30,6 +31,7 @@ LABEL = "label"
 IDENTIFIER = "identifier"
 CHECKSUMS = ".checksums"
 CRCS = ".crc32"  # what a first read is compared with; stores of earlier versions have none
+LENGTHS = ".lengths"  # a column; only where samples may lack something
 PENDING = ".pending"  # blocks whose record is not full yet; empty in a finished store
 SPLITS = ".splits"
 STATISTICS = ".statistics"
@@ -47,7 +49,7 @@ class Column:
     """One database of samples.
 
     Attributes:
-        name: the modality's name, or ``label``.
+        name: the modality's name, ``label``, or `LENGTHS`.
         dtype: numpy's name of the stored type.
         shape: shape of one sample.
         length: number of samples.
@@ -129,6 +131,8 @@ def make_columns(
     record is as many blocks as make it large, or a single sample that is large by itself.
     """
     declared = [(item.name, item.dtype, item.shape) for item in modalities]
+    if lacking := incomplete(modalities):
+        declared.append((LENGTHS, "int32", (len(lacking),)))
     declared.append((LABEL, label_dtype(labels), labels.shape))
     total = sum(sample_bytes(dtype, shape) for _, dtype, shape in declared)
     block = max(1, min(BLOCK_SAMPLES, BLOCK_BYTES // total))
@@ -137,6 +141,15 @@ def make_columns(
         for name, dtype, shape in declared
     )
     return columns, block
+
+
+def incomplete(modalities: Iterable[Modality]) -> tuple[str, ...]:
+    """Return the names of the modalities that samples may lack, or have less of, in order.
+
+    The column `LENGTHS` has a number for each: how many entries of its last axis a sample has, 0
+    where it lacks the modality.
+    """
+    return tuple(item.name for item in modalities if not item.complete)
 
 
 def _per_record(size: int, block: int, length: int) -> int:

@@ -11,10 +11,13 @@ from mstgraph.store.destination import partial_of
 from mstgraph.store.layout import (
     FORMAT_VERSION,
     LABEL,
+    LENGTHS,
     METADATA_FILE,
     PARTIAL_SUFFIX,
     STATE_FILE,
+    WITH_LENGTHS,
     Column,
+    incomplete,
     is_storable,
 )
 from mstgraph.store.mapped.places import DATA_FILE
@@ -45,6 +48,8 @@ class _AlwaysInModality(_Sized):
 
 class _Modality(_AlwaysInModality, total=False):
     integers: bool
+    optional: bool
+    varying: bool
 
 
 class _AlwaysInLabels(_Sized):
@@ -87,6 +92,16 @@ class _Unlabelled(TypedDict, total=False):
     splits: dict[str, dict[str, int]]
 
 
+class _Lengths(TypedDict):
+    samples_per_record: int
+
+
+class _Presence(TypedDict):
+    samples: dict[str, int]
+    splits: dict[str, dict[str, dict[str, int]]]
+    classes: dict[str, dict[str, list[str]]]
+
+
 class _AlwaysInMetadata(TypedDict):
     title: str
     source: str
@@ -105,6 +120,8 @@ class _AlwaysInMetadata(TypedDict):
 
 class _Metadata(_AlwaysInMetadata, total=False):
     unlabelled: _Unlabelled
+    lengths: _Lengths
+    presence: _Presence
 
 
 def read_metadata(directory: Path) -> dict[str, Any]:
@@ -121,15 +138,15 @@ def read_metadata(directory: Path) -> dict[str, Any]:
     try:
         check_form(metadata, _Version)
         version = metadata["format_version"]
-        if version == FORMAT_VERSION:
+        if version in (FORMAT_VERSION, WITH_LENGTHS):
             check_form(metadata, _Metadata)
             _check_values(metadata)
     except FormError as error:
         raise UserError(f"{path} is not a store's metadata: {error}; {ADVICE}") from error
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, WITH_LENGTHS):
         raise UserError(
-            f"{directory} is a store of format version {version}; expected {FORMAT_VERSION} "
-            "(prepare it again with this version of mstgraph)"
+            f"{directory} is a store of format version {version}; expected {FORMAT_VERSION} or "
+            f"{WITH_LENGTHS} (prepare it again with this version of mstgraph)"
         )
     _check_size(directory / DATA_FILE, metadata["data_bytes"])
     return dict(metadata)
@@ -152,9 +169,19 @@ def _check_values(metadata: Mapping[str, Any]) -> None:
         _check(f"type of '{item['name']}'", item["dtype"], is_storable(item["dtype"]))
         size = metadata["length"] * math.prod(sizes)
         _check(f"length and shape of '{item['name']}'", size, size <= metadata["data_bytes"])
+    lacking = [item["name"] for item in metadata["modalities"] if _incomplete(item)]
+    if lacking or metadata["format_version"] == WITH_LENGTHS:
+        sensible = bool(lacking) and "lengths" in metadata and "presence" in metadata
+        _check("modalities that samples may lack", lacking or "none", sensible)
+        count = metadata["lengths"]["samples_per_record"]
+        _check("samples_per_record of lengths", count, count > 0)
     for name, parts in metadata["splits"].items():
         _check(f"parts of split '{name}'", sorted(parts), set(parts) == set(PARTS))
     _check("splits", "none", len(metadata["splits"]) > 0)
+
+
+def _incomplete(item: Mapping[str, Any]) -> bool:
+    return bool(item.get("optional") or item.get("varying"))
 
 
 def _check(what: str, value: object, sensible: bool) -> None:
@@ -198,6 +225,8 @@ def read_modalities(metadata: dict[str, Any]) -> dict[str, Modality]:
             item["scale"],
             item["unit"],
             item.get("integers", False),
+            item.get("optional", False),  # stores of earlier versions lack nothing
+            item.get("varying", False),
         )
         for item in metadata["modalities"]
     }
@@ -219,6 +248,9 @@ def read_labels_spec(metadata: dict[str, Any]) -> Labels:
 def read_columns(metadata: dict[str, Any]) -> dict[str, Column]:
     """Return the columns by name, labels last."""
     declared = [*metadata["modalities"], {**metadata["labels"], "name": LABEL}]
+    if lacking := incomplete(read_modalities(metadata).values()):
+        lengths = {"name": LENGTHS, "dtype": "int32", "shape": [len(lacking)]}
+        declared.insert(-1, {**lengths, **metadata["lengths"]})
     return {
         item["name"]: Column(
             item["name"],

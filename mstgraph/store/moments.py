@@ -93,7 +93,9 @@ class RunningMoments:
         self._count = total
 
     def statistics(self, scale: float) -> Statistics:
-        """Return the statistics of what was added, times ``scale``."""
+        """Return the statistics of what was added, times ``scale``; of nothing they are zero."""
+        if not self._count:
+            return Statistics(*(np.zeros_like(self._mean) for _ in range(4)))
         return Statistics(
             self._mean * scale,
             np.sqrt(self._squares / self._count) * scale,

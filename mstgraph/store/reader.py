@@ -15,11 +15,13 @@ from mstgraph.store.layout import (
     IDENTIFIER,
     LABEL,
     LARGE_SAMPLE,
+    LENGTHS,
     METADATA_FILE,
     SPLITS,
     STATISTICS,
     Column,
     fingerprint,
+    incomplete,
     named_key,
     record_key,
 )
@@ -96,6 +98,20 @@ class Store:
         segmentation (``columns["label"].dtype`` tells which). Errors as for `read`.
         """
         return self._read(LABEL, indices, out)
+
+    def read_lengths(self, indices: Indices) -> dict[str, np.ndarray]:
+        """Return how much of each modality the samples ``indices`` have.
+
+        Returns:
+            Modality → how many entries of its last axis are there, [batch] int64; 0 where it is
+            not there at all, and what is stored in its place is zeros. Only of modalities that
+            some sample may lack (`Modality.optional`) or have less of (`Modality.varying`).
+        """
+        names = incomplete(self.modalities.values())
+        if not names:
+            return {}
+        lengths = self._read(LENGTHS, indices, None).astype(np.int64)
+        return dict(zip(names, lengths.T, strict=True))
 
     def will_need(self, column: str, indices: Indices) -> None:
         """Have the pages of some samples fetched in the background, where the system can.

@@ -30,6 +30,11 @@ class Modality:
         unit: unit of the physical value ("m"), empty where there is none.
         integers: whether the values are names, such as token ids: they are not normalised, and
             reach a network as int64.
+        optional: whether a sample may lack it: it is left out of what `Recipe.sample` returns, or
+            None. A modality that is not, and lacks, is an error.
+        varying: whether samples differ in the length of their last axis, as sequences do:
+            ``shape`` holds the longest, ``[channels, ..., length]``, and what a sample lacks of it
+            is padding.
     """
 
     name: str
@@ -38,6 +43,13 @@ class Modality:
     scale: float = 1.0
     unit: str = ""
     integers: bool = False
+    optional: bool = False
+    varying: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample has all of it."""
+        return not (self.optional or self.varying)
 
 
 @dataclass(frozen=True)
@@ -115,8 +127,10 @@ class Recipe(ABC):
         """Return the number of samples."""
 
     @abstractmethod
-    def sample(self, index: int) -> Mapping[str, np.ndarray]:
+    def sample(self, index: int) -> Mapping[str, np.ndarray | None]:
         """Return sample ``index``: one array per modality, and ``label`` (see `Labels.unknown`).
+
+        A modality that the sample lacks is left out or None, see `Modality.optional`.
 
         Must depend on the index and the options alone, so that a build can be continued.
         """

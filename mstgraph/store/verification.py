@@ -8,6 +8,8 @@ from typing import Any
 from mstgraph.store.layout import (
     CHECKSUMS,
     IDENTIFIER,
+    LABEL,
+    LENGTHS,
     SPLITS,
     STATISTICS,
     checksum_key,
@@ -54,8 +56,9 @@ def verify(store: Store, progress: Progress | None = None) -> list[str]:
 
 def _entries(store: Store) -> Iterator[Entry]:
     """Yield database, key and a name for a person of every record that a store must have."""
+    words = {LABEL: "labels", LENGTHS: "lengths"}
     for column in store.columns.values():
-        what = f"modality '{column.name}'" if column.name in store.modalities else "labels"
+        what = words.get(column.name, f"modality '{column.name}'")
         for record in range(column.records):
             yield column.name, record_key(record), _records(what, record, column.samples(record))
     block = store.metadata["samples_per_block"]

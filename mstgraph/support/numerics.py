@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch import Tensor
 
 from mstgraph.support.errors import UserError
 
@@ -84,3 +85,15 @@ def kept_type(dtype: torch.dtype, halved: bool) -> torch.dtype:
     if dtype.is_floating_point:
         return torch.float16 if halved else dtype
     return torch.int32 if dtype == torch.int64 else dtype
+
+
+def masked(values: Tensor, lengths: Tensor) -> Tensor:
+    """Return values with zeros where there is nothing: behind a sample's length on the last axis.
+
+    Args:
+        values: [batch, ..., length] float.
+        lengths: [batch] int64.
+    """
+    places = torch.arange(values.shape[-1], device=values.device)
+    there = places < lengths.view(-1, *[1] * (values.dim() - 1))
+    return torch.where(there, values, torch.zeros_like(values))

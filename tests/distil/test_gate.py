@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mstgraph.distil import gate as module
-from mstgraph.distil.gate import Gate, load_balance_cv, load_balance_kl, top_k
+from mstgraph.distil.gate import Gate, among, evenly, load_balance_cv, load_balance_kl, top_k
 from mstgraph.support.errors import UserError
 
 
@@ -213,3 +213,62 @@ def test_a_step_against_the_gradient_balances(balance):
     assert after[0] < before.mean(dim=0)[0]
     assert after[1] > before.mean(dim=0)[1]
     assert balance(after[None]) < balance(before)
+
+
+def test_confidence_is_shared_among_those_that_are_there():
+    """Exactly 0 for the others, rows summing to one; nothing changes where all are there."""
+    confidence = confidences(3, 6, 4)
+    there = torch.tensor(
+        [[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0]]
+    ).bool()
+    found = among(confidence, there)
+    for row, own in enumerate(there.numpy()):
+        expected = np.where(own, confidence[row].numpy(), 0)
+        expected = expected / expected.sum() if own.any() else expected
+        np.testing.assert_allclose(found[row], expected, rtol=1e-12)
+    assert not found[~there].any()
+    assert among(confidence, None) is confidence
+
+
+def test_a_gate_that_is_sure_of_one_that_is_missing_leaves_the_others_alike():
+    """Where nothing is left to share, in finite numbers and gradients."""
+    logits = torch.tensor([[0.0, -2000.0, -2000.0]], requires_grad=True)
+    found = among(torch.softmax(logits, 1), torch.tensor([[False, True, True]]))
+    assert found.tolist() == [[0.0, 0.5, 0.5]]
+    found.square().sum().backward()
+    assert bool(logits.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_those_that_are_missing_are_chosen_last(k):
+    """However sure the gate is of them."""
+    confidence, there = torch.tensor([[0.7, 0.1, 0.2]]), torch.tensor([[False, True, True]])
+    assert top_k(confidence, k, there).tolist() == [[2, 1, 0][:k]]
+
+
+def test_balance_asks_of_nobody_to_stand_in_for_one_that_is_missing():
+    """A gate that is even among a sample's own teachers is balanced; else by numpy."""
+    there = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0], [0, 1, 1]]).bool()
+    even = evenly(there, torch.float64)
+    assert load_balance_kl(even.mean(0), even.mean(0)).item() == pytest.approx(0, abs=1e-15)
+    assert load_balance_cv(even.sum(0), even.sum(0)).item() == pytest.approx(0, abs=1e-15)
+    confidence = among(confidences(1, 4, 3), there)
+    u, c = even.mean(0).numpy(), confidence.mean(0).numpy()
+    expected = (u * np.log(u / c)).sum()
+    assert load_balance_kl(confidence.mean(0), even.mean(0)).item() == pytest.approx(expected)
+    assert expected > 0
+    ratio = c / u
+    expected = ratio.std(ddof=1) / ratio.mean()
+    assert load_balance_cv(confidence.sum(0), even.sum(0)).item() == pytest.approx(expected)
+
+
+def test_balance_without_absence_is_the_same():
+    """The uniform distribution is what is even among all."""
+    confidence = confidences(2, 5, 4)
+    even = evenly(torch.ones(5, 4).bool(), torch.float64)
+    torch.testing.assert_close(
+        kl_balance(confidence), load_balance_kl(confidence.mean(0), even.mean(0))
+    )
+    torch.testing.assert_close(
+        cv_balance(confidence), load_balance_cv(confidence.sum(0), even.sum(0))
+    )

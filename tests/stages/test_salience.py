@@ -57,9 +57,15 @@ class OneBatch:
         """Of each sample, over its labelled pixels."""
         return self.task.average(loss.compare(self.task, teacher, student), self.labels)
 
-    def mean(self, values: Tensor) -> Tensor:
+    def mean(self, values: Tensor, there: Tensor | None = None) -> Tensor:
         """Over the samples."""
         return values.mean(0)
+
+    def there(self, *names: str) -> None:
+        """All samples have all modalities."""
+
+    def count(self, there: Tensor | None) -> None:
+        """The mean is over all samples."""
 
     def _teacher(self) -> Tensor:
         return torch.einsum("oc,bc...->bo...", self.weight, self.selection(self.features))

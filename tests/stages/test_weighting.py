@@ -270,3 +270,16 @@ def test_a_label_gate_weakens_labels_where_student_and_teachers_disagree(dense: 
 
     numeric = small.numeric_gradient(loss, bias.detach().numpy())
     np.testing.assert_allclose(bias.grad.numpy(), numeric, atol=1e-8)
+
+
+def test_those_that_are_missing_count_nothing() -> None:
+    """The weights of the others are what they are without them; 0 without any."""
+    costs = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    rows = [[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0], [0, 1, 1]]
+    found = weights_by_cost(costs, torch.tensor(rows).bool())
+    for row, own in enumerate(rows):
+        places = [place for place, there in enumerate(own) if there]
+        expected = torch.zeros(3)
+        if places:
+            expected[places] = weights_by_cost(costs[row : row + 1, places])[0]
+        torch.testing.assert_close(found[row], expected)

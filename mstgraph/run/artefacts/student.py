@@ -29,11 +29,13 @@ from mstgraph.declare.graph import Declaration
 from mstgraph.declare.load import load
 from mstgraph.derive.experiment import Experiment
 from mstgraph.networks.inputs import Integers
+from mstgraph.networks.presence import takes_lengths
 from mstgraph.run.artefacts.forms import StudentDescription
 from mstgraph.run.artefacts.run_folder import CONFIG
 from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import file_digest
+from mstgraph.support.numerics import masked
 from mstgraph.support.weights import load_weights
 
 WEIGHTS = ".safetensors"
@@ -74,18 +76,23 @@ class Student(nn.Module):
             values = torch.tensor(description[name], dtype=torch.float32)
             self.register_buffer(name, values.reshape(shape))
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float.
 
         Args:
             values: the modality as the store holds it, [batch, *shape] of any numeric type.
+            lengths: of sequences that are padded at their end, [batch] int64; None: of full length.
         """
         if self.integers:
             normalised = values.to(torch.int64)
         else:
             normalised = torch.addcmul(self.offset, values.to(torch.float32), self.factor)
+        beside = {}
+        if lengths is not None:
+            normalised = masked(normalised, lengths)
+            beside = {"lengths": lengths.unsqueeze(1)} if takes_lengths(self.network) else {}
         with _entered(self._configuration):  # a network may call configurables when it answers
-            return self.network(normalised)
+            return self.network(normalised, **beside)
 
 
 def student_description(experiment: Experiment, target: str, pool: Pool) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def summarise(
             "split": experiment.split,
             "samples": source.samples(experiment.split),
             "labelled": source.labelled(experiment.data),
+            **({"absent": dict(absent)} if (absent := experiment.data.absent) else {}),
         },
         "seed": plan.graph.seed,
         "metrics": [asdict(metric) for metric in experiment.task.measured],
@@ -80,6 +81,7 @@ def summarise(
         "students": students,
         "teachers": teachers,
         "routing": _routing(experiment, artefacts),
+        **patterns_of({name: found["test"] for name, found in artefacts.items()}),
         "stages": [
             {
                 "name": name,
@@ -97,6 +99,12 @@ def summarise(
         "device": str(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def patterns_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return under ``patterns`` stage → metrics by pattern of presence; {} where there is one."""
+    found = {name: result["patterns"] for name, result in results.items() if "patterns" in result}
+    return {"patterns": found} if found else {}
 
 
 def compare(
@@ -227,9 +235,10 @@ def _beside_alone(
     only = ((marks[teacher] == RIGHT) & (reference == WRONG)).sum() / (reference > 0).sum()
     found = {"right_where_alone_errs": float(only)}
     if reference.shape[1] == 1:
-        both = (samples[name].astype(np.float64) for name in (teacher, alone))
+        there = (marks[teacher] > 0).all(axis=1) & (reference > 0).all(axis=1)
+        both = (samples[name][there].astype(np.float64) for name in (teacher, alone))
         alike = task.alike(*map(torch.from_numpy, both))
-        found["agrees_with_alone"] = float(alike.double().mean())
+        found["agrees_with_alone"] = float(alike.double().mean()) if len(alike) else 0.0
     return found
 
 

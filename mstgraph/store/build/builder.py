@@ -21,6 +21,7 @@ import numpy as np
 
 from mstgraph.store.build.checks import SampleChecker, check_declaration
 from mstgraph.store.build.failures import explained, partial_directory
+from mstgraph.store.build.presence import describe_presence
 from mstgraph.store.build.provenance import identity, provenance
 from mstgraph.store.build.summary import class_counts, collect_statistics, count_unlabelled
 from mstgraph.store.build.writer import Writer
@@ -29,16 +30,20 @@ from mstgraph.store.destination import check_destination, is_vacant, partial_of,
 from mstgraph.store.layout import (
     FORMAT_VERSION,
     IDENTIFIER,
+    LENGTHS,
     LOCK_FILE,
     METADATA_FILE,
     OWN,
     STATE_FILE,
+    WITH_LENGTHS,
     Column,
     fingerprint,
+    incomplete,
     make_columns,
 )
 from mstgraph.store.mapped.environment import is_sound
 from mstgraph.store.mapped.places import DATA_FILE
+from mstgraph.store.moments import Statistics
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import Recipe
 from mstgraph.store.splits import Split, make_splits
@@ -171,20 +176,46 @@ def _fill(job: _Job, progress: Progress) -> None:
         unlabelled = count_unlabelled(
             writer.records(job.columns[-1]), job.declared.labels, job.splits
         )
+        lengths = _lengths(job, writer)
+        presence = {} if lengths is None else _presence(job, writer, lengths)
         writer.write_splits(job.splits)
-        writer.write_statistics(
-            {
-                (item.name, split): found.statistics(item.scale)
-                for item, column in zip(job.declared.modalities, job.columns, strict=False)
-                for split, found in collect_statistics(writer.records(column), job.splits).items()
-            }
-        )
+        writer.write_statistics(_statistics(job, writer, lengths))
         checksums = writer.checksums()
     finally:
         writer.close()
-    metadata = {**_metadata(job), "unlabelled": unlabelled}
+    metadata = {**_metadata(job), "unlabelled": unlabelled, **presence}
     metadata["fingerprint"] = fingerprint(metadata, iter(checksums))
     _write_durably(job.partial / METADATA_FILE, metadata)
+
+
+def _lengths(job: _Job, writer: Writer) -> np.ndarray | None:
+    """Return what samples have of modalities that they may lack, [samples, modalities]."""
+    column = next((column for column in job.columns if column.name == LENGTHS), None)
+    if column is None:
+        return None
+    return np.concatenate([values.copy() for _, values in writer.records(column)])
+
+
+def _presence(job: _Job, writer: Writer, lengths: np.ndarray) -> dict[str, Any]:
+    said, column = job.declared, next(c for c in job.columns if c.name == LENGTHS)
+    labels = writer.records(job.columns[-1])
+    counted = describe_presence(said.modalities, lengths, said.labels, labels, job.splits)
+    return {"lengths": {"samples_per_record": column.samples_per_record}, "presence": counted}
+
+
+def _statistics(
+    job: _Job, writer: Writer, lengths: np.ndarray | None
+) -> dict[tuple[str, str], Statistics]:
+    """Return the statistics of every (modality, split)."""
+    own = dict(
+        zip(incomplete(job.declared.modalities), () if lengths is None else lengths.T, strict=True)
+    )
+    found = {}
+    for item, column in zip(job.declared.modalities, job.columns, strict=False):
+        moments = collect_statistics(writer.records(column), job.splits, own.get(item.name))
+        for split, running in moments.items():
+            found[item.name, split] = running.statistics(item.scale)
+    return found
 
 
 def _write_samples(job: _Job, writer: Writer, progress: Progress) -> None:
@@ -198,11 +229,26 @@ def _write_samples(job: _Job, writer: Writer, progress: Progress) -> None:
             for column in job.columns
         }
         for row, index in enumerate(samples):
-            for name, value in checker.read(index).items():
-                arrays[name][row] = value
+            _put(job, arrays, row, checker.read(index))
             progress(index + 1, job.length)
         identifiers = [checker.identifier(index) for index in samples]
         writer.write_block(start // job.block, arrays, identifiers)
+
+
+def _put(job: _Job, arrays: dict[str, np.ndarray], row: int, sample: dict[str, np.ndarray]) -> None:
+    """Write a sample into its row; zeros in the place of what it lacks."""
+    lengths = []
+    for item in job.declared.modalities:
+        if not item.complete:
+            length = sample[item.name].shape[-1] if item.name in sample else 0
+            arrays[item.name][row] = 0
+            lengths.append(length)
+            if length:
+                arrays[item.name][row, ..., :length] = sample.pop(item.name)
+    if lengths:
+        arrays[LENGTHS][row] = lengths
+    for name, value in sample.items():
+        arrays[name][row] = value
 
 
 def _warn_of_absent_classes(job: _Job, counts: Mapping[str, np.ndarray]) -> None:
@@ -227,9 +273,10 @@ def _warn_of_absent_classes(job: _Job, counts: Mapping[str, np.ndarray]) -> None
 
 def _metadata(job: _Job) -> dict[str, Any]:
     labels = job.declared.labels
-    *columns, label = job.columns
+    *columns, label = (column for column in job.columns if column.name != LENGTHS)
+    whole = len(columns) + 1 == len(job.columns)
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if whole else WITH_LENGTHS,
         "title": job.declared.title,
         "source": job.declared.source,
         "licence": job.declared.licence,
@@ -245,7 +292,8 @@ def _metadata(job: _Job) -> dict[str, Any]:
                 "scale": float(item.scale),
                 "unit": item.unit,
                 "samples_per_record": column.samples_per_record,
-                **({"integers": True} if item.integers else {}),
+                # Left out where all is as in stores of earlier versions.
+                **{key: True for key in ("integers", "optional", "varying") if getattr(item, key)},
             }
             for item, column in zip(job.declared.modalities, columns, strict=True)
         ],

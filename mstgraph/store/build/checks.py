@@ -72,6 +72,10 @@ def _check_modality(item: Modality, labels: Labels) -> None:
         )
     if not item.shape or not all(isinstance(size, int) and size > 0 for size in item.shape):
         raise UserError(f"{where} has shape {item.shape}; expected one or more positive sizes")
+    if item.varying and len(item.shape) < 2:
+        raise UserError(
+            f"{where} varies in length and has shape {item.shape}; expected (channels, length)"
+        )
     if not (np.isfinite(item.scale) and item.scale > 0):
         raise UserError(f"{where} has scale {item.scale}; expected a finite positive number")
     if item.integers and (np.dtype(item.dtype).kind not in "iu" or item.scale != 1):
@@ -141,11 +145,12 @@ class SampleChecker:
         self._names = {*(item.name for item in self._modalities), LABEL}
 
     def read(self, index: int) -> dict[str, np.ndarray]:
-        """Return sample ``index``, checked: one array per modality, and ``label``.
+        """Return sample ``index``, checked: one array per modality that it has, and ``label``.
 
         Raises:
-            UserError: the sample cannot be read; a modality is missing or unknown; or an array's
-                shape, type or values are not as declared. The sentence names the sample.
+            UserError: the sample cannot be read; a modality is unknown, or missing without being
+                optional; all are missing; or an array's shape, type or values are not as declared.
+                The sentence names the sample.
         """
         sample = self._raw(index)
         where = f"sample '{self.identifier(index)}'"
@@ -154,12 +159,17 @@ class SampleChecker:
                 raise UserError(
                     f"{where} holds an unknown modality '{name}'{nearest(str(name), self._names)}"
                 )
-        for name in self._names:
+        absent = {m.name for m in self._modalities if m.optional and sample.get(m.name) is None}
+        for name in self._names - absent:
             if name not in sample:
                 raise UserError(
                     f"{where} lacks '{name}'; expected {', '.join(sorted(self._names))}"
+                    f"{', or Modality(…, optional=True)' if name != LABEL else ''}"
                 )
-        arrays = {item.name: _checked(where, item, sample[item.name]) for item in self._modalities}
+        if len(absent) == len(self._modalities):
+            raise UserError(f"{where} lacks every modality; expected at least one")
+        there = (item for item in self._modalities if item.name not in absent)
+        arrays = {item.name: _checked(where, item, sample[item.name]) for item in there}
         arrays[LABEL] = _checked_label(where, self._labels, sample[LABEL])
         return arrays
 
@@ -178,7 +188,7 @@ class SampleChecker:
             )
         return name
 
-    def _raw(self, index: int) -> Mapping[str, np.ndarray]:
+    def _raw(self, index: int) -> Mapping[str, np.ndarray | None]:
         what = f"sample '{self.identifier(index)}' of {self._title}"
         # What a recipe draws depends on the sample alone, so that a build can be continued.
         seed_python(derive_seed(0, "sample", index))
@@ -203,12 +213,16 @@ def _array(where: str, given: object) -> np.ndarray:
         return np.asarray(given)
 
 
-def _checked(where: str, item: Modality, given: np.ndarray) -> np.ndarray:
+def _checked(where: str, item: Modality, given: np.ndarray | None) -> np.ndarray:
     where = f"{where}, modality '{item.name}'"
     array = _array(where, given)
-    if array.shape != item.shape:
+    fits = array.shape == item.shape
+    if item.varying and array.ndim == len(item.shape):
+        fits = array.shape[:-1] == item.shape[:-1] and 0 < array.shape[-1] <= item.shape[-1]
+    if not fits:
+        length = f" or less, at least 1, of the length {item.shape[-1]}" if item.varying else ""
         raise UserError(
-            f"{where}: expected shape {shape_in_words(item.shape)}, "
+            f"{where}: expected shape {shape_in_words(item.shape)}{length}, "
             f"found {shape_in_words(array.shape)}"
         )
     if not _fits(array.dtype, np.dtype(item.dtype)):

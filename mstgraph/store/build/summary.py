@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,40 @@ from mstgraph.store.splits import Split
 Records = Iterable[tuple[range, np.ndarray]]
 
 
-def collect_statistics(records: Records, splits: Mapping[str, Split]) -> dict[str, RunningMoments]:
-    """Return the moments of one modality over the training part of every split, in one pass."""
+def collect_statistics(
+    records: Records, splits: Mapping[str, Split], lengths: np.ndarray | None = None
+) -> dict[str, RunningMoments]:
+    """Return the moments of one modality over the training part of every split, in one pass.
+
+    Args:
+        records: of the modality.
+        splits: the splits.
+        lengths: how many entries of the last axis each sample has, [samples] int, see
+            `mstgraph.store.layout.incomplete`; None where all have all of it. What is not there
+            counts in nothing.
+    """
     found: dict[str, RunningMoments] = {}
     marks = _training_marks(splits)
     for samples, values in records:
-        for rows, moments in sample_moments(values):
-            for name, mark in marks.items():
-                running = found.setdefault(name, RunningMoments(values.shape[1]))
-                running.add(moments, mark[samples.start : samples.stop][rows])
+        for name in marks:
+            found.setdefault(name, RunningMoments(values.shape[1]))
+        for own, there in _there(values, None if lengths is None else lengths[samples]):
+            for rows, moments in sample_moments(there):
+                for name, mark in marks.items():
+                    found[name].add(moments, mark[samples.start : samples.stop][own][rows])
     return found
+
+
+def _there(
+    values: np.ndarray, lengths: np.ndarray | None
+) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
+    """Yield rows of one length, and what is there of them: [rows, ..., length]."""
+    if lengths is None:
+        yield slice(None), values
+        return
+    for length in np.unique(lengths[lengths > 0]).tolist():
+        rows = np.flatnonzero(lengths == length)
+        yield rows, values[rows][..., :length]
 
 
 def class_counts(
