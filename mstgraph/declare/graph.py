@@ -30,6 +30,7 @@ from mstgraph.support.errors import UserError, nearest
 
 ALL = "all"
 TWIN = "target"  # as inputs
+ANSWERS = "answers of "  # begins the modality that a file of answers is
 
 Teachers = Literal["all", "multimodal", "cross-modal", "none"]
 Points = Literal["masks", "penultimate", "hints", "representation", "none"]
@@ -71,6 +72,13 @@ class Member:
         mutual: members it is aligned with in both directions (Eq. 2), or ``'all'`` for every
             other member that says ``'all'`` too.
         loss: loss of the edges that leave it.
+        weights: what it starts from: a file of weights (safetensors, or a state dict of torch), a
+            folder with one, or a finished run, whose student or member of the same name is meant;
+            of ``@Stored`` a file of answers. Afterwards the run needs the file no more.
+        trained: whether any stage trains it; False takes it as it is. Then it is aligned with
+            nobody, also where it says ``'all'``.
+        frozen: dotted paths of modules that never train: no gradient, always in eval mode. What
+            comes before the first module that trains is computed once in a stage.
     """
 
     network: Callable[..., Any] | None = None
@@ -83,6 +91,9 @@ class Member:
     teaches: tuple[str, ...] | None = None
     mutual: tuple[str, ...] | str = ()
     loss: EdgeLoss = field(default_factory=KL)
+    weights: str = ""
+    trained: bool = True
+    frozen: tuple[str, ...] = ()
     scope: str = field(default_factory=gin.config.current_scope_str)
 
     def layers(self, role: str) -> tuple[str, ...]:
@@ -220,6 +231,7 @@ def declare(configuration: Configuration, modalities: Mapping[str, Any]) -> Grap
     if declaration.teachers != "none":
         _check_taught(graph, configuration)
     _check_cycles(graph, configuration)
+    _check_untrained(graph, configuration)
     _check_roles(graph, configuration)
     return graph
 
@@ -304,9 +316,12 @@ def _with_inputs(
 ) -> dict[str, Member]:
     complete = {}
     for name, member in members.items():
+        stored = getattr(member.network, "stored", False)
         inputs = _names(member.inputs) or (name,)
+        if stored and member.weights:
+            inputs = (ANSWERS + name,)
         for modality in inputs:
-            if modality not in modalities:
+            if modality not in modalities and not modality.startswith(ANSWERS):
                 raise UserError(
                     f"{configuration.where('Member', 'inputs', name)}: member '{name}' sees the "
                     f"modality '{modality}', which the store does not have"
@@ -319,7 +334,12 @@ def _with_inputs(
                 "modality twice; each of its inputs must be another one"
             )
         complete[name] = _changed(
-            member, inputs=inputs, masks=_names(member.masks), hints=_names(member.hints)
+            member,
+            inputs=inputs,
+            masks=_names(member.masks),
+            hints=_names(member.hints),
+            trained=member.trained and not stored,
+            frozen=_names(member.frozen),
         )
     return complete
 
@@ -345,7 +365,8 @@ def _order(members: Mapping[str, Member], modalities: list[str]) -> list[str]:
 
     def key(name: str) -> tuple[int, int, str]:
         inputs = members[name].inputs
-        return (-len(inputs), modalities.index(inputs[0]) if len(inputs) == 1 else 0, name)
+        unimodal = len(inputs) == 1 and not inputs[0].startswith(ANSWERS)
+        return (-len(inputs), modalities.index(inputs[0]) if unimodal else 0, name)
 
     return sorted(members, key=key)
 
@@ -506,12 +527,17 @@ def _add_teaches(
 def _add_mutual(
     edges: nx.MultiDiGraph, members: Mapping[str, Member], configuration: Configuration
 ) -> None:
-    everybody = [name for name, member in members.items() if member.mutual == ALL]
+    everybody = [n for n, member in members.items() if member.mutual == ALL and member.trained]
     for name, member in members.items():
         place = configuration.where("Member", "mutual", name)
         partners = everybody if member.mutual == ALL else _names(member.mutual)
-        for partner in partners:
+        for partner in partners if member.trained or member.mutual != ALL else ():
             _check_member(partner, name, "is aligned with", members, place)
+            if still := [n for n in (name, partner) if not members[n].trained]:
+                raise UserError(
+                    f"{place}: member '{name}' is aligned with '{partner}', but '{still[0]}' is "
+                    "not trained, and to be aligned is to learn; let it teach alone"
+                )
             if partner != name:
                 edges.add_edge(name, partner, key="mutual")
                 edges.add_edge(partner, name, key="mutual")
@@ -541,6 +567,23 @@ def _check_taught(graph: Graph, configuration: Configuration) -> None:
             raise UserError(
                 f"{configuration.where('graph', name)}: member '{name}' teaches nobody and is "
                 f"aligned with nobody; drop it with 'graph.{name} = None'"
+            )
+
+
+def _check_untrained(graph: Graph, configuration: Configuration) -> None:
+    """Who is taken as it is only teaches."""
+    for name, member in graph.members.items():
+        if member.trained:
+            continue
+        place = f"{configuration.where('Member', 'trained', name)}: member '{name}' is not trained"
+        if name in graph.targets:
+            raise UserError(f"{place}, but it is the target, which learns; name another member")
+        if teachers := graph.teachers_of(name):
+            raise UserError(f"{place}, but '{teachers[0]}' teaches it; let it teach alone")
+        if member.loss.trains_teacher:
+            raise UserError(
+                f"{place}, but its loss {type(member.loss).__name__} goes on training the teacher; "
+                "expected another loss, such as KL"
             )
 
 
