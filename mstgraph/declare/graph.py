@@ -30,6 +30,7 @@ from mstgraph.support.errors import UserError, nearest
 
 ALL = "all"
 TWIN = "target"  # as inputs
+SHARED = ("network", "weights", "frozen", *ROLES)  # what a twin takes of the target
 ANSWERS = "answers of "  # begins the modality that a file of answers is
 
 Teachers = Literal["all", "multimodal", "cross-modal", "none"]
@@ -60,7 +61,7 @@ class Member:
         network: gin reference to the network's class (``@FuseNet``); built in the member's scope.
         inputs: modalities it sees, in the order its ``forward`` takes them; default: its own name;
             ``'target'`` makes it the target's twin: the same inputs and, unless its own scope says
-            otherwise, the same network with the same settings and roles.
+            otherwise, the same network with the same settings, roles, weights and frozen modules.
         masks: mask points, the dotted module paths whose output a MaskNet rewrites (Eq. 6).
         mask: gin reference to what is inserted at a mask point.
         penultimate: the last layer before the classifier, for losses that read it.
@@ -296,8 +297,8 @@ def _twin(
         )
     target = members[targets[0]]
     given = configuration.locations
-    own = {v for v in ("network", *ROLES) if (name, "mstgraph.Member", v) in given}
-    taken = {v: getattr(target, v) for v in ("network", *ROLES) if v not in own}
+    own = {v for v in SHARED if (name, "mstgraph.Member", v) in given}
+    taken = {v: getattr(target, v) for v in SHARED if v not in own}
     forget_call(name, "mstgraph.Member", taken)  # read again as a file, it is no binding of its own
     scope = target.scope if "network" in taken else name
     inputs = _names(target.inputs) or targets
@@ -319,6 +320,11 @@ def _with_inputs(
         stored = getattr(member.network, "stored", False)
         inputs = _names(member.inputs) or (name,)
         if stored and member.weights:
+            if _names(member.inputs):
+                raise UserError(
+                    f"{configuration.where('Member', 'inputs', name)}: member '{name}' has both "
+                    "inputs and a file of answers; expected one of them"
+                )
             inputs = (ANSWERS + name,)
         for modality in inputs:
             if modality not in modalities and not modality.startswith(ANSWERS):
@@ -383,13 +389,6 @@ def _targets(
             raise UserError(
                 f"{place}: the target '{name}' is no member of the graph{nearest(name, members)}"
             )
-        if len(members[name].inputs) > 1:
-            seen = ", ".join(members[name].inputs)
-            unimodal = [n for n, m in members.items() if len(m.inputs) == 1]
-            raise UserError(
-                f"{place}: the target '{name}' is a fused member ({seen}); a target sees one "
-                f"modality{nearest(name, unimodal)}"
-            )
     return tuple(name for name in members if name in wanted)
 
 
@@ -400,12 +399,12 @@ def _staying(
     configuration: Configuration,
 ) -> list[str]:
     """Return the targets and the members that ``graph.teachers`` lets stay, in order."""
-    seen = [members[target].inputs for target in targets]
+    seen = {modality for target in targets for modality in members[target].inputs}
     kinds = {
         "all": set(members),
         "multimodal": {name for name, member in members.items() if len(member.inputs) > 1},
         "cross-modal": {
-            name for name, m in members.items() if len(m.inputs) == 1 and m.inputs not in seen
+            name for name, m in members.items() if len(m.inputs) == 1 and m.inputs[0] not in seen
         },
         "none": set(targets),
     }

@@ -31,7 +31,13 @@ from mstgraph.derive.members.weights import (
 from mstgraph.distil.cuts import Crossing, probe_cut
 from mstgraph.distil.frozen import probe_frozen
 from mstgraph.distil.gate import Gate, layers_read
-from mstgraph.distil.probing import looks_at_values, output_shapes, refuse_lazy, unstorable
+from mstgraph.distil.probing import (
+    layer_shapes,
+    looks_at_values,
+    output_shapes,
+    refuse_lazy,
+    unstorable,
+)
 from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
 from mstgraph.stages.node import Part, Teacher
@@ -200,6 +206,14 @@ class Parts:
     def train_whole(self, member: str, taps: tuple[str, ...]) -> None:
         """Let a member train whole from now on, as its cut is none."""
         self._behind_frozen[member, taps] = None
+
+    def layers(self, member: str) -> tuple[nn.Module, dict[str, tuple[int, ...] | str]]:
+        """Return a member's network without values, and path → shape or why it is no mask point."""
+        part, shapes = Part("network", member), self.input_shapes(member)
+        by_value = part in self._skeletons
+        with self.configuration.entered():
+            network = self.build(part, "cpu" if by_value else "meta")
+            return network, layer_shapes(network, shapes, by_value=by_value)
 
     def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
         """Return modality → shape of a sample, for a member's modalities."""

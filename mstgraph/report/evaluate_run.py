@@ -62,12 +62,19 @@ def open_finished(path: Path, code: bool | None, notice: Callable[[str], None]) 
     config = path / CONFIG
     if not config.is_file():
         raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
-    plan = read_description(path / PLAN, PlanDocument, "run it to its end first")
-    known = {member["name"]: member["weights"] for member in plan["members"] if "weights" in member}
+    known = _recorded_weights(path / PLAN)
     experiment = open_experiment([config], finished=True, code=code is not False, known=known)
     if code is None and (modules := experiment.configuration.code.modules):
         notice(f"a run's folder is code: the networks of '{path}' come from {', '.join(modules)}")
     return experiment
+
+
+def _recorded_weights(plan: Path) -> dict[str, Any]:
+    """Return member → what a run records of the weights it started from, and needs no more."""
+    if not plan.is_file() or '"weights": {' not in plan.read_text(encoding="utf-8"):
+        return {}
+    members = read_description(plan, PlanDocument, "give the run's command again")["members"]
+    return {member["name"]: member["weights"] for member in members if "weights" in member}
 
 
 def _evaluate(

@@ -104,7 +104,8 @@ def fitting_weights(given: str, path: Path, network: nn.Module) -> Weights:
         if key not in set(taken.values())
     }
     missing = tuple(name for name in own if name not in taken and not name.endswith(COUNTERS))
-    if all(name.endswith(COUNTERS) for name in taken):
+    # Vectors and counters fit many networks by chance: alone they are nothing.
+    if not any(own[name].dim() > 1 for name in taken):
         there = [f"{name} {shape_in_words(value.shape)}" for name, value in states.items()]
         here = [f"{name} {shape_in_words(value.shape)}" for name, value in own.items()]
         raise UserError(
@@ -197,8 +198,19 @@ def find_weights(given: str, member: str, place: str, configuration: Configurati
         return _fetched(name, place)
     folder = Path(name) if Path(name).is_dir() else find_folder(name, configuration)
     if folder is None:
-        return find_file(name, place, configuration)
+        try:
+            return find_file(name, place, configuration)
+        except UserError as error:
+            there = [str(path) for path in Path(name).parent.glob("*") if _may_be_meant(path)]
+            raise UserError(
+                f"{place}: there are no weights '{given}', expected a file, a folder or a finished "
+                f"run{nearest(name, there)}"
+            ) from error
     return _of_run(folder, member, place) if (folder / PLAN).is_file() else _only(folder, place)
+
+
+def _may_be_meant(path: Path) -> bool:
+    return path.suffix in SUFFIXES or (path / PLAN).is_file()
 
 
 def _fetched(url: str, place: str) -> Path:

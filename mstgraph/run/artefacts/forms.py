@@ -48,21 +48,39 @@ class Data(TypedDict):
     synthetic: str
 
 
-class _AlwaysInStudent(TypedDict):
+class StudentInput(TypedDict):
+    """A modality that a student sees, and its normalisation."""
+
     modality: str
     shape: list[int]
     factor: list[float]
     offset: list[float]
+
+
+class _AlwaysInStudent(StudentInput):
     classes: list[str]
     data: Data
 
 
 class StudentDescription(_AlwaysInStudent, total=False):
-    """``student-NAME.json``.
+    """``student-NAME.json`` of a student of one modality.
 
     ``files`` are digests: of its weights (`mstgraph.support.weights.weights_digest`), and of the
     files config.gin and modules.
     """
+
+    outputs: int
+    files: dict[str, str]
+
+
+class _AlwaysInStudentOfSeveral(TypedDict):
+    inputs: list[StudentInput]
+    classes: list[str]
+    data: Data
+
+
+class StudentOfSeveral(_AlwaysInStudentOfSeveral, total=False):
+    """The same of a student of several modalities, in the order that it takes them."""
 
     outputs: int
     files: dict[str, str]
