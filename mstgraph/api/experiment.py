@@ -20,10 +20,10 @@ from mstgraph.api.run import Run
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive import experiment as derived
 from mstgraph.derive.document import plan_document
-from mstgraph.derive.members.layers import layers_of
 from mstgraph.derive.opening import open_experiment
 from mstgraph.derive.plan import Plan
 from mstgraph.report.console import as_text, standard_console
+from mstgraph.report.layers import layers_of
 from mstgraph.report.preparation import prepare_declared
 from mstgraph.report.progress import ConsoleReporter
 from mstgraph.report.show import print_plan

@@ -1,1 +1,1 @@
-"""What members bring: weights, answers, modules that never train; and what their layers are."""
+"""What members bring: weights, answers, modules that never train."""

@@ -37,7 +37,8 @@ def test_layers_say_what_they_return_and_where_a_mask_can_be(graph: Path) -> Non
 
 def test_a_layer_that_a_mask_does_not_fit_says_why(graph: Path) -> None:
     """What the member inserts there is asked."""
-    found = mstgraph.load(graph, "fused/MaskNet.heads = 0", "graph.points = 'none'").layers("fused")
+    bindings, told = ("MaskNet.heads = 0", "graph.points = 'none'"), list[str]()
+    found = mstgraph.load(graph, *bindings, notice=told.append).layers("fused")
     problems = [layer["problem"] for layer in found if layer["path"] == "fusion"]
     assert problems == ["MaskNet.heads is 0 and MaskNet.factor 2, expected at least 1 each"]
 
