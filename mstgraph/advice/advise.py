@@ -76,7 +76,7 @@ def without_distillation(plan: Plan) -> dict[str, str]:
         member: node.name
         for node in plan.stages.values()
         if node.settings.place in ("members", "member")
-        for member in node.trains
+        for member in node.leaves
     }
     return first | dict(plan.alone)
 

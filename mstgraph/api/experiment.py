@@ -23,6 +23,7 @@ from mstgraph.derive.document import plan_document
 from mstgraph.derive.opening import open_experiment
 from mstgraph.derive.plan import Plan
 from mstgraph.report.console import as_text, standard_console
+from mstgraph.report.layers import layers_of
 from mstgraph.report.preparation import prepare_declared
 from mstgraph.report.progress import ConsoleReporter
 from mstgraph.report.show import print_plan
@@ -113,6 +114,19 @@ class Experiment:
         """
         folder = RunFolder(named_folder(out, self.folder))
         return plan_document(self._opened, folder.state, folder.path)
+
+    def layers(self, member: str) -> list[dict[str, Any]]:
+        """Return the layers of a member's network, from the outermost inwards, as plain data.
+
+        Each has its dotted ``path``, its ``layer`` (name of the class), ``parameters``, the
+        ``roles`` that the gin files give it, the ``shape`` of its output without the batch, and
+        ``problem``: why it is no mask point; empty for those that are.
+
+        Raises:
+            UserError: there is no such member; the nearest name.
+        """
+        with self.entered():
+            return layers_of(self._opened, member)
 
     def show(self, console: Console, out: Path | str | None = None) -> None:
         """Print members, teachers and schedule to a console."""

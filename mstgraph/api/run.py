@@ -115,8 +115,9 @@ class Run:
             network: your own, in place of the run's.
 
         Returns:
-            A module from [batch, *shape of the modality] of any numeric type to logits, [batch,
-            num_outputs] or [batch, num_outputs, height, width] float; ``classes`` names them.
+            A module from its modalities, [batch, *shape] of any numeric type each, to logits,
+            [batch, num_outputs] or [batch, num_outputs, height, width] float; ``classes`` names
+            them.
 
         Raises:
             UserError: the run is not finished, is damaged, or has no such student; or it needs

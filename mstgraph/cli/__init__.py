@@ -13,6 +13,7 @@ from mstgraph.cli.advise import advise
 from mstgraph.cli.bench import bench
 from mstgraph.cli.draw import draw
 from mstgraph.cli.evaluate import evaluate
+from mstgraph.cli.layers import layers
 from mstgraph.cli.options import DEBUG, INTERRUPTED
 from mstgraph.cli.prepare import prepare
 from mstgraph.cli.run import run
@@ -61,6 +62,7 @@ def main() -> None:
 
     \b
     mstgraph show gin/mfeat_zer.gin       what a graph implies: teachers, δ, schedule
+    mstgraph layers GIN MEMBER            where a MaskNet can be put into a member
     mstgraph advise gin/mfeat_zer.gin     will distillation help, before the run is paid
     mstgraph run gin/mfeat_zer.gin        train it; again: continues or reuses
     mstgraph prepare datasets/mfeat.py    build a feature store
@@ -70,5 +72,5 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-for command in (show, advise, run, prepare, store, evaluate, bench, draw):
+for command in (show, layers, advise, run, prepare, store, evaluate, bench, draw):
     main.add_command(command)

@@ -34,6 +34,8 @@ from mstgraph.support.errors import UserError, nearest
 ALL = "all"
 PROPOSED = ("penultimate", "hints", "masks")  # by networks that say which of their layers play them
 TWIN = "target"  # as inputs
+SHARED = ("network", "weights", "frozen", *ROLES)  # what a twin takes of the target
+ANSWERS = "answers of "  # begins the modality that a file of answers is
 
 Teachers = Literal["all", "multimodal", "cross-modal", "none"]
 Points = Literal["masks", "penultimate", "hints", "representation", "none"]
@@ -64,7 +66,7 @@ class Member:
         network: gin reference to the network's class (``@FuseNet``); built in the member's scope.
         inputs: modalities it sees, in the order its ``forward`` takes them; default: its own name;
             ``'target'`` makes it the target's twin: the same inputs and, unless its own scope says
-            otherwise, the same network with the same settings and roles.
+            otherwise, the same network with the same settings, roles, weights and frozen modules.
         masks: mask points, the dotted module paths whose output a MaskNet rewrites (Eq. 6).
         mask: gin reference to what is inserted at a mask point.
         penultimate: the last layer before the classifier, for losses that read it.
@@ -83,6 +85,13 @@ class Member:
             (``'zeros'``); zero is the mean under the standard normalisation.
         modality_dropout: probability with which each of several inputs is taken from a sample in
             training, and zeros stand in its place; one of those that are there always stays.
+        weights: what it starts from: a file of weights (safetensors, or a state dict of torch), a
+            folder with one, or a finished run, whose student or member of the same name is meant;
+            of ``@Stored`` a file of answers. Afterwards the run needs the file no more.
+        trained: whether any stage trains it; False takes it as it is. Then it is aligned with
+            nobody, also where it says ``'all'``.
+        frozen: dotted paths of modules that never train: no gradient, always in eval mode. What
+            comes before the first module that trains is computed once in a stage.
     """
 
     network: Callable[..., Any] | None = None
@@ -97,6 +106,9 @@ class Member:
     loss: EdgeLoss = field(default_factory=KL)
     absent: Absent = "out"
     modality_dropout: float = 0.0
+    weights: str = ""
+    trained: bool = True
+    frozen: tuple[str, ...] = ()
     scope: str = field(default_factory=gin.config.current_scope_str)
 
     def layers(self, role: str) -> tuple[str, ...]:
@@ -235,6 +247,7 @@ def declare(configuration: Configuration, modalities: Mapping[str, Modality]) ->
     if declaration.teachers != "none":
         _check_taught(graph, configuration)
     _check_cycles(graph, configuration)
+    _check_untrained(graph, configuration)
     _check_roles(graph, configuration)
     return graph
 
@@ -299,8 +312,8 @@ def _twin(
         )
     target = members[targets[0]]
     given = configuration.locations
-    own = {v for v in ("network", *ROLES) if (name, "mstgraph.Member", v) in given}
-    taken = {v: getattr(target, v) for v in ("network", *ROLES) if v not in own}
+    own = {v for v in SHARED if (name, "mstgraph.Member", v) in given}
+    taken = {v: getattr(target, v) for v in SHARED if v not in own}
     forget_call(name, "mstgraph.Member", taken)  # read again as a file, it is no binding of its own
     scope = target.scope if "network" in taken else name
     inputs = _names(target.inputs) or targets
@@ -319,9 +332,17 @@ def _with_inputs(
 ) -> dict[str, Member]:
     complete = {}
     for name, member in members.items():
+        stored = getattr(member.network, "stored", False)
         inputs = _names(member.inputs) or (name,)
+        if stored and member.weights:
+            if _names(member.inputs):
+                raise UserError(
+                    f"{configuration.where('Member', 'inputs', name)}: member '{name}' has both "
+                    "inputs and a file of answers; expected one of them"
+                )
+            inputs = (ANSWERS + name,)
         for modality in inputs:
-            if modality not in modalities:
+            if modality not in modalities and not modality.startswith(ANSWERS):
                 raise UserError(
                     f"{configuration.where('Member', 'inputs', name)}: member '{name}' sees the "
                     f"modality '{modality}', which the store does not have"
@@ -335,7 +356,12 @@ def _with_inputs(
                 "modality twice; each of its inputs must be another one"
             )
         complete[name] = _changed(
-            member, inputs=inputs, masks=_names(member.masks), hints=_names(member.hints)
+            member,
+            inputs=inputs,
+            masks=_names(member.masks),
+            hints=_names(member.hints),
+            trained=member.trained and not stored,
+            frozen=_names(member.frozen),
         )
     return complete
 
@@ -376,7 +402,8 @@ def _order(members: Mapping[str, Member], modalities: list[str]) -> list[str]:
 
     def key(name: str) -> tuple[int, int, str]:
         inputs = members[name].inputs
-        return (-len(inputs), modalities.index(inputs[0]) if len(inputs) == 1 else 0, name)
+        unimodal = len(inputs) == 1 and not inputs[0].startswith(ANSWERS)
+        return (-len(inputs), modalities.index(inputs[0]) if unimodal else 0, name)
 
     return sorted(members, key=key)
 
@@ -392,13 +419,6 @@ def _targets(
         if name not in members:
             raise UserError(
                 f"{place}: the target '{name}' is no member of the graph{nearest(name, members)}"
-            )
-        if len(members[name].inputs) > 1:
-            seen = ", ".join(members[name].inputs)
-            unimodal = [n for n, m in members.items() if len(m.inputs) == 1]
-            raise UserError(
-                f"{place}: the target '{name}' is a fused member ({seen}); a target sees one "
-                f"modality{nearest(name, unimodal)}"
             )
     return tuple(name for name in members if name in wanted)
 
@@ -443,12 +463,12 @@ def _staying(
     configuration: Configuration,
 ) -> list[str]:
     """Return the targets and the members that ``graph.teachers`` lets stay, in order."""
-    seen = [members[target].inputs for target in targets]
+    seen = {modality for target in targets for modality in members[target].inputs}
     kinds = {
         "all": set(members),
         "multimodal": {name for name, member in members.items() if len(member.inputs) > 1},
         "cross-modal": {
-            name for name, m in members.items() if len(m.inputs) == 1 and m.inputs not in seen
+            name for name, m in members.items() if len(m.inputs) == 1 and m.inputs[0] not in seen
         },
         "none": set(targets),
     }
@@ -570,12 +590,17 @@ def _add_teaches(
 def _add_mutual(
     edges: nx.MultiDiGraph, members: Mapping[str, Member], configuration: Configuration
 ) -> None:
-    everybody = [name for name, member in members.items() if member.mutual == ALL]
+    everybody = [n for n, member in members.items() if member.mutual == ALL and member.trained]
     for name, member in members.items():
         place = configuration.where("Member", "mutual", name)
         partners = everybody if member.mutual == ALL else _names(member.mutual)
-        for partner in partners:
+        for partner in partners if member.trained or member.mutual != ALL else ():
             _check_member(partner, name, "is aligned with", members, place)
+            if still := [n for n in (name, partner) if not members[n].trained]:
+                raise UserError(
+                    f"{place}: member '{name}' is aligned with '{partner}', but '{still[0]}' is "
+                    "not trained, and to be aligned is to learn; let it teach alone"
+                )
             if partner != name:
                 edges.add_edge(name, partner, key="mutual")
                 edges.add_edge(partner, name, key="mutual")
@@ -605,6 +630,23 @@ def _check_taught(graph: Graph, configuration: Configuration) -> None:
             raise UserError(
                 f"{configuration.where('graph', name)}: member '{name}' teaches nobody and is "
                 f"aligned with nobody; drop it with 'graph.{name} = None'"
+            )
+
+
+def _check_untrained(graph: Graph, configuration: Configuration) -> None:
+    """Who is taken as it is only teaches."""
+    for name, member in graph.members.items():
+        if member.trained:
+            continue
+        place = f"{configuration.where('Member', 'trained', name)}: member '{name}' is not trained"
+        if name in graph.targets:
+            raise UserError(f"{place}, but it is the target, which learns; name another member")
+        if teachers := graph.teachers_of(name):
+            raise UserError(f"{place}, but '{teachers[0]}' teaches it; let it teach alone")
+        if member.loss.trains_teacher:
+            raise UserError(
+                f"{place}, but its loss {type(member.loss).__name__} goes on training the teacher; "
+                "expected another loss, such as KL"
             )
 
 

@@ -11,6 +11,7 @@ import torch
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import Constants, find_constants
 from mstgraph.derive.keeping.passes import group_stages
+from mstgraph.derive.members.weights import Weights
 from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 
@@ -109,7 +110,12 @@ def _member(experiment: Experiment, index: int, name: str) -> dict[str, Any]:
         "output": list(shapes.output),
         "masks": list(member.masks),
         "initialisation": shapes.initialisation,
+        **({"weights": weights.document()} if (weights := _weights(experiment, name)) else {}),
     }
+
+
+def _weights(experiment: Experiment, name: str) -> Weights | None:
+    return experiment.parts.weights.get(name)
 
 
 def _role(experiment: Experiment, name: str) -> str:
@@ -180,6 +186,7 @@ def _stage(experiment: Experiment, node: StageNode, state: State) -> dict[str, A
         "batch_size": node.settings.batch_size or experiment.data.batch_size,
         "learning_rate": node.settings.learning_rate,
         "trains": list(node.trains),
+        **({"takes": list(node.takes)} if node.takes else {}),
         "freezes": list(node.freezes),
         "needs": list(node.needs),
         "responses": _responses(node),
@@ -237,6 +244,7 @@ def _concerning(node: StageNode, constants: Constants) -> list[dict[str, Any]]:
     """Return the decisions on values that a stage reads, as plain data."""
     forwards = set(node.forwards.values())
     members = {f.member for f in forwards if f.masknet}
+    kept = {"trunk": members, "frozen": set(node.trains), "response": set[str]()}
     return [
         {
             "value": decision.value.name,
@@ -247,5 +255,5 @@ def _concerning(node: StageNode, constants: Constants) -> list[dict[str, Any]]:
         }
         for part, decisions in constants.decisions.items()
         for decision in decisions
-        if (decision.value.forward or decision.value.member) in forwards | members
+        if decision.value.forward in forwards or decision.value.member in kept[decision.value.kind]
     ]

@@ -18,13 +18,12 @@ from mstgraph.declare.gin_state import registered
 from mstgraph.declare.presence import absences
 from mstgraph.declare.settings import Data, Engine
 from mstgraph.derive.describe import callables, describe
-from mstgraph.derive.parts import Parts
+from mstgraph.derive.parts import INITIAL, Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.stages.node import Part
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.files import file_digest, known_digest
 from mstgraph.support.user_code import user_modules
-from mstgraph.tasks.task import Task
 
 # Raised whenever the meaning of an artefact changes with the same configuration.
 FORMAT_VERSION = 1
@@ -64,7 +63,7 @@ def identify(plan: Plan, parts: Parts, data: Data, engine: Engine, fingerprint: 
     stages: dict[str, StageNode] = {}
     for name, node in plan.stages.items():
         built = {name: built_of(part) for name, part in node.parts.items()}
-        identity = _identity(node, plan, built, parts.task, data, engine, fingerprint)
+        identity = _identity(node, plan, parts, built, data, engine, fingerprint)
         identity["needs"] = {part: stages[stage].hash for part, stage in node.sources.items()}
         stages[name] = replace(node, identity=identity, hash=digest(identity))
     return replace(plan, stages=stages)
@@ -83,6 +82,9 @@ def _built(parts: Parts, part: Part) -> _Built:
                 calls[f"{entered}/{selector}"] = _by_content(describe(parameters))
     source = {"source": _source_digest(constructor)}
     branches = _sources_within(constructor, within)
+    if part.kind == "network" and configured.get(INITIAL) and part.member in parts.weights:
+        # As a finished run knows it, whose file is gone.
+        configured[INITIAL] = f"file {parts.weights[part.member].digest[:DIGITS]}"
     return _Built({**configured, **source, **branches}, calls, constructor, within)
 
 
@@ -105,8 +107,8 @@ def _sources_within(
 def _identity(
     node: StageNode,
     plan: Plan,
+    parts: Parts,
     built: Mapping[str, _Built],
-    task: Task,
     data: Data,
     engine: Engine,
     fingerprint: str,
@@ -142,14 +144,28 @@ def _identity(
         "calls": {name: found.calls for name, found in built.items() if found.calls},
         "code": _code(list(built.values()), running),
         "task": _by_content(describe(data.task)),
-        "task_options": describe(task.options()) if data.task is None else {},
-        "measured": list(task.measure),
+        "task_options": describe(parts.task.options()) if data.task is None else {},
+        "measured": list(parts.task.measure),
         "sampler": data.sampler,
+        "weights": _starting_weights(node, parts),
+        "frozen": _frozen_modules(node, plan),
         "labelled": data.labelled,
         "labelled_per_batch": data.labelled_per_batch if node.settings.samples == "all" else None,
         **absences(data, {name: plan.graph.members[name] for name in _members(node)}),
     }
     return {**identity, **{key: value for key, value in beyond.items() if value}}
+
+
+def _starting_weights(node: StageNode, parts: Parts) -> dict[str, str]:
+    """Return member → digest of the file that it starts from here, by content."""
+    here = [m for m in _members(node) if m not in node.sources and m in parts.weights]
+    return {member: parts.weights[member].digest[:DIGITS] for member in here}
+
+
+def _frozen_modules(node: StageNode, plan: Plan) -> dict[str, list[str]]:
+    """Return member that trains → its modules that do not, for those with any."""
+    frozen = {m: sorted(plan.graph.members[m].frozen) for m in _members(node) if m in node.trains}
+    return {member: paths for member, paths in frozen.items() if paths}
 
 
 def _running(node: StageNode, data: Data) -> list[Callable[..., Any]]:

@@ -7,9 +7,10 @@ is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gin
 
@@ -21,6 +22,7 @@ from mstgraph.declare.settings import Data, Engine
 from mstgraph.derive.checks import check_data, check_losses, check_names, check_stages, try_parts
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.identity import identify
+from mstgraph.derive.members.answers import with_answers
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.schedule import derive
 from mstgraph.derive.source import Notice, Prepare, Source, find_source, load_with_data
@@ -36,6 +38,7 @@ def open_experiment(
     notice: Notice = lambda sentence: None,
     finished: bool = False,
     code: bool = True,
+    known: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Experiment:
     """Load gin files, find the data, and derive the plan.
 
@@ -48,6 +51,7 @@ def open_experiment(
         finished: whether this is a finished run, which needs its store and nothing beyond it:
             neither the recipe nor a demonstration in its place.
         code: whether the gin files may import modules, and so run them.
+        known: member → what a finished run records of the weights it started from.
 
     Raises:
         UserError: the configuration or the graph is at fault.
@@ -56,13 +60,21 @@ def open_experiment(
         files, configuration, data = load_with_data(files, bindings, notice, finished, code)
     source = find_source(data, configuration, prepare, finished)
     with configuration.entered(), nothing_calls_itself():
-        return _derive("-".join(Path(file).stem for file in files), configuration, data, source)
+        name = "-".join(Path(file).stem for file in files)
+        return _derive(name, configuration, data, source, known)
 
 
-def _derive(name: str, configuration: Configuration, data: Data, source: Source) -> Experiment:
+def _derive(
+    name: str,
+    configuration: Configuration,
+    data: Data,
+    source: Source,
+    known: Mapping[str, Mapping[str, Any]] | None,
+) -> Experiment:
     """Go from a configuration whose data is known to a checked plan."""
     task = choose_task(data, source.labels, configuration)
     graph = declare(configuration, source.modalities)
+    source, data = with_answers(source, data, graph, task, configuration)
     data = replace(data, split=source.split_name(data, graph.seed))
     splits = source.store.metadata["splits"] if source.store else ()
     check_data(data, configuration, splits, source.modalities, source.labels)
@@ -74,7 +86,14 @@ def _derive(name: str, configuration: Configuration, data: Data, source: Source)
     check_losses(plan, task, configuration)
     samples = source.samples(str(data.split)).get("train", source.length)
     parts = Parts(
-        graph, plan.teachers, plan.stages.values(), source.modalities, task, configuration, samples
+        graph,
+        plan.teachers,
+        plan.stages.values(),
+        source.modalities,
+        task,
+        configuration,
+        samples,
+        known,
     )
     check_stages(plan, task, configuration)
     engine = Engine()

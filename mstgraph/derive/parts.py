@@ -16,12 +16,27 @@ import gin
 import torch
 from torch import nn
 
-from mstgraph.declare.configuration import Configuration
+from mstgraph.declare.configuration import Configuration, find_file
 from mstgraph.declare.gin_state import Calls, recorded_calls
 from mstgraph.declare.graph import Graph
+from mstgraph.derive.members.frozen import check_frozen
+from mstgraph.derive.members.weights import (
+    Weights,
+    find_weights,
+    fitting_weights,
+    recorded,
+    refuse_partial,
+)
 from mstgraph.distil.cuts import Crossing, probe_cut
+from mstgraph.distil.frozen import probe_frozen
 from mstgraph.distil.gate import Gate, layers_read
-from mstgraph.distil.probing import looks_at_values, output_shapes, refuse_lazy, unstorable
+from mstgraph.distil.probing import (
+    layer_shapes,
+    looks_at_values,
+    output_shapes,
+    refuse_lazy,
+    unstorable,
+)
 from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.methods.loss import ROLES, EdgeLoss, EdgeShapes
 from mstgraph.networks.inputs import shapes_of
@@ -30,9 +45,13 @@ from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError, in_words
+from mstgraph.support.files import known_digest
 from mstgraph.support.seeds import derive_seed, python_seeded
 from mstgraph.support.text import shape_in_words
 from mstgraph.tasks.task import Task
+
+INITIAL = "initial_weights"
+"""A network's own option for what is otherwise ``Member.weights``; it reads no file itself."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,11 @@ class Parts:
         task: the task.
         configuration: where bindings stand, for messages.
         samples: number of training samples.
+        known: member → what a finished run records of its weights, which it needs no more.
+
+    Attributes:
+        members: what their networks turned out to be.
+        weights: member → what its network takes of a file, for those that start from one.
 
     Raises:
         UserError: a network, mask point, MaskNet or gate that cannot be, or networks whose
@@ -80,6 +104,7 @@ class Parts:
         task: Task,
         configuration: Configuration,
         samples: int,
+        known: Mapping[str, Mapping[str, Any]] | None = None,
     ):
         self.samples = samples
         self.graph = graph
@@ -91,6 +116,9 @@ class Parts:
         self._built: dict[Part, tuple[int, Calls]] = {}
         self._skeletons: dict[Part, nn.Module] = {}
         self._trunks: dict[tuple[str, tuple[str, ...]], Crossing | None] = {}
+        self._behind_frozen: dict[tuple[str, tuple[str, ...]], Crossing | None] = {}
+        self._known = known or {}
+        self.weights: dict[str, Weights] = {}
         self.members = {name: self._inspect(name) for name in graph.members}
         self._check_outputs()
 
@@ -114,6 +142,15 @@ class Parts:
             # All devices' generators take a while; without numbers one is enough.
             (torch.default_generator.manual_seed if meta else torch.manual_seed)(seed)
             return self._construct(part)
+
+    def start(self, part: Part, module: nn.Module) -> None:
+        """Load the weights of a file that a part starts from, if there are any.
+
+        Raises:
+            UserError: the file is gone, or was replaced.
+        """
+        if part.kind == "network" and part.member in self.weights:
+            self.weights[part.member].load(module)
 
     def parameters(self, part: Part) -> int:
         """Return the number of a part's parameters; builds it on the meta device, once."""
@@ -154,6 +191,36 @@ class Parts:
     def run_whole(self, member: str, points: tuple[str, ...]) -> None:
         """Let a member's network run whole from now on, as its cut at mask points is none."""
         self._trunks[member, points] = None
+
+    def behind_frozen(self, member: str, taps: tuple[str, ...]) -> Crossing | None:
+        """Return what crosses the cut of a member's network behind its frozen modules, as `trunk`.
+
+        Args:
+            member: whose.
+            taps: layers that are wanted of it, too.
+        """
+        if (member, taps) not in self._behind_frozen:
+            network = self.build(Part("network", member), "meta")
+            frozen = self.graph.members[member].frozen
+            with self.configuration.entered():
+                # As in `trunk`; modality dropout makes another input of the same sample.
+                whole = takes_lengths(network) or self.graph.members[member].modality_dropout
+                shapes = self.input_shapes(member)
+                crossing = None if whole else probe_frozen(network, frozen, taps, shapes)
+            self._behind_frozen[member, taps] = crossing
+        return self._behind_frozen[member, taps]
+
+    def train_whole(self, member: str, taps: tuple[str, ...]) -> None:
+        """Let a member train whole from now on, as its cut is none."""
+        self._behind_frozen[member, taps] = None
+
+    def layers(self, member: str) -> tuple[nn.Module, dict[str, tuple[int, ...] | str]]:
+        """Return a member's network without values, and path → shape or why it is no mask point."""
+        part, shapes = Part("network", member), self.input_shapes(member)
+        by_value = part in self._skeletons
+        with self.configuration.entered():
+            network = self.build(part, "cpu" if by_value else "meta")
+            return network, layer_shapes(network, shapes, by_value=by_value)
 
     def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
         """Return modality → shape of a sample, for a member's modalities."""
@@ -254,13 +321,67 @@ class Parts:
             network, outputs, points = self._asked(part)
             self._refuse_state(part, network)
         self._built[part] = count_parameters(network), calls
+        member, place = self.graph.members[name], self.configuration.where("Member", "frozen", name)
+        check_frozen(network, member.frozen, member.trained, name, place)
         return MemberShapes(
             network=type(network).__name__,
             parameters=count_parameters(network),
             output=outputs[""],
             points={point: outputs[point] for point in points},
-            initialisation=getattr(network, "initialisation", "standard initialisation"),
+            initialisation=self._initialisation(name, network),
         )
+
+    def _initialisation(self, name: str, network: nn.Module) -> str:
+        """Say what a member starts from, and find its weights."""
+        own: str = getattr(network, "initialisation", "standard initialisation")
+        member = self.graph.members[name]
+        frozen = f"; frozen: {', '.join(member.frozen)}" if member.frozen else ""
+        if getattr(network, "stored", False):
+            if not member.weights:
+                return own
+            self.weights[name] = self._stored(name, member.weights)
+            return f"{own}, '{member.weights}'"
+        weights = self._find_weights(name, network)
+        if weights is None:
+            return own + frozen
+        self.weights[name] = weights
+        return f"{weights.in_words()}{f' ({own})' if weights.missing else ''}{frozen}"
+
+    def _find_weights(self, name: str, network: nn.Module) -> Weights | None:
+        """Return what a member starts from by its own setting, else by its network's."""
+        member, option = self.graph.members[name], ("Member", "weights", name)
+        given = member.weights
+        if not given and (given := getattr(network, INITIAL, None) or ""):
+            option = (type(network).__name__, INITIAL, member.scope)
+        place = self.configuration.where(*option)
+        if given and name in self._known:
+            return recorded(self._known[name])
+        if given:
+            path = find_weights(given, name, place, self.configuration)
+            with self._told(place, name):
+                weights = fitting_weights(given, path, network)
+                if not member.trained:
+                    refuse_partial(weights)
+                return weights
+        if not member.trained and count_parameters(network):
+            raise UserError(
+                f"{self.configuration.where('Member', 'trained', name)}: member '{name}' is not "
+                f"trained and has no weights, so it would answer at random; expected "
+                f"'{name}/Member.weights = FILE', or that it is trained"
+            )
+        return None
+
+    def _stored(self, name: str, given: str) -> Weights:
+        place = self.configuration.where("Member", "weights", name)
+        path = find_file(given, place, self.configuration)
+        return Weights(given, known_digest(path), {}, path=path)
+
+    @contextmanager
+    def _told(self, place: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"{place}: member '{name}': {error}") from error
 
     def _asked(self, part: Part) -> tuple[nn.Module, dict[str, tuple[int, ...]], tuple[str, ...]]:
         """Return a network without values, and its outputs; built on the CPU if it must be."""

@@ -19,6 +19,7 @@ from mstgraph.methods.loss import ROLES
 from mstgraph.stages.ci import CI
 from mstgraph.stages.distill import Distill
 from mstgraph.stages.dkd import DKD
+from mstgraph.stages.given import Given
 from mstgraph.stages.hint import Hint
 from mstgraph.stages.node import Forward, Part, Teacher
 from mstgraph.stages.pretrain import Pretrain
@@ -47,7 +48,7 @@ def derive(graph: Graph) -> Plan:
 
     1. Members joined by mutual edges train together (``graph.initialisation``, by default CI, one
        per connected component); one that needs weights before its last stage and has no mutual
-       edge is pre-trained alone.
+       edge is pre-trained alone, or taken as it is if it is not to be trained.
     2. Each specialised teacher with a mask point needs its member and the student
        (``graph.adaptation``, by default STA).
     3. A student whose teachers' losses want it has a hint stage before its last ones.
@@ -125,6 +126,9 @@ class _Builder:
 
     def add_single(self, member: str) -> None:
         """Add the stages that give a member without mutual edges its first weights."""
+        if not self.graph.members[member].trained:
+            self._add_member(Given, member)
+            return
         row = [s for s in self.graph.settings.initialisation if s.place == "member"]
         for stage in row or (Pretrain,):
             self._add_member(stage, member)
@@ -190,7 +194,8 @@ class _Builder:
     def _add_member(self, stage: type[Stage], member: str) -> None:
         settings = _settings(stage, member)
         node = self._node(f"{settings.kind}-{member}", settings, member, members=(member,))
-        self._add(replace(node, trains=(member,)))
+        trained = self.graph.members[member].trained
+        self._add(replace(node, trains=(member,)) if trained else replace(node, takes=(member,)))
         self.initial[member] = node.name
 
     def _add_adaptation(self, stage: type[Stage], student: str, teacher: Teacher) -> None:

@@ -164,13 +164,15 @@ def probe_cut(
         shapes: modality → shape of a sample, to probe what crosses.
     """
     try:
-        return crossing_shapes(Cut(network, points), network, shapes)
+        return crossing_shapes(Cut(network, points).trunk, network, shapes)
     except Exception:  # torch.fx raises whatever the network's own code raises on its proxies
         return None
 
 
 def crossing_shapes(
-    cut: Cut, network: nn.Module, shapes: Mapping[str, tuple[int, ...]]
+    trunk: Callable[[Sequence[Tensor]], Mapping[str, Tensor]],
+    network: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> Crossing | None:
     """Return name → (shape without batch, dtype) of what crosses, or None if it is no batch.
 
@@ -184,7 +186,7 @@ def crossing_shapes(
     ]
     only_shapes = OnlyShapes() if device.type == "meta" else nullcontext()
     with torch.no_grad(), only_shapes:
-        values = cut.trunk(samples)
+        values = trunk(samples)
     for value in values.values():
         if not isinstance(value, Tensor) or value.dim() < 1 or len(value) != PROBE_BATCH:
             return None
@@ -220,10 +222,11 @@ def holds(
     pairs = [(answer, whole) for answer in answers]
     pairs += [(before[cut.needed(point)[0]], features[point]) for point in points]
     pairs += [(crossing[name], value) for name, value in before.items()]
-    return all(_alike(found, expected) for found, expected in pairs)
+    return all(alike(found, expected) for found, expected in pairs)
 
 
-def _alike(found: Tensor, expected: Tensor) -> bool:
+def alike(found: Tensor, expected: Tensor) -> bool:
+    """Say whether two tensors are the same but for rounding."""
     largest = float(expected.abs().max()) if expected.numel() else 0.0
     return found.shape == expected.shape and torch.allclose(
         found, expected, rtol=ROUNDING, atol=ROUNDING * largest, equal_nan=True

@@ -67,6 +67,35 @@ def output_shapes(
     return training
 
 
+def layer_shapes(
+    network: nn.Module, inputs: Mapping[str, tuple[int, ...]], *, by_value: bool = False
+) -> dict[str, tuple[int, ...] | str]:
+    """Return path → shape of what each module returns, or why it cannot be masked.
+
+    Args:
+        network: as for `output_shapes`.
+        inputs: modality → shape of a sample.
+        by_value: as for `output_shapes`.
+
+    Raises:
+        UserError: the network does not run on such inputs.
+    """
+    points = [path for path, _ in network.named_modules(remove_duplicate=False) if path]
+    seen = {
+        mode: _seen_in(mode, network, inputs, points, by_value)
+        for mode in ("training", "evaluation")
+    }
+    found: dict[str, tuple[int, ...] | str] = {}
+    for point in points:
+        try:
+            shapes = [_shape_at(network, point, seen[mode][point], mode) for mode in seen]
+            found[point] = shapes[0] if len(set(shapes)) == 1 else "another shape in evaluation"
+        except UserError as error:
+            words = str(error).removeprefix(f"{_where(network, point)} ")
+            found[point] = words.removeprefix("cannot be masked: ")
+    return found
+
+
 def _shapes_in(
     mode: str,
     network: nn.Module,
@@ -74,6 +103,18 @@ def _shapes_in(
     points: Sequence[str],
     by_value: bool,
 ) -> dict[str, tuple[int, ...]]:
+    outputs = _seen_in(mode, network, inputs, points, by_value)
+    return {point: _shape_at(network, point, seen, mode) for point, seen in outputs.items()}
+
+
+def _seen_in(
+    mode: str,
+    network: nn.Module,
+    inputs: Mapping[str, tuple[int, ...]],
+    points: Sequence[str],
+    by_value: bool,
+) -> dict[str, list[Any]]:
+    """Return module → all that it returns in a forward pass; under "" what the network does."""
     outputs: dict[str, list[Any]] = {point: [] for point in points}
     with ExitStack() as stack:
         for point, seen in outputs.items():
@@ -83,7 +124,7 @@ def _shapes_in(
             stack.callback(handle.remove)
         stack.enter_context(_in_mode(network, training=mode == "training"))
         outputs[""] = [_answer(network, inputs, by_value)]
-    return {point: _shape_at(network, point, seen, mode) for point, seen in outputs.items()}
+    return outputs
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import gin
 import torch
@@ -189,14 +189,7 @@ def _initialise(
                     nn.init.xavier_normal_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
-    if weights is None:
-        return "encoders Kaiming, decoder Xavier, no pretrained weights"
-    if not next(encoders[0].parameters()).is_meta:
-        state = vgg16.read_state(weights)
-        for encoder in encoders:
-            convolutions = [part for part in encoder.modules() if isinstance(part, nn.Conv2d)]
-            vgg16.load_convolutions(convolutions, state, weights)
-    return f"encoders VGG16 from '{weights}', decoder Xavier"
+    return f"encoders Kaiming, decoder Xavier{'' if weights else ', no pretrained weights'}"
 
 
 @gin.configurable
@@ -218,15 +211,16 @@ class FuseNet(nn.Module):
         units: convolutions of a stage at most, the last ones; None takes VGG16's two or three. A
             shallow network learns in far fewer steps.
         dropout: probability after pools 3 to 5 and decoder stages 5 to 3.
-        initial_weights: path or URL of a torchvision VGG16 state dict that every encoder starts
-            from; None starts them from Kaiming's initialisation. Not read on the meta device.
+        initial_weights: file or URL of a torchvision VGG16 state dict that every encoder starts
+            from, as ``Member.weights`` says it, too; None starts them from Kaiming's
+            initialisation. Nothing is read here.
 
     Attributes:
         initialisation: which initialisation was used, for the log.
 
     Raises:
         UserError: the modalities are not two or more maps of one size divisible by 32, an option
-            is out of range, or the initial weights do not fit.
+            is out of range.
     """
 
     def __init__(
@@ -252,9 +246,15 @@ class FuseNet(nn.Module):
         self.fusion = nn.Dropout(dropout)
         self.decoder = Decoder(channels[-1][-1], mirrored, dropout)
         self.classifier = nn.Conv2d(mirrored[0][-1], num_outputs, 3, padding=1)
+        self.initial_weights = initial_weights
         self.initialisation = _initialise(
             list(encoders.values()), [self.decoder, self.classifier], initial_weights
         )
+
+    def translated(self, states: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return VGG16's states under this network's names; those of others as they are."""
+        encoders = {f"encoders.{name}": part for name, part in self.encoders.named_children()}
+        return vgg16.translated(states, encoders)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return logits, [batch, num_outputs, height, width] float, of one map per modality."""
@@ -299,15 +299,15 @@ class FuseNetBranch(nn.Module):
         units: convolutions of a stage at most, the last ones; None takes VGG16's two or three. A
             shallow network learns in far fewer steps.
         dropout: probability after pools 3 to 5 and decoder stages 5 to 3.
-        initial_weights: path or URL of a torchvision VGG16 state dict that the encoder starts
-            from; None starts it from Kaiming's initialisation. Not read on the meta device.
+        initial_weights: file or URL of a torchvision VGG16 state dict that the encoder starts
+            from, as ``Member.weights`` says it, too; None starts it from Kaiming's
+            initialisation. Nothing is read here.
 
     Attributes:
         initialisation: which initialisation was used, for the log.
 
     Raises:
-        UserError: not one map of a size divisible by 32, an option is out of range, or the
-            initial weights do not fit.
+        UserError: not one map of a size divisible by 32, or an option is out of range.
     """
 
     def __init__(
@@ -330,9 +330,14 @@ class FuseNetBranch(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.decoder = Decoder(channels[-1][-1], mirrored, dropout)
         self.classifier = nn.Conv2d(mirrored[0][-1], num_outputs, 3, padding=1)
+        self.initial_weights = initial_weights
         self.initialisation = _initialise(
             [self.encoder], [self.decoder, self.classifier], initial_weights
         )
+
+    def translated(self, states: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return VGG16's states under this network's names; those of others as they are."""
+        return vgg16.translated(states, {"encoder": self.encoder})
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return logits, [batch, num_outputs, height, width] float, of one map."""

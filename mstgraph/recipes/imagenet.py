@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mstgraph.networks.vgg16 import read_state
 from mstgraph.recipes.raw import extra
+from mstgraph.support.disk.states import read_states
 from mstgraph.support.errors import UserError
 
 MEAN = (0.485, 0.456, 0.406)
@@ -31,7 +31,7 @@ def network(name: str, weights: Path | None, options: tuple[str, str]) -> nn.Mod
     try:
         built = getattr(models, name)(weights=None if weights else "IMAGENET1K_V1")
         if weights:
-            built.load_state_dict(read_state(str(weights)))
+            built.load_state_dict(read_states(weights))
     except (OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(

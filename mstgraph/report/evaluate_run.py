@@ -12,12 +12,14 @@ import torch
 from mstgraph.data.feed import Pool
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.opening import open_experiment
+from mstgraph.run.artefacts.forms import PlanDocument
 from mstgraph.run.artefacts.modules import load_modules
-from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
+from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, RunFolder
 from mstgraph.run.artefacts.summary import collect, compare, patterns_of
 from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.networks import Networks
 from mstgraph.stages.stage import StageNode
+from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError
 
 
@@ -62,10 +64,19 @@ def open_finished(path: Path, code: bool | None, notice: Callable[[str], None]) 
     config = path / CONFIG
     if not config.is_file():
         raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
-    experiment = open_experiment([config], finished=True, code=code is not False)
+    known = _recorded_weights(path / PLAN)
+    experiment = open_experiment([config], finished=True, code=code is not False, known=known)
     if code is None and (modules := experiment.configuration.code.modules):
         notice(f"a run's folder is code: the networks of '{path}' come from {', '.join(modules)}")
     return experiment
+
+
+def _recorded_weights(plan: Path) -> dict[str, Any]:
+    """Return member → what a run records of the weights it started from, and needs no more."""
+    if not plan.is_file() or '"weights": {' not in plan.read_text(encoding="utf-8"):
+        return {}
+    members = read_description(plan, PlanDocument, "give the run's command again")["members"]
+    return {member["name"]: member["weights"] for member in members if "weights" in member}
 
 
 def _evaluate(
@@ -131,7 +142,7 @@ def _evaluate_stage(
     experiment: Experiment, folder: RunFolder, node: StageNode, pool: Pool, part: str
 ) -> Evaluation:
     # The stage's own weights, not those it started from.
-    finished = replace(node, sources={**node.sources, **dict.fromkeys(node.trains, node.name)})
+    finished = replace(node, sources={**node.sources, **dict.fromkeys(node.leaves, node.name)})
     modules = load_modules(experiment.parts, folder, [finished], pool.device)
     precision = experiment.engine.precision
     networks = Networks(

@@ -97,10 +97,11 @@ class ConsoleReporter:
             for response, values in artefact["validation"]["metrics"].items()
         )
         metrics = metrics or f"loss {artefact['validation']['loss']:.4f}"
+        best = f"best epoch {artefact['best_epoch']} of {artefact['epochs']}"
         how = "reused" if reused else f"{artefact['seconds']:.1f} s"
         label = f" [{self.synthetic}]" if self.synthetic else ""
         self.console.print(
-            f"{name}{label}: best epoch {artefact['best_epoch']} of {artefact['epochs']} · "
+            f"{name}{label}: {best if artefact['epochs'] else 'as it is'} · "
             f"validation {metrics} · {how}",
             markup=False,
             highlight=False,

@@ -101,7 +101,7 @@ def _schedule(document: Document) -> Tree:
         parent = branches.get(parents[stage["name"]], tree)
         branch = parent.add(_stage_line(stage, words, adaptations), highlight=False)
         branches[stage["name"]] = branch
-        for constant in stage["constants"]:
+        for constant in stage["constants"] if stage["epochs"] else ():
             if constant["part"] == "train":
                 branch.add(f"[dim]{_constant_line(constant)}[/]", highlight=False)
     return tree
@@ -123,6 +123,9 @@ def _stage_line(
     waits = f" after its {count} {kind} stages" if count > 1 else ""
     freezes = f" · freezes {_listed(stage['freezes'], words)}" if stage["freezes"] else ""
     epochs = "1 epoch" if stage["epochs"] == 1 else f"{stage['epochs']:,} epochs"
+    if "takes" in stage:
+        taken = _listed(stage["takes"], words)
+        return f"[bold]{stage['name']}[/] · takes {taken} as it is · {_state(stage)}"
     return (
         f"[bold]{stage['name']}[/]{waits} · {epochs} · trains "
         f"{_listed(stage['trains'], words)}{freezes} · {_state(stage)}"

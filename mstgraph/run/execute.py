@@ -14,7 +14,7 @@ import torch
 from mstgraph.data.feed import Feed, Pool
 from mstgraph.derive.document import constants_of, plan_document, with_states
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.keeping.constants import cut_networks, kept_in_words
+from mstgraph.derive.keeping.constants import cut_frozen, cut_networks, kept_in_words
 from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.run.artefacts.checkpoint import CHECKPOINT, Checkpoints
 from mstgraph.run.artefacts.metrics_log import MetricsLog
@@ -221,11 +221,20 @@ class Execution:
         experiment, engine = self.experiment, self.experiment.engine
         modules = load_modules(experiment.parts, self.folder, group, self.device)
         cuts = cut_networks(experiment.parts, engine, group, modules)
+        frozen = cut_frozen(experiment.parts, engine, group, modules)
         disk = engine.disk_budget(self.folder.path)
         constants = constants_of(experiment, group, self.pool.remaining, disk)
         trained = frozenset(name for node in group for name in node.trains)
+        stays = {name: member.frozen for name, member in experiment.plan.graph.members.items()}
         networks = Networks(
-            modules, experiment.inputs_of, trained, cuts, engine.precision, experiment.input_rules
+            modules,
+            experiment.inputs_of,
+            trained,
+            cuts,
+            engine.precision,
+            experiment.input_rules,
+            stays,
+            frozen,
         )
         batch_size = group[0].settings.batch_size or experiment.data.batch_size
         keeper = Keeper(

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from mstgraph.data.feed import Feed
 from mstgraph.derive.keeping.placement import Decision, Value
+from mstgraph.distil.frozen import is_within
 from mstgraph.run.kept import InMemory, Kept, OnDisk
 from mstgraph.run.networks import Networks, Shared
-from mstgraph.stages.node import Forward, Question, Trunk
+from mstgraph.stages.node import Forward, FrozenTrunk, Question, Trunk
 from mstgraph.support.seeds import derive_seed, seed_python
 from mstgraph.support.weights import weights_digest
 
@@ -66,12 +68,15 @@ class Keeper:
             for decision in self.decisions.get(part, ())
             if decision.placement != "recompute"
         }
-        members = {
-            forward.member
-            for forward in forwards
-            if forward not in names and not (forward.masknet and Trunk(forward.member) in names)
-        }
-        return {name for member in members for name in self.networks.inputs_of[member]}
+        wanted: set[str] = set()
+        for forward in forwards:
+            if forward in names or (forward.masknet and Trunk(forward.member) in names):
+                continue
+            behind = self.networks.is_cut_behind(forward) and FrozenTrunk(forward.member) in names
+            inputs = self.networks.inputs_of[forward.member]
+            needed = self.networks.frozen[forward.member].needed if behind else range(len(inputs))
+            wanted |= {inputs[place] for place in needed}
+        return wanted
 
     @property
     def memory(self) -> int:
@@ -156,12 +161,19 @@ class Keeper:
             "member": value.member,
             "points": value.points or (value.forward.point if value.forward else ""),
             "layers": value.forward.taps if value.forward else (),
-            "weights": [weights_digest(self.networks.modules[name].state_dict()) for name in parts],
+            "weights": [weights_digest(self._states(value, name)) for name in parts],
             "halved": self.halved,
             "block": self.block_size,
         }
         text = json.dumps(identity, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def _states(self, value: Value, part: str) -> Mapping[str, Tensor]:
+        """Return the weights that determine a value; of a network that trains its frozen ones."""
+        states = self.networks.modules[part].state_dict()
+        if value.kind != "frozen":
+            return states
+        return {name: tensor for name, tensor in states.items() if is_within(name, value.points)}
 
 
 def _row(decision: Decision) -> object:
@@ -172,4 +184,5 @@ def _row(decision: Decision) -> object:
 
 
 def _owner(value: Value) -> Question:
-    return value.forward or Trunk(value.member)
+    trunk = FrozenTrunk if value.kind == "frozen" else Trunk
+    return value.forward or trunk(value.member)

@@ -7,7 +7,7 @@ is computed once per batch; what is kept (`mstgraph.run.kept`) is not computed a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 
 import torch
@@ -16,11 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mstgraph.data.presence import Lengths
 from mstgraph.distil.cuts import Cut
+from mstgraph.distil.frozen import FrozenCut, freeze
 from mstgraph.distil.insertion import inserted, tapped
 from mstgraph.networks.presence import InputRule, drop_modalities, takes_lengths
 from mstgraph.run.kept import Kept
 from mstgraph.run.rows import at_rest, spread
-from mstgraph.stages.node import RESPONSE, Forward, Question, Trunk
+from mstgraph.stages.node import RESPONSE, Forward, FrozenTrunk, Question, Trunk
 from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import autocast, masked
 
@@ -67,6 +68,8 @@ class Networks:
         cuts: member → its frozen network, cut at its mask points.
         precision: see `mstgraph.declare.settings.Engine`.
         rules: member → what it does without an input.
+        stays: member → dotted paths of its modules that never train.
+        frozen: member that trains → its network, cut behind these.
     """
 
     def __init__(
@@ -77,7 +80,11 @@ class Networks:
         cuts: Mapping[str, Cut],
         precision: str = "fp32",
         rules: Mapping[str, InputRule] | None = None,
+        stays: Mapping[str, Sequence[str]] | None = None,
+        frozen: Mapping[str, FrozenCut] | None = None,
     ):
+        self.stays = stays or {}
+        self.frozen = frozen or {}
         self.modules = modules
         self.inputs_of = inputs_of
         self.trained = trained
@@ -85,6 +92,12 @@ class Networks:
         self.precision = precision
         self.rules = defaultdict(InputRule, rules or {})
         self._leaves_inputs: set[tuple[str, bool]] = set()  # member, in training
+
+    def ready(self, trained: Collection[str]) -> None:
+        """Put the parts that are trained into training mode, all else into eval mode."""
+        for name, module in self.modules.items():
+            module.train(name in trained)
+            freeze(module, self.stays.get(name, ()))
 
     def outputs(self, question: Question, shared: Shared, rows: Tensor | None = None) -> Outputs:
         """Return what networks answer for a batch, or for some of its rows ([n] int64).
@@ -194,6 +207,12 @@ class Networks:
     def _computed(self, question: Question, shared: Shared, rows: Tensor | None) -> Outputs:
         if isinstance(question, Trunk):
             return self.cuts[question.member].trunk(self._arguments(question, shared, rows)[0])
+        if isinstance(question, FrozenTrunk):
+            arguments, _ = self._arguments(question, shared, rows)
+            with torch.no_grad(), autocast(self.precision, shared.labels.device):
+                return self.frozen[question.member].trunk([v.clone() for v in arguments])
+        if self.is_cut_behind(question):
+            return self._behind(question, shared, rows)
         if self._is_cut(question):
             return self._tail(question, self.outputs(Trunk(question.member), shared, rows))
         network = self.modules[question.member]
@@ -207,6 +226,32 @@ class Networks:
             logits = self._call(question.member, *self._arguments(question, shared, rows))
         outputs = {**features, RESPONSE: logits}
         return {name: value.to(torch.get_default_dtype()) for name, value in outputs.items()}
+
+    def is_cut_behind(self, forward: Forward) -> bool:
+        """Say whether a response is computed from what frozen modules gave."""
+        return forward.member in self.frozen and not forward.masknet
+
+    def _behind(self, forward: Forward, shared: Shared, rows: Tensor | None) -> Outputs:
+        """Return a response from what crosses the cut behind a network's frozen modules."""
+        cut, network = self.frozen[forward.member], self.modules[forward.member]
+        values = self.outputs(FrozenTrunk(forward.member), shared, rows)
+        later = [tap for tap in forward.taps if tap not in cut.taps]
+        given = [shared.inputs[m] if i in cut.needed else None for i, m in self._inputs(forward)]
+        if rows is not None:
+            given = [None if value is None else value[rows] for value in given]
+        with tapped(network, later) as features, autocast(self.precision, shared.labels.device):
+            # Copies: a network may overwrite them, and others read what is remembered.
+            logits = cut.tail(
+                [None if value is None else value.clone() for value in given],
+                {name: value.clone() for name, value in values.items()},
+                network.training,
+            )
+        early = {tap: values[cut.taps[tap]] for tap in forward.taps if tap in cut.taps}
+        outputs = {**features, **early, RESPONSE: logits}
+        return {name: value.to(torch.get_default_dtype()) for name, value in outputs.items()}
+
+    def _inputs(self, question: Question) -> list[tuple[int, str]]:
+        return list(enumerate(self.inputs_of[question.member]))
 
     def _call(self, member: str, arguments: list[Tensor], lengths: Tensor | None) -> Tensor:
         """Run a network; one that overwrites its inputs gets copies, as others read them, too."""
@@ -273,6 +318,6 @@ def _own_lengths(shared: Shared, name: str, rows: Tensor | None) -> Tensor:
 
 def _unmasked(question: Question) -> Question:
     """Return a question whose answer has the same shapes, and that no mask sees."""
-    if isinstance(question, Trunk) or not question.masknet:
-        return question
-    return Forward(question.member, taps=question.taps)
+    if isinstance(question, Forward) and question.masknet:
+        return Forward(question.member, taps=question.taps)
+    return question

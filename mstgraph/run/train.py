@@ -292,6 +292,10 @@ def train(group: Sequence[Training]) -> None:
     setting = group[0].setting
     for name, module in setting.networks.modules.items():
         module.requires_grad_(name in setting.networks.trained)
+    setting.networks.ready(())
+    for training in group:  # a member that is only measured has no epoch
+        if training.over and training.start_counts:
+            training.begin(*_validated([training]))
     while together := _hindmost(group):
         try:
             train_epoch(together)
@@ -365,8 +369,7 @@ def begin_epoch(group: Sequence[Training]) -> None:
     for training in group:
         training.begin_epoch()
     trained = {name for training in group for name in training.node.trains}
-    for name, module in group[0].setting.networks.modules.items():
-        module.train(name in trained)
+    group[0].setting.networks.ready(trained)
 
 
 def step(group: Sequence[Training], shared: Shared) -> None:

@@ -98,7 +98,23 @@ class Trunk:
         return (self.member,)
 
 
-Question = Forward | Trunk
+@dataclass(frozen=True)
+class FrozenTrunk:
+    """What comes before all that trains of a member with frozen modules: what crosses the cut.
+
+    Attributes:
+        member: whose network.
+    """
+
+    member: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Nothing that it depends on is ever trained."""
+        return ()
+
+
+Question = Forward | Trunk | FrozenTrunk
 """What networks can be asked about a batch."""
 
 

@@ -199,6 +199,7 @@ class StageNode:
         forwards: name of a response → how it is computed.
         parts: everything with weights that takes part.
         trains: names of the parts that are trained; all others are frozen.
+        takes: names of the parts that it takes as they came and leaves as if it had trained them.
         sources: name of a part → stage that leaves its weights; a part without one is initialised
             here.
         hash: names all that can change the result; empty until `mstgraph.derive.identity` fills it.
@@ -214,6 +215,7 @@ class StageNode:
     parts: Mapping[str, Part]
     trains: tuple[str, ...]
     sources: Mapping[str, str]
+    takes: tuple[str, ...] = ()
     student: str = ""
     teachers: tuple[Teacher, ...] = ()
     mutual: tuple[tuple[str, str], ...] = ()
@@ -226,7 +228,12 @@ class StageNode:
     @property
     def freezes(self) -> tuple[str, ...]:
         """Names of the parts that take part but are not trained."""
-        return tuple(name for name in self.parts if name not in self.trains)
+        return tuple(name for name in self.parts if name not in self.leaves)
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """Names of the parts whose weights it leaves to other stages."""
+        return (*self.trains, *self.takes)
 
     @property
     def needs(self) -> tuple[str, ...]:

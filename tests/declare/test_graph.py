@@ -88,12 +88,6 @@ REFUSED = {
         "target",
         "graph.target is missing; name the student (valid: depth, rgb)",
     ),
-    "fused target": (
-        TWO.replace("target = 'rgb'", "target = 'fused'"),
-        "target",
-        "the target 'fused' is a fused member (rgb, depth); a target sees one modality "
-        "(valid: depth, rgb)",
-    ),
     "nobody teaches the target": (
         LINE + "depth/Member.teaches = ()\n",
         "target",

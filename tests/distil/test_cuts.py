@@ -76,11 +76,11 @@ def test_what_crosses_is_known_beforehand(name: str) -> None:
     """Names, shapes and types of a real batch are the probed ones, also on the meta device."""
     network, shapes, points = networks()[name]
     cut = Cut(network.eval(), points)
-    found = crossing_shapes(cut, network, shapes)
+    found = crossing_shapes(cut.trunk, network, shapes)
     real = {n: (tuple(v.shape[1:]), v.dtype) for n, v in cut.trunk(batch(shapes)).items()}
     assert found == real
     network.to("meta")
-    assert crossing_shapes(Cut(network, points), network, shapes) == real
+    assert crossing_shapes(Cut(network, points).trunk, network, shapes) == real
 
 
 def test_cuts_share_weights_with_the_network() -> None:

@@ -1,8 +1,9 @@
 """Which values of a group of stages cannot change, and where each is kept.
 
 A value is constant if every parameter under it is frozen, its modules are in eval mode, and its
-inputs are not augmented. Two kinds matter: the response of a frozen network (with or without a
-frozen MaskNet), and a frozen network's activations before a mask point whose MaskNet trains.
+inputs are not augmented. Three kinds matter: the response of a frozen network (with or without a
+frozen MaskNet), a frozen network's activations before a mask point whose MaskNet trains, and what
+the frozen modules of a network that trains give to the rest of it.
 Nothing here knows a stage or a method by name.
 """
 
@@ -19,6 +20,7 @@ from mstgraph.declare.settings import Engine
 from mstgraph.derive.keeping.placement import Decision, Value, decide
 from mstgraph.derive.parts import Parts
 from mstgraph.distil.cuts import Cut, holds
+from mstgraph.distil.frozen import FrozenCut, still_holds
 from mstgraph.stages.node import RESPONSE, Forward
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.text import size_in_words
@@ -60,6 +62,17 @@ def trunk_points(group: Sequence[StageNode]) -> dict[str, tuple[str, ...]]:
     return {member: tuple(found) for member, found in points.items()}
 
 
+def frozen_taps(parts: Parts, group: Sequence[StageNode]) -> dict[str, tuple[str, ...]]:
+    """Return member with frozen modules that trains in a group → layers that are wanted of it."""
+    taps: dict[str, dict[str, None]] = {}
+    for node in group:
+        for forward in node.forwards.values():
+            member = parts.graph.members[forward.member]
+            if member.frozen and forward.member in node.trains and not forward.masknet:
+                taps.setdefault(forward.member, {}).update(dict.fromkeys(forward.taps))
+    return {member: tuple(found) for member, found in taps.items()}
+
+
 def find_constants(
     parts: Parts,
     engine: Engine,
@@ -82,7 +95,7 @@ def find_constants(
         disk: bytes of disk that are left.
     """
     trunks = _trunks(parts, engine, group)
-    values = _values(parts, group, trunks)
+    values = [*_values(parts, group, trunks), *_frozen(parts, engine, group).values()]
     read = {"train": values, "validation": _read_in_validation(group, values)}
     decisions: dict[str, list[Decision]] = {}
     for part in KEPT_PARTS:
@@ -149,6 +162,32 @@ def cut_networks(
     return cuts
 
 
+def cut_frozen(
+    parts: Parts, engine: Engine, group: Sequence[StageNode], modules: Mapping[str, nn.Module]
+) -> dict[str, FrozenCut]:
+    """Return member that trains → its network, cut behind its frozen modules (`cut_networks`)."""
+    cuts = {}
+    for member, value in _frozen(parts, engine, group).items():
+        taps = frozen_taps(parts, group)[member]
+        cut = FrozenCut(modules[member], value.points, taps)
+        if still_holds(cut, modules[member], value.points, parts.input_shapes(member)):
+            cuts[member] = cut
+        else:
+            parts.train_whole(member, taps)
+    return cuts
+
+
+def _frozen(parts: Parts, engine: Engine, group: Sequence[StageNode]) -> dict[str, Value]:
+    """Return member → what crosses the cut behind its frozen modules."""
+    found = {}
+    for member, taps in frozen_taps(parts, group).items() if engine.cache else ():
+        shapes = parts.behind_frozen(member, taps)
+        if shapes is not None:
+            points = parts.graph.members[member].frozen
+            found[member] = Value("frozen", member, None, points, shapes)
+    return found
+
+
 def _trunks(parts: Parts, engine: Engine, group: Sequence[StageNode]) -> dict[str, Value]:
     """Return member → what crosses the cuts of its frozen network."""
     trunks = {}
@@ -179,7 +218,9 @@ def _read_in_validation(group: Sequence[StageNode], values: Sequence[Value]) -> 
     """Return the values that the responses need which validation asks for."""
     forwards = {node.forwards[name] for node in group for name in node.settings.validated(node)}
     masked = {forward.member for forward in forwards if forward.masknet}
-    return [v for v in values if v.forward in forwards or (not v.forward and v.member in masked)]
+    plain = {forward.member for forward in forwards if not forward.masknet}
+    below = {"trunk": masked, "frozen": plain, "response": set[str]()}
+    return [v for v in values if v.forward in forwards or v.member in below[v.kind]]
 
 
 def _response_shape(

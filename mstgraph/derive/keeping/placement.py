@@ -20,14 +20,15 @@ class Value:
     """A constant value of a group of stages.
 
     Attributes:
-        kind: "response" of a network, or "trunk", what crosses the cuts at mask points.
+        kind: "response" of a network, "trunk", what crosses the cuts at mask points, or "frozen",
+            what crosses the cut behind its frozen modules.
         member: whose network computes it.
-        forward: how a response is computed; None for a trunk.
-        points: mask points of a trunk.
+        forward: how a response is computed; else None.
+        points: mask points of a trunk, or frozen modules.
         tensors: name → (shape of one sample, type) of what it consists of.
     """
 
-    kind: Literal["response", "trunk"]
+    kind: Literal["response", "trunk", "frozen"]
     member: str
     forward: Forward | None
     points: tuple[str, ...]
@@ -38,6 +39,8 @@ class Value:
         """What a person reads."""
         if self.kind == "trunk":
             return f"activations of {self.member} before {' and '.join(self.points)}"
+        if self.kind == "frozen":
+            return f"features of {self.member} behind its frozen {' and '.join(self.points)}"
         assert self.forward is not None
         mask = f" with its MaskNet at {self.forward.point}" if self.forward.masknet else ""
         taps = f" and its {' and '.join(self.forward.taps)}" if self.forward.taps else ""

@@ -48,17 +48,26 @@ class Data(TypedDict):
     synthetic: str
 
 
-class _AlwaysInStudent(TypedDict):
+class _AlwaysInInput(TypedDict):
     modality: str
     shape: list[int]
     factor: list[float]
     offset: list[float]
+
+
+class StudentInput(_AlwaysInInput, total=False):
+    """A modality that a student sees, and its normalisation."""
+
+    integers: bool
+
+
+class _AlwaysInStudent(StudentInput):
     classes: list[str]
     data: Data
 
 
 class StudentDescription(_AlwaysInStudent, total=False):
-    """``student-NAME.json``.
+    """``student-NAME.json`` of a student of one modality.
 
     ``files`` are digests: of its weights (`mstgraph.support.weights.weights_digest`), and of the
     files config.gin and modules.
@@ -66,7 +75,20 @@ class StudentDescription(_AlwaysInStudent, total=False):
 
     task: str
     outputs: int
-    integers: bool
+    files: dict[str, str]
+
+
+class _AlwaysInStudentOfSeveral(TypedDict):
+    inputs: list[StudentInput]
+    classes: list[str]
+    data: Data
+
+
+class StudentOfSeveral(_AlwaysInStudentOfSeveral, total=False):
+    """The same of a student of several modalities, in the order that it takes them."""
+
+    task: str
+    outputs: int
     files: dict[str, str]
 
 

@@ -19,7 +19,7 @@ def load_modules(
     group: Sequence[StageNode],
     device: torch.device,
 ) -> dict[str, nn.Module]:
-    """Build the parts of stages on a device, with the weights that earlier stages left."""
+    """Build the parts of stages on a device, with the weights that they start from."""
     modules = {}
     for node in group:
         for name, part in node.parts.items():
@@ -28,6 +28,8 @@ def load_modules(
             modules[name] = parts.build(part, "cpu")
             if name in node.sources:
                 folder.load(node.sources[name], name, modules[name])
+            else:
+                parts.start(part, modules[name])
             modules[name].to(device)
             # Convolutions run up to twice as fast with channels last; all else stays as it is.
             convert_conv2d_weight_memory_format(modules[name], torch.channels_last)

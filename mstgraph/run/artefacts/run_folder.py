@@ -193,7 +193,7 @@ class RunFolder:
         contributions: Mapping[str, np.ndarray] | None = None,
         marks: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Write the weights of the trained parts, and last the artefact that makes it count.
+        """Write the weights that a stage leaves, and last the artefact that makes it count.
 
         Args:
             node: the stage.
@@ -205,7 +205,7 @@ class RunFolder:
         folder = self.under_way(node.name)
         weights = {
             name: save_weights(folder / f"{name}.safetensors", modules[name])
-            for name in node.trains
+            for name in node.leaves
         }
         save_samples(folder / SAMPLES, contributions or {}, marks)
         artefact = {

@@ -1,8 +1,9 @@
-"""The student ready to use: raw values of one modality in, logits out.
+"""The student ready to use: raw values of its modalities in, logits out.
 
 import mstgraph
 student = mstgraph.load_student("runs/nyudepth_rgb-seed0")
 logits = student(rgb)  # [batch, 3, height, width] uint8, as the store holds it
+logits = student(camera, imu)  # of a student of several modalities, see student.modalities
 
 A run's folder is code: its configuration may name modules that lie beside it, and they are
 imported to make the network. Of somebody else's run, take the weights alone:
@@ -30,11 +31,11 @@ from mstgraph.declare.load import load
 from mstgraph.derive.experiment import Experiment
 from mstgraph.networks.inputs import Integers
 from mstgraph.networks.presence import takes_lengths
-from mstgraph.run.artefacts.forms import StudentDescription
+from mstgraph.run.artefacts.forms import StudentDescription, StudentOfSeveral
 from mstgraph.run.artefacts.run_folder import CONFIG
 from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.files import file_digest
+from mstgraph.support.files import file_digest, read_json
 from mstgraph.support.numerics import masked
 from mstgraph.support.weights import load_weights
 
@@ -52,13 +53,11 @@ class Student(nn.Module):
         task: the kind of its task: logits of exclusive classes (``'classification'``,
             ``'segmentation'``), of single ones (``'multilabel'``), or numbers (``'regression'``);
             empty for runs of earlier versions.
-        modality: what it sees.
-        integers: whether it sees integers, which are not normalised.
+        modalities: what it sees, in the order that it takes them.
+        modality: the same in words.
+        integers: those of them that are integers, which are not normalised.
         data: title of the data set it was trained on, and what must be said of it if synthetic.
     """
-
-    factor: Tensor
-    offset: Tensor
 
     def __init__(
         self, network: nn.Module, description: dict[str, Any], configuration: Configuration | None
@@ -68,50 +67,83 @@ class Student(nn.Module):
         self.network = network
         self.classes = tuple(description["classes"])
         self.task = description.get("task", "")
-        self.modality = description["modality"]
-        self.integers = description.get("integers", False)
+        inputs = _inputs(description)
+        self.modalities = tuple(found["modality"] for found in inputs)
+        self.modality = " + ".join(self.modalities)
+        self.integers = tuple(found["modality"] for found in inputs if found.get("integers"))
         self.data = description["data"]
-        shape = (-1, *[1] * (len(description["shape"]) - 1))
-        for name in ("factor", "offset"):
-            values = torch.tensor(description[name], dtype=torch.float32)
-            self.register_buffer(name, values.reshape(shape))
+        self._normalisers: list[tuple[str, str]] = []
+        for place, found in enumerate(inputs):
+            ending = f"_{place}" if len(inputs) > 1 else ""
+            shape = (-1, *[1] * (len(found["shape"]) - 1))
+            for name in ("factor", "offset"):
+                values = torch.tensor(found[name], dtype=torch.float32)
+                self.register_buffer(name + ending, values.reshape(shape))
+            self._normalisers.append((f"factor{ending}", f"offset{ending}"))
 
-    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits, [batch, num_outputs] or [batch, num_outputs, height, width] float.
+    def forward(self, *values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return its outputs, [batch, num_outputs] or [batch, num_outputs, height, width] float.
 
         Args:
-            values: the modality as the store holds it, [batch, *shape] of any numeric type.
-            lengths: of sequences that are padded at their end, [batch] int64; None: of full length.
+            values: its modalities as the store holds them, [batch, *shape] of any numeric type,
+                in the order of `modalities`.
+            lengths: of sequences that are padded at their end, of each modality, [batch] or
+                [batch, modalities] int64; None: all of full length.
+
+        Raises:
+            UserError: there are fewer or more than it has modalities.
         """
-        if self.integers:
-            normalised = values.to(torch.int64)
-        else:
-            normalised = torch.addcmul(self.offset, values.to(torch.float32), self.factor)
+        if len(values) != len(self.modalities):
+            raise UserError(
+                f"the student sees {self.modality}: expected a tensor of each in that order, not "
+                f"{len(values)}"
+            )
+        inputs = [self._normalised(place, given) for place, given in enumerate(values)]
         beside = {}
         if lengths is not None:
-            normalised = masked(normalised, lengths)
-            beside = {"lengths": lengths.unsqueeze(1)} if takes_lengths(self.network) else {}
+            lengths = lengths.reshape(len(lengths), -1)
+            inputs = [masked(v, own) for v, own in zip(inputs, lengths.unbind(1), strict=True)]
+            beside = {"lengths": lengths} if takes_lengths(self.network) else {}
         with _entered(self._configuration):  # a network may call configurables when it answers
-            return self.network(normalised, **beside)
+            logits: Tensor = self.network(*inputs, **beside)
+            return logits
+
+    def _normalised(self, place: int, values: Tensor) -> Tensor:
+        if self.modalities[place] in self.integers:
+            return values.to(torch.int64)
+        factor, offset = (getattr(self, name) for name in self._normalisers[place])
+        return torch.addcmul(offset, values.to(torch.float32), factor)
 
 
 def student_description(experiment: Experiment, target: str, pool: Pool) -> dict[str, Any]:
     """Return what it takes, beside the weights, to use a student."""
-    (modality,) = experiment.plan.graph.members[target].inputs
-    normaliser = pool.normaliser(modality)
-    integers = {"integers": True} if modality in pool.integers else {}
+    modalities = experiment.plan.graph.members[target].inputs
+    inputs = [_described(experiment, modality, pool) for modality in modalities]
     return {
         "member": target,
-        "modality": modality,
-        "shape": list(experiment.source.modalities[modality].shape),
-        "factor": normaliser.factor.flatten().tolist(),
-        "offset": normaliser.offset.flatten().tolist(),
-        **integers,
+        **(inputs[0] if len(inputs) == 1 else {"inputs": inputs}),
         "task": experiment.task.kind,
         "classes": list(experiment.task.classes),
         "outputs": experiment.task.num_outputs,
         "data": {"title": experiment.source.title, "synthetic": experiment.source.synthetic},
     }
+
+
+def _described(experiment: Experiment, modality: str, pool: Pool) -> dict[str, Any]:
+    normaliser = pool.normaliser(modality)
+    return {
+        "modality": modality,
+        "shape": list(experiment.source.modalities[modality].shape),
+        "factor": normaliser.factor.flatten().tolist(),
+        "offset": normaliser.offset.flatten().tolist(),
+        **({"integers": True} if modality in pool.integers else {}),
+    }
+
+
+def _inputs(description: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what is said of each modality; one alone is not in a list."""
+    found: list[Mapping[str, Any]] = description.get("inputs", [description])
+    return found
 
 
 def load_student(
@@ -146,7 +178,9 @@ def load_student(
     if target not in found:
         raise UserError(f"'{folder}' has no student '{target}'{nearest(str(target), found)}")
     advice = "give the run's command again to have it written anew"
-    description = read_description(found[target], StudentDescription, advice)
+    several = "inputs" in read_json(found[target], advice)
+    form = StudentOfSeveral if several else StudentDescription
+    description = read_description(found[target], form, advice)
     _check_extents(found[target], description, advice)
     configuration = _configuration(folder, description, code) if network is None else None
     with _entered(configuration):
@@ -162,12 +196,13 @@ def _entered(configuration: Configuration | None) -> AbstractContextManager[None
 
 def _check_extents(path: Path, description: Mapping[str, Any], advice: str) -> None:
     """Refuse numbers of which no network and no normalisation can be made."""
-    shape, factor = description["shape"], description["factor"]
-    if not shape or min(shape) < 1 or len(factor) != len(description["offset"]):
-        raise UserError(
-            f"'{path}' is not of the form that was expected: shape {shape} with {len(factor)} "
-            f"factors and {len(description['offset'])} offsets; {advice}"
-        )
+    for found in _inputs(description):
+        shape, factor = found["shape"], found["factor"]
+        if not shape or min(shape) < 1 or len(factor) != len(found["offset"]):
+            raise UserError(
+                f"'{path}' is not of the form that was expected: shape {shape} with {len(factor)} "
+                f"factors and {len(found['offset'])} offsets; {advice}"
+            )
 
 
 def _configuration(
@@ -203,8 +238,10 @@ def _network(
 ) -> nn.Module:
     if isinstance(network, nn.Module):
         return network
-    kind = Integers if description.get("integers") else tuple
-    shapes = {description["modality"]: kind(description["shape"])}
+    shapes = {
+        found["modality"]: (Integers if found.get("integers") else tuple)(found["shape"])
+        for found in _inputs(description)
+    }
     # Earlier runs had one output for each class, always.
     outputs = description.get("outputs", len(description["classes"]))
     if network is not None:

@@ -249,7 +249,7 @@ def _epochs(experiment: Experiment, artefacts: Artefacts, stage: str, response: 
     stages = {
         name
         for part in node.forwards[response].parts
-        for name in plan.behind(stage if part in node.trains else node.sources[part], part)
+        for name in plan.behind(stage if part in node.leaves else node.sources[part], part)
     }
     return sum(artefacts[name]["epochs"] for name in stages)
 

@@ -1,0 +1,1 @@
+"""What members bring: weights, answers, modules that never train."""

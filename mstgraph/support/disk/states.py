@@ -1,0 +1,88 @@
+"""Weights that somebody else left: safetensors or a torch file, opened without running any code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mstgraph.support.errors import UserError
+
+SAFETENSORS = ".safetensors"
+SUFFIXES = (SAFETENSORS, ".pt", ".pth", ".bin", ".ckpt")
+WITHIN = ("state_dict", "model_state_dict", "model", "network", "net", "module")
+"""Under which of its keys a checkpoint may hold the weights, first come, first served."""
+
+
+def read_states(path: Path) -> dict[str, Tensor]:
+    """Return name → tensor of a weights file, on the CPU; of a checkpoint the weights alone.
+
+    Args:
+        path: a safetensors file, or what ``torch.save`` wrote of a state dict.
+
+    Raises:
+        UserError: it is cut short, wants to run code, or holds no weights.
+    """
+    found = _read_safetensors(path) if path.suffix == SAFETENSORS else _read_torch(path)
+    states = _weights_within(found)
+    if not states:
+        raise UserError(
+            f"the weights '{path}' hold a {type(found).__name__} without tensors, expected a state "
+            "dict"
+        )
+    for name, value in states.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_complex():
+            raise UserError(f"the weights '{path}': '{name}' is no plain real tensor, expected one")
+    return states
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)  # of before torch 1.6
+    except pickle.UnpicklingError as error:
+        called = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if called is None:
+            raise _damaged(path, error) from error
+        raise UserError(
+            f"the weights '{path}' are a pickle that would run code ({called[1]}), and nothing of "
+            "it was run; expected tensors alone, such as torch.save(network.state_dict(), FILE) "
+            "or safetensors"
+        ) from error
+    except Exception as error:  # a file of another kind makes the unpickler raise almost anything
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error).partition("\n")[0].partition(". ")[0]
+    return UserError(
+        f"the weights '{path}' cannot be read ({type(error).__name__}: {reason}): the file is cut "
+        "short, damaged, or holds no weights; expected safetensors or a state dict of torch"
+    )
+
+
+def _weights_within(found: Any) -> dict[str, Tensor]:
+    """Return the tensors of a state dict, or of the one that a checkpoint holds."""
+    if not isinstance(found, Mapping):
+        return {}
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    inner = [found[name] for name in WITHIN if isinstance(found.get(name), Mapping)]
+    return tensors or next(filter(None, map(_weights_within, inner)), {})
