@@ -444,7 +444,7 @@ def _with_roles(
             if not getattr(member, role)
             and configuration.exactly_where("Member", role, name) is None
         ]
-        if not lacking:
+        if not lacking or member.inputs[0].startswith(ANSWERS):
             continue
         shapes = shapes_of(modalities, member.inputs)
         roles = network_roles(member.network, member.scope, shapes, configuration)
