@@ -204,8 +204,6 @@ WRONG = {
     "CI.epochs = None": "CI.epochs is None, expected an integer",
     "CI.learning_rate = '1e-3'": "CI.learning_rate is '1e-3', expected a number",
     "CI.batch_size = 'all'": "CI.batch_size is 'all', expected an integer or None",
-    "CI.select = 'los'": "CI.select is 'los', expected 'loss', 'metric' or 'last'; did you mean "
-    "'loss'?",
     "CI.alignment = @KL": "CI.alignment is @KL, expected a ResponseLoss, written '@Name()'",
     "CI.alignment = @MLP": "CI.alignment is @MLP, expected a ResponseLoss, written '@Name()'",
     "CI.alignment = @Gate()": "CI.alignment is @Gate(), expected '@Gate' without parentheses",

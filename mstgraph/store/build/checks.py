@@ -255,9 +255,12 @@ def _checked_numbers(where: str, labels: Labels, array: np.ndarray) -> np.ndarra
     """Return numbers to predict; nan alone says that one is unknown, where that may be."""
     if array.dtype.kind not in "iuf":
         raise UserError(f"{where}: expected numbers, found {array.dtype}")
-    numbers = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused
+        numbers = array.astype(np.float32)
     wrong = np.isinf(numbers) if labels.unknown is not None else ~np.isfinite(numbers)
     if wrong.any():
         beside = ", or nan" if labels.unknown is not None else ""
-        raise UserError(f"{where}: expected finite numbers{beside}, found {array[wrong][0]}")
+        raise UserError(
+            f"{where}: expected finite float32 numbers{beside}, found {array[wrong][0]}"
+        )
     return numbers
