@@ -121,6 +121,8 @@ def test_nothing_is_measured_and_so_nothing_is_selected_by_a_metric() -> None:
         "select",
         "is 'metric', expected 'loss' or 'last': no response is measured here",
     )
+    named = Hint(select="F1").problem(world.node)
+    assert named == ("select", "is 'F1', expected 'loss' or 'last': nothing is measured")
     assert Hint(epochs=0).problem(world.node) == ("epochs", "is 0, expected at least 1")
 
 

@@ -52,13 +52,23 @@ def test_the_loss_is_the_weighted_sum_of_the_terms() -> None:
         ("patience", 0, "is 0, expected at least 1, or None"),
         ("batch_size", 0, "is 0, expected at least 1"),
         ("samples", "labeled", "is 'labeled'; did you mean 'labelled'? (valid: all, labelled)"),
-        ("select", "best", "is 'best'; did you mean 'last'? (valid: last, loss, metric)"),
     ],
 )
 def test_settings_without_sense_are_refused(option: str, value: object, words: str) -> None:
     """The option and what was expected are named."""
     settings = Pretrain(**{option: value})
     assert settings.problem(small.world(settings, "pretrain").node) == (option, words)
+
+
+def test_an_epoch_is_chosen_by_what_the_task_measures() -> None:
+    """By its loss, its first metric, any by name, or not at all; the nearest name is told."""
+    task = small.class_task(3)
+    for select in ("loss", "metric", "last", "F1", f"recall:{task.classes[1]}"):
+        assert Pretrain(select=select).unfit(task) is None
+    wrong = Pretrain(select="best").unfit(task)
+    assert wrong is not None
+    assert wrong[0] == "select"
+    assert wrong[1].startswith("is 'best'; did you mean 'last'? (valid: AA, F1, OA, kappa, last, ")
 
 
 def test_settings_that_make_sense_have_no_problem() -> None:
