@@ -384,3 +384,19 @@ def test_modality_dropout_is_of_training_alone() -> None:
     network.eval()
     world.networks.computed(Forward("f"), shared)
     assert network.lengths is None
+
+
+def test_maps_are_averaged_over_pixels_then_over_the_samples_of_both() -> None:
+    """Ignored pixels are out of the first mean, absent samples out of the second."""
+    settings = Distill(distillation_weight=1.0, task_weight=1.0)
+    world = partly(settings, "distill", dense=True, teachers=[("t", "")], losses=[KL(TAU)])
+    rows, labels = there("s") & there("t"), world.labels.numpy()
+    each = small.per_sample(distance(world, "t", "s"), labels, True)
+    assert value(world, "distill") == pytest.approx(each[rows].mean(), abs=1e-13)
+    losses = small.per_sample(small.cross_entropy(world.numpy("s"), labels), labels, True)
+    assert value(world, "task") == pytest.approx(losses[there("s")].mean(), abs=1e-13)
+    gated = partly(DKD(), "dkd", dense=True, losses=[KL(TAU)] * 4)
+    loss = total(gated.node.settings.losses(gated.node, gated.batch(), 1))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(np.isfinite(found) for found in gated.gradients().values())

@@ -59,6 +59,8 @@ class HuggingFace(nn.Module):
         transformers = library("HuggingFace", "transformers", "huggingface")
         modality, shape = next(iter(inputs.items()))
         config = _configuration(transformers, model, dict(settings or {}))
+        if hasattr(config, "layerdrop") and "layerdrop" not in (settings or {}):
+            config.layerdrop = 0.0  # a layer that training may skip is no mask point
         if len(shape) == 3:
             _fit_pictures(config, shape)
         if dense:

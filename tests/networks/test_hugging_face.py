@@ -99,6 +99,14 @@ def test_features_are_the_mean_of_the_last_hidden_state(models: Path) -> None:
     torch.testing.assert_close(network(x), network.classifier(hidden.mean(1)))
 
 
+def test_no_layer_is_skipped_unless_asked(models: Path) -> None:
+    """A layer that training may skip could be no mask point."""
+    model = str(models / "wav2vec2")
+    assert HuggingFace({"x": (1, 400)}, 5, model).backbone.config.layerdrop == 0
+    asked = HuggingFace({"x": (1, 400)}, 5, model, {"layerdrop": 0.5})
+    assert asked.backbone.config.layerdrop == 0.5
+
+
 def test_settings_change_the_configuration(models: Path) -> None:
     """One layer in the place of two, in the double precision that was asked for."""
     network = HuggingFace({"x": Integers((6,))}, 5, str(models / "bert"), {"num_hidden_layers": 1})

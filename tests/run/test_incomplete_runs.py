@@ -17,6 +17,7 @@ from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.evaluation import print_evaluation
 from mstgraph.report.store_info import print_store
 from mstgraph.report.summary import print_summary
+from mstgraph.run.artefacts.student import load_student
 from mstgraph.store import load_recipe
 from mstgraph.store.build.builder import build
 from mstgraph.store.reader import Store
@@ -190,3 +191,56 @@ def test_what_nobody_can_learn_or_measure_is_refused(
     build(load_recipe(tmp_path / "partly.py"), tmp_path / "store")
     with pytest.raises(UserError, match=message):
         opened(tmp_path / "store")
+
+
+UNEVEN = """
+import numpy as np
+from mstgraph.store.recipe import Labels, Modality, Recipe
+
+
+class Uneven(Recipe):
+    title = "uneven sequences"
+    source = "drawn at random"
+    licence = "none"
+    synthetic = "random numbers"
+
+    def modalities(self):
+        return (Modality("sound", "float32", (2, 9), varying=True),)
+
+    def labels(self):
+        return Labels("classification", ("a", "b"))
+
+    def __len__(self):
+        return 30
+
+    def sample(self, index):
+        draw = np.random.default_rng(index)
+        sound = draw.normal(size=(2, 3 + index % 7)) + 5
+        return {"sound": sound.astype(np.float32), "label": np.array(index % 2)}
+"""
+
+
+def test_a_student_of_uneven_sequences_does_not_hear_padding(tmp_path: Path) -> None:
+    """From store to student: a padded sequence is answered as the sequence alone."""
+    (tmp_path / "uneven.py").write_text(UNEVEN)
+    store = build(load_recipe(tmp_path / "uneven.py"), tmp_path / "store")
+    (tmp_path / "graph.gin").write_text(
+        f"data.recipe = '{tmp_path}/uneven.py'\ndata.store = '{tmp_path}/store'\n"
+        "Member.network = @MeanSequence1d\nMeanSequence1d.channels = (4,)\n"
+        "graph.target = 'sound'\ngraph.sound = @sound/Member()\ngraph.teachers = 'none'\n"
+        "Pretrain.epochs = 1\nDistill.epochs = 1\n"
+    )
+    experiment = open_experiment([tmp_path / "graph.gin"])
+    summary = small.run(experiment, tmp_path / "run")
+    assert "patterns" not in summary
+    student = load_student(tmp_path / "run", code=False)
+    ids = store.split("0", "test")
+    values = torch.from_numpy(store.read("sound", ids))
+    lengths = torch.from_numpy(store.read_lengths(ids)["sound"])
+    answer = student(values, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone = student(values[row : row + 1, :, :length])
+        torch.testing.assert_close(answer[row : row + 1], alone)
+    assert not torch.allclose(student(values), answer)
+    correct = (answer.argmax(1).numpy() == store.read_labels(ids)).mean()
+    assert correct == pytest.approx(summary["students"]["sound"]["alone"]["OA"])
