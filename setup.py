@@ -19,6 +19,10 @@ RAY = ["ray>=2.30"]
 AUDIO = ["librosa>=0.10", "soundfile>=0.12"]
 VIDEO = ["av>=12"]
 TEXT = ["transformers>=4.40", "ftfy>=6", "emoji>=2", "nltk>=3.8"]
+# Formats of `mstgraph export`, each under its own name; torch.export needs nothing beside torch.
+ONNX = ["onnx>=1.16", "onnxruntime>=1.20", "onnxscript>=0.5"]
+OPENVINO = ["openvino>=2025.1", "nncf>=2.17"]
+EXECUTORCH = ["executorch>=1.0", "torchao>=0.14"]
 
 
 class BuildWithShipped(build_py):
@@ -79,9 +83,13 @@ setup(
         "audio": AUDIO,
         "video": VIDEO,
         "text": TEXT,
+        "onnx": ONNX,
+        "openvino": OPENVINO,
+        "executorch": EXECUTORCH,
         "test": [
             *RAW,
             *PICTURES,
+            *ONNX,
             "click>=8.2",  # its test runner tells standard error apart
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -49,6 +49,7 @@ class Data(TypedDict):
 
 
 class _AlwaysInStudent(TypedDict):
+    member: str
     modality: str
     shape: list[int]
     factor: list[float]

@@ -46,6 +46,7 @@ class Student(nn.Module):
     Attributes:
         network: the network.
         classes: names of the classes that were predicted.
+        member: its name in the graph.
         modality: what it sees.
         data: title of the data set it was trained on, and what must be said of it if synthetic.
     """
@@ -60,6 +61,7 @@ class Student(nn.Module):
         self._configuration = configuration
         self.network = network
         self.classes = tuple(description["classes"])
+        self.member = description["member"]
         self.modality = description["modality"]
         self.data = description["data"]
         shape = (-1, *[1] * (len(description["shape"]) - 1))

@@ -132,7 +132,7 @@ class SampleChecker:
                 raise UserError(
                     f"{where} lacks '{name}'; expected {', '.join(sorted(self._names))}"
                 )
-        arrays = {item.name: _checked(where, item, sample[item.name]) for item in self._modalities}
+        arrays = {item.name: checked(where, item, sample[item.name]) for item in self._modalities}
         arrays[LABEL] = _checked_label(where, self._labels, sample[LABEL])
         return arrays
 
@@ -176,7 +176,12 @@ def _array(where: str, given: object) -> np.ndarray:
         return np.asarray(given)
 
 
-def _checked(where: str, item: Modality, given: np.ndarray) -> np.ndarray:
+def checked(where: str, item: Modality, given: np.ndarray) -> np.ndarray:
+    """Return a sample of a modality as an array.
+
+    Raises:
+        UserError: shape, type or values are not as declared; begins with ``where``.
+    """
     where = f"{where}, modality '{item.name}'"
     array = _array(where, given)
     if array.shape != item.shape:
