@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -148,11 +149,11 @@ def needed(module: str, extra: str) -> ModuleType:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what libraries say of themselves to whoever develops them off the user's screen."""
+    """Keep what libraries say to whoever develops them, and their bars, off the user's screen."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -25,10 +25,12 @@ def said_of_times(document: Mapping[str, Any]) -> str:
     """Return what has to be said beside times and differences."""
     threads = document["threads"]
     many = f"{threads} threads" if threads > 1 else "one thread"
+    of_its_own = document["format"] == "executorch"
+    own = "; ExecuTorch has a pool of threads of its own" if of_its_own else ""
     return (
         f"Δ: largest difference of an output from torch's on the test split; agrees: share of "
         f"answers that are torch's; ms: median (10th to 90th percentile) of one answer on {many} "
-        f"of {document['processor']}"
+        f"of {document['processor']}{own}"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mstgraph.export.format import INPUT, Answer, Format, Model, needed, quiet
+from mstgraph.support.errors import UserError
 
 XNNPACK = "executorch.backends.xnnpack"
 
@@ -57,7 +58,19 @@ class ExecuTorch(Format):
         runtime = needed("executorch.runtime", self.name).Runtime.get()
         program = runtime.load_program(path)
         method = program.load_method("forward")
-        return lambda values: method.execute([torch.from_numpy(values)])[0].numpy().copy()
+
+        def run(values: np.ndarray) -> np.ndarray:
+            try:
+                (outputs,) = method.execute([torch.from_numpy(values)])
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+                raise UserError(
+                    f"ExecuTorch refuses a batch of {len(values)} ({reason}): its compiler has "
+                    "settled for smaller ones; expected a smaller --batch, such as 8"
+                ) from error
+            return np.array(outputs)
+
+        return run
 
     def _lower(self, program: torch.export.ExportedProgram, path: Path) -> None:
         exir = needed("executorch.exir", self.name)
