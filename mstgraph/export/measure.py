@@ -16,6 +16,7 @@ from mstgraph.export.format import Answer
 from mstgraph.tasks.task import Task
 
 ROUNDS, WARM = 30, 3
+TOLERANCE = 1e-3  # of the largest output: what sums in another order come to
 MOST_SECONDS = 5.0  # that timing one batch size may take; three rounds are always made
 
 
@@ -28,7 +29,7 @@ class Row:
         metrics: metric → value on the test split.
         size: bytes of its files.
         difference: largest difference of an output from torch's on the test split.
-        largest: the largest output, without its sign.
+        apart: share of outputs that differ by more than `TOLERANCE` of torch's largest.
         agreement: share of answers (of samples, or pixels) that are torch's; None where outputs
             are no classes.
         milliseconds: batch size → median, and the 10th and 90th percentile, of one answer.
@@ -38,7 +39,7 @@ class Row:
     metrics: Mapping[str, float]
     size: int
     difference: float
-    largest: float
+    apart: float
     agreement: float | None
     milliseconds: dict[int, tuple[float, float, float]] = field(default_factory=dict)
 
@@ -62,16 +63,17 @@ def compare(
         sizes: name → bytes of its files.
     """
     measured = {name: task.accumulator() for name in ways}
-    difference, largest = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
-    agreed, answers = dict.fromkeys(ways, 0), 0
+    difference, apart = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0)
+    agreed, answers, numbers = dict.fromkeys(ways, 0), 0, 0
     for values, labels in batches:
         outputs = {name: answer(values) for name, answer in ways.items()}
         reference = next(iter(outputs.values()))
-        answers += reference[:, 0].size
+        most = TOLERANCE * max(1.0, float(np.abs(reference).max(initial=0)))
+        answers, numbers = answers + reference[:, 0].size, numbers + reference.size
         for name, given in outputs.items():
-            apart = np.abs(given.astype(np.float64) - reference)
-            difference[name] = float(np.maximum(difference[name], apart.max(initial=0)))
-            largest[name] = max(largest[name], float(np.abs(given).max(initial=0)))
+            off = np.abs(given.astype(np.float64) - reference)
+            difference[name] = float(np.maximum(difference[name], off.max(initial=0)))
+            apart[name] += int((~(off <= most)).sum())
             agreed[name] += int((given.argmax(1) == reference.argmax(1)).sum())
             rows = _labelled(task, labels)
             measured[name].update(torch.from_numpy(given)[rows], labels[rows])
@@ -82,7 +84,7 @@ def compare(
             measured[name].metrics(),
             sizes[name],
             difference[name],
-            largest[name],
+            apart[name] / max(1, numbers),
             agreed[name] / max(1, answers) if exclusive else None,
         )
         for name in ways

@@ -68,7 +68,7 @@ class ExecuTorch(Format):
                     f"ExecuTorch refuses a batch of {len(values)} ({reason}): its compiler has "
                     "settled for smaller ones; expected a smaller --batch, such as 8"
                 ) from error
-            return np.array(outputs)
+            return np.asarray(outputs.numpy()).copy()
 
         return run
 

@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from mstgraph.export.format import Answer, Format, Model, needed, quiet
+from mstgraph.support.errors import users_code
+
+ALSO_CALLED = {  # an operation that OpenVINO knows by another of its names
+    torch.ops.aten.__rshift__.Scalar: torch.ops.aten.bitwise_right_shift.Tensor_Scalar,
+}
 
 
 class OpenVino(Format):
@@ -24,8 +30,11 @@ class OpenVino(Format):
     def write(self, model: Model, path: Path) -> None:
         """Write the graph that torch.export gives, its weights in single precision."""
         openvino = needed("openvino", self.name)
-        with quiet():
-            converted = openvino.convert_model(model.exported())
+        program = model.exported()
+        for node in program.graph.nodes:
+            node.target = ALSO_CALLED.get(node.target, node.target)
+        with quiet(), users_code("OpenVINO cannot convert the network"):
+            converted = openvino.convert_model(program)
         converted.inputs[0].get_tensor().set_names({model.modality})
         converted.outputs[0].get_tensor().set_names({model.network.output})
         _save(converted, model, path)

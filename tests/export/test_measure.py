@@ -24,7 +24,9 @@ def test_differences_agreement_and_metrics() -> None:
     first, second = compare(ways, batches, task, {"torch": 1, "other": 2}).values()
     assert (first.difference, first.agreement, first.size) == (0, 1, 1)
     assert second.difference == pytest.approx(np.abs(other - outputs).max())
-    assert second.largest == pytest.approx(np.abs(other).max())
+    limits = [0.001 * max(1, np.abs(outputs[i : i + 7]).max()) for i in range(0, 40, 7)]
+    off = np.abs(other - outputs) > np.repeat(limits, 7)[:40, None]
+    assert (first.apart, second.apart) == (0, off.mean())
     assert second.agreement == np.mean(other.argmax(1) == outputs.argmax(1))
     known = labels >= 0
     for row, given in ((first, outputs), (second, other)):
@@ -39,6 +41,7 @@ def test_an_answer_that_is_no_number_is_a_difference() -> None:
     ways = {"torch": lambda rows: outputs, "other": lambda rows: broken}
     found = compare(ways, [(outputs, torch.tensor([0, 1]))], task, {"torch": 0, "other": 0})
     assert np.isnan(found["other"].difference)
+    assert found["other"].apart == 0.5
 
 
 def test_ways_take_turns() -> None:
