@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from mstgraph.export.format import Answer, Format, Model, needed, quiet
 from mstgraph.support.errors import users_code
-
-ALSO_CALLED = {  # an operation that OpenVINO knows by another of its names
-    torch.ops.aten.__rshift__.Scalar: torch.ops.aten.bitwise_right_shift.Tensor_Scalar,
-}
 
 
 class OpenVino(Format):
@@ -31,8 +26,6 @@ class OpenVino(Format):
         """Write the graph that torch.export gives, its weights in single precision."""
         openvino = needed("openvino", self.name)
         program = model.exported()
-        for node in program.graph.nodes:
-            node.target = ALSO_CALLED.get(node.target, node.target)
         with quiet(), users_code("OpenVINO cannot convert the network"):
             converted = openvino.convert_model(program)
         converted.inputs[0].get_tensor().set_names({model.modality})
