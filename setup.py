@@ -23,6 +23,10 @@ TEXT = ["transformers>=4.40", "ftfy>=6", "emoji>=2", "nltk>=3.8"]
 TORCHVISION = ["torchvision>=0.19"]
 TIMM = ["timm>=1.0.9", *TORCHVISION]
 HUGGING_FACE = ["transformers>=4.40"]
+# Formats of `mstgraph export`, each under its own name; torch.export needs nothing beside torch.
+ONNX = ["onnx>=1.16", "onnxruntime>=1.20", "onnxscript>=0.5"]
+OPENVINO = ["openvino>=2025.1", "nncf>=2.17"]
+EXECUTORCH = ["executorch>=1.0", "torchao>=0.14"]
 
 
 class BuildWithShipped(build_py):
@@ -86,10 +90,14 @@ setup(
         "timm": TIMM,
         "torchvision": TORCHVISION,
         "huggingface": HUGGING_FACE,
+        "onnx": ONNX,
+        "openvino": OPENVINO,
+        "executorch": EXECUTORCH,
         "test": [
             *RAW,
             *PICTURES,
             *HUGGING_FACE,
+            *ONNX,
             "click>=8.2",  # its test runner tells standard error apart
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -115,6 +115,18 @@ class CrisisMMD(Recipe):
         vectors = {name: self._tweets.read(name, index) for name in WIDTHS}
         return {**vectors, "label": np.asarray(self._tweets.targets[index])}
 
+    def item(self, modality: Modality, raw: Path | str) -> np.ndarray:
+        """Return the features of a picture, or of a tweet's text, a file or a line, as stored."""
+        if modality.name == "image":
+            return self._extractors.image(images.colour(Path(raw)), str(raw))
+        if isinstance(raw, Path):
+            raw = " ".join(tables.lines(raw))
+        return self._extractors.text(raw, f"'{raw[:40]}'")
+
+    @cached_property
+    def _extractors(self) -> _Extractors:
+        return _Extractors(self)
+
     def identifier(self, index: int) -> str:
         """Return the tweet's id where the raw data tells it, else its number, from 0."""
         return self._tweets.identifier(index)
@@ -234,32 +246,11 @@ class _RawTweets(_Tweets):
 
     def read(self, name: str, index: int) -> np.ndarray:
         row = self._rows[index]
+        where = f"tweet {row['tweet_id']}"
         if name == "image":
-            given = self._image_features(images.colour(self._path / row["image"]))
-        else:
-            text = cleaned(row["tweet_text"])
-            given = self._text_features(text)
-        vector = np.asarray(given)
-        if vector.shape != (WIDTHS[name],):
-            raise UserError(
-                f"the {name} extractor gives {_by(vector.shape) or 'a number'} for tweet "
-                f"{row['tweet_id']}; expected {WIDTHS[name]} features"
-            )
-        return vector.astype(np.float32)
-
-    @cached_property
-    def _image_features(self) -> Callable[[Any], np.ndarray]:
-        named = self._recipe.image_extractor
-        if named is not None:
-            return raw_data.function(named, "image_extractor")
-        return ResNet50(self._recipe.image_weights)
-
-    @cached_property
-    def _text_features(self) -> Callable[[str], np.ndarray]:
-        named = self._recipe.text_extractor
-        if named is not None:
-            return raw_data.function(named, "text_extractor")
-        return TextModel(self._recipe.text_model)
+            picture = images.colour(self._path / row["image"])
+            return self._recipe._extractors.image(picture, where)
+        return self._recipe._extractors.text(row["tweet_text"], where)
 
     def identifier(self, index: int) -> str:
         return self._rows[index]["tweet_id"]
@@ -277,6 +268,46 @@ class _RawTweets(_Tweets):
         pictures = sorted({self._path / row["image"] for row in self._rows})
         weights = self._recipe.image_weights
         return (*self._tables, *pictures, *([Path(weights)] if weights else []))
+
+
+class _Extractors:
+    """What makes features of a picture, and of a text."""
+
+    def __init__(self, recipe: CrisisMMD) -> None:
+        self._recipe = recipe
+
+    def image(self, picture: Any, where: str) -> np.ndarray:
+        """Return [2048] float32 of a PIL image."""
+        return _checked("image", self._image_features(picture), where)
+
+    def text(self, text: str, where: str) -> np.ndarray:
+        """Return [768] float32 of a tweet as it was written."""
+        prepared = cleaned(text)
+        return _checked("text", self._text_features(prepared), where)
+
+    @cached_property
+    def _image_features(self) -> Callable[[Any], np.ndarray]:
+        named = self._recipe.image_extractor
+        if named is not None:
+            return raw_data.function(named, "image_extractor")
+        return ResNet50(self._recipe.image_weights)
+
+    @cached_property
+    def _text_features(self) -> Callable[[str], np.ndarray]:
+        named = self._recipe.text_extractor
+        if named is not None:
+            return raw_data.function(named, "text_extractor")
+        return TextModel(self._recipe.text_model)
+
+
+def _checked(name: str, given: Any, where: str) -> np.ndarray:
+    vector = np.asarray(given)
+    if vector.shape != (WIDTHS[name],):
+        raise UserError(
+            f"the {name} extractor gives {_by(vector.shape) or 'a number'} for {where}; "
+            f"expected {WIDTHS[name]} features"
+        )
+    return vector.astype(np.float32)
 
 
 COLUMNS = ("tweet_id", "tweet_text", "image", "label")

@@ -106,11 +106,15 @@ class NYUDepth(Recipe):
                 f"{where} is {_by(frame.depth.shape)} pixels where the first sample is "
                 f"{_by((height, width))}; give a size to store all of them at"
             )
-        if frame.depth.shape != (height, width):
-            frame = _resized(frame, height, width)
-        depth = frame.depth.astype(np.float32)
+        rgb = indoor.resized_colour(frame.rgb, height, width)
+        depth = indoor.nearest_pixels(frame.depth, height, width).astype(np.float32)
+        label = indoor.nearest_pixels(frame.label, height, width)
         normals = indoor.normals_from_depth(depth, indoor.Intrinsics.kinect(height, width))
-        return indoor.stored(frame.rgb.transpose(2, 0, 1), depth, normals, frame.label)
+        return indoor.stored(rgb.transpose(2, 0, 1), depth, normals, label)
+
+    def item(self, modality: Modality, raw: Path | str) -> np.ndarray:
+        """Return a picture in colour, or a depth map (16-bit PNG, millimetres), as stored."""
+        return indoor.item(modality, raw)
 
     def identifier(self, index: int) -> str:
         """Return the stem of the sample's files, or its number in the .mat file, from 0."""
@@ -161,13 +165,7 @@ def _check(frame: _Frame, where: str) -> None:
             f"the parts of {where} differ in size: rgb {_by(rgb.shape[:2])}, "
             f"depth {_by(depth.shape)}, labels {_by(label.shape)} pixels"
         )
-    if not np.isfinite(depth).all():
-        raise UserError(f"the depth of {where} is not finite everywhere; 0 stands for missing")
-    if depth.min() < 0 or depth.max() > 65.535:
-        raise UserError(
-            f"the depth of {where} goes from {depth.min():g} to {depth.max():g}; "
-            "expected metres between 0 (missing) and 65.535"
-        )
+    indoor.check_depth(depth, where)
     _check_labels(label, len(indoor.CLASSES), where)
 
 
@@ -181,17 +179,6 @@ def _check_labels(label: np.ndarray, number: int, where: str) -> None:
 
 def _by(size: Sequence[int]) -> str:
     return "×".join(map(str, size))
-
-
-def _resized(frame: _Frame, height: int, width: int) -> _Frame:
-    """Average colour over areas; take the nearest depth and label."""
-    image = _extra("PIL.Image", "Pillow")
-    rgb = image.fromarray(frame.rgb).resize((width, height), image.Resampling.BOX)
-    raw_height, raw_width = frame.depth.shape
-    rows = (2 * np.arange(height) + 1) * raw_height // (2 * height)
-    columns = (2 * np.arange(width) + 1) * raw_width // (2 * width)
-    nearest = np.ix_(rows, columns)
-    return _Frame(np.asarray(rgb), frame.depth[nearest], frame.label[nearest])
 
 
 def _extra(module: str, package: str) -> ModuleType:

@@ -111,6 +111,13 @@ class RAVDESS(Recipe):
         label = np.asarray(self._clips.targets[index])
         return {"visual": np.ascontiguousarray(visual), "audio": audio, "label": label}
 
+    def item(self, modality: Modality, raw: Path | str) -> np.ndarray:
+        """Return a recording as stored; of the video, frames that were cut before (``.npy``)."""
+        path = Path(raw)
+        if modality.name != "audio" or path.suffix == ".npy":
+            return super().item(modality, path)
+        return heard(path)[0]
+
     def identifier(self, index: int) -> str:
         """Return the video's name where the raw data tells it, else its number, from 0."""
         return self._clips.identifier(index)
@@ -199,15 +206,13 @@ class _Actors(_Clips):
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         clip = self._items[index]
-        signal, start = middle(raw_data.waveform(clip.audio, RATE))
+        audio, start = heard(clip.audio)
         frames = read_frames(clip.video, start / RATE)
         visual = np.zeros((FRAMES, SIDE, SIDE, 3), np.uint8)
         if frames:
             boxes = checked_boxes(self._detector(np.stack(frames)), frames, clip.video)
             visual[: len(frames)] = [cut(*pair) for pair in zip(frames, boxes, strict=True)]
-        librosa = raw_data.extra("librosa", EXTRA)
-        audio = librosa.feature.mfcc(y=signal, sr=RATE, n_mfcc=COEFFICIENTS)
-        return visual.transpose(3, 0, 1, 2), audio.astype(np.float32)
+        return visual.transpose(3, 0, 1, 2), audio
 
     def identifier(self, index: int) -> str:
         return self._items[index].name
@@ -260,6 +265,14 @@ def _by_name(folder: Path, suffix: str, modality: str) -> dict[str, Path]:
             if found.setdefault(key, path) != path:
                 raise UserError(f"{found[key]} and {path} are of one name; expected one of them")
     return found
+
+
+def heard(path: Path) -> tuple[np.ndarray, int]:
+    """Return the cepstral coefficients of a recording's middle, and where that begins."""
+    signal, start = middle(raw_data.waveform(path, RATE))
+    librosa = raw_data.extra("librosa", EXTRA)
+    audio = librosa.feature.mfcc(y=signal, sr=RATE, n_mfcc=COEFFICIENTS)
+    return audio.astype(np.float32), start
 
 
 def middle(signal: np.ndarray) -> tuple[np.ndarray, int]:

@@ -8,6 +8,8 @@ run = experiment.run()               # train it; again: continues or reuses
 run.summary["students"]["zer"]       # metrics on the test split
 run.history()                        # a row per stage and epoch
 student = run.student("zer")         # raw values in, logits out
+run.export("onnx", int8=True)        # the same as a file for devices, measured
+list(run.predict(["values.csv"]))    # what it says of raw files, rows, lines
 
 Names are imported when they are first used: importing mstgraph imports neither torch nor gin.
 What they are stands in ``__init__.pyi``, for editors and type checkers.

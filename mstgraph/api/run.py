@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,10 @@ from torch import nn
 
 from mstgraph.advice.advise import advise
 from mstgraph.api.advice import Advice
+from mstgraph.api.exported import Exported
+from mstgraph.export.export import Wanted, export
+from mstgraph.export.format import Output
+from mstgraph.predict.predict import Predictions, open_recipe
 from mstgraph.report.console import as_text
 from mstgraph.report.evaluate_run import evaluate_run, open_finished
 from mstgraph.report.summary import print_summary
@@ -24,6 +28,7 @@ from mstgraph.run.artefacts.student import NetworkOf, Student, load_student
 from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Silent
 from mstgraph.support.disk.descriptions import read_description
+from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import choose_device
 
@@ -182,6 +187,93 @@ class Run:
         with opened.entered():
             pool = Execution(opened, folder, choose_device(device), Silent()).pool
             return Advice(advise(opened, opened, folder, pool))
+
+    def export(
+        self,
+        format: str,
+        out: Path | str | None = None,
+        *,
+        member: str | None = None,
+        output: Output = "logits",
+        int8: bool = False,
+        batch: int = 32,
+        threads: int = 1,
+        calibration: int = 256,
+        max_loss: float = 0.02,
+        code: bool | None = None,
+        notice: Callable[[str], None] | None = None,
+    ) -> Exported:
+        """Write a student as a file for devices, its normalisation included, and measure that file.
+
+        Its own runtime runs it over the test split, beside torch; a model card and all numbers
+        lie beside it, and for ONNX a page of code that runs it with numpy and onnxruntime alone.
+
+        Args:
+            format: ``"onnx"``, ``"torch"`` (torch.export), ``"executorch"`` or ``"openvino"``.
+            out: the folder; default: ``exports/RUN-MEMBER-FORMAT``, with ``-int8``.
+            member: which student, where the run has several.
+            output: ``"logits"``, or ``"probabilities"`` of exclusive classes.
+            int8: eight bits, by the runtime's own static quantisation.
+            batch: the larger batch that is timed, and for ExecuTorch the largest possible.
+            threads: that each runtime computes on, as far as it can be told.
+            calibration: training samples to calibrate eight bits on.
+            max_loss: of the primary metric on the test split, beyond which int8 is refused.
+            code: see `evaluate`.
+            notice: see `evaluate`.
+
+        Raises:
+            UserError: a library is missing (names the extra), the network cannot be exported, or
+                eight bits lose too much.
+            RunError: the file does not answer as torch does.
+        """
+        wanted = Wanted(format, int8, output, batch, threads, calibration, max_loss)
+        summary = self.summary
+        opened = open_finished(self.path, code, notice or partial(warnings.warn, stacklevel=2))
+        with opened.entered():
+            wanted.check(opened.task)
+            student = load_student(self.path, member, code=code is not False)
+            name = "-".join((self.path.resolve().name, student.member, format, *["int8"] * int8))
+            folder = named_folder(out, Path("exports", name))
+            return Exported(folder, export(opened, student, self.path, summary, folder, wanted))
+
+    def predict(
+        self,
+        inputs: Iterable[Path | str],
+        *,
+        member: str | None = None,
+        batch: int = 64,
+        device: str = "auto",
+        code: bool | None = None,
+        notice: Callable[[str], None] | None = None,
+    ) -> Predictions:
+        """Let a student answer to raw items, read as the recipe of its data reads them.
+
+        Args:
+            inputs: files, folders of files, tables whose rows are items (.csv, .tsv), and ``"-"``
+                for lines of standard input.
+            member: which student, where the run has several.
+            batch: items at a time.
+            device: see `Experiment.run`.
+            code: whether modules of the run's folder may be imported, and a recipe be run that is
+                not mstgraph's own; False refuses what needs them, None says which they are.
+            notice: is told of them, and of every item that is skipped; default: a Python warning.
+
+        Returns:
+            An iterator: ``name``, ``outputs`` (probabilities, [classes, *extent] float) and
+            ``document()`` of each; ``skipped`` names those that could not be read, and why.
+
+        Raises:
+            UserError: the run is not finished, its store or its recipe is gone, or code would be
+                run that may not be.
+        """
+        if batch < 1:
+            raise UserError(f"batch is {batch}, expected at least 1")
+        where, told = choose_device(device), notice or partial(warnings.warn, stacklevel=2)
+        opened = open_finished(self.path, code, told)
+        with opened.entered():
+            student = load_student(self.path, member, code=code is not False)
+        recipe = open_recipe(opened, code, told)
+        return Predictions(opened, student, recipe, inputs, batch, where, told)
 
     def show(self, console: Console) -> None:
         """Print the table of a finished run to a console."""

@@ -13,8 +13,10 @@ from mstgraph.cli.advise import advise
 from mstgraph.cli.bench import bench
 from mstgraph.cli.draw import draw
 from mstgraph.cli.evaluate import evaluate
+from mstgraph.cli.export import export
 from mstgraph.cli.layers import layers
 from mstgraph.cli.options import DEBUG, INTERRUPTED
+from mstgraph.cli.predict import predict
 from mstgraph.cli.prepare import prepare
 from mstgraph.cli.run import run
 from mstgraph.cli.show import show
@@ -67,10 +69,15 @@ def main() -> None:
     mstgraph run gin/mfeat_zer.gin        train it; again: continues or reuses
     mstgraph prepare datasets/mfeat.py    build a feature store
     mstgraph eval runs/mfeat_zer-seed0    evaluate a finished run
+    mstgraph export runs/mfeat_zer-seed0 --format onnx     the student for devices, measured
+    mstgraph predict runs/mfeat_zer-seed0 values.csv       what it says of raw items
     mstgraph bench gin/bench/quick.gin    compare methods: a table over students and seeds
     """  # noqa: D301 (click wants the backspace itself)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-for command in (show, layers, advise, run, prepare, store, evaluate, bench, draw):
+for command in (
+    *(show, layers, advise, run, prepare, store),
+    *(evaluate, export, predict, bench, draw),
+):
     main.add_command(command)

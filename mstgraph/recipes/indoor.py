@@ -8,10 +8,13 @@ x to the right, y down, z forward, in metres.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from mstgraph.store.recipe import Labels, Modality
+from mstgraph.recipes import images, raw
+from mstgraph.store.recipe import Labels, Modality, numbers
+from mstgraph.support.errors import UserError
 
 # Spelt as the community's mapping spells them ("refridgerator").
 CLASSES = [
@@ -89,10 +92,73 @@ def stored(
     """
     return {
         "rgb": np.ascontiguousarray(rgb, np.uint8),
-        "depth": np.rint(depth * MILLIMETRES).astype(np.uint16)[None],
-        "normals": np.rint(normals * NORMAL_STEPS).astype(np.int8),
+        "depth": stored_depth(depth),
+        "normals": stored_normals(normals),
         "label": np.ascontiguousarray(label, np.uint8),
     }
+
+
+def item(modality: Modality, given: Path | str) -> np.ndarray:
+    """Return a picture as the store keeps it: one in colour, or a depth map for the other two.
+
+    Args:
+        modality: ``rgb``, ``depth`` or ``normals``, as they are stored.
+        given: a picture in colour; a 16-bit PNG in millimetres, 0 = missing; or a ``.npy`` file of
+            what is stored.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = Path(given)
+    if path.suffix == ".npy":
+        return numbers(modality, path)
+    height, width = modality.shape[1:]
+    if modality.name == "rgb":
+        colour = resized_colour(np.asarray(images.colour(path)), height, width)
+        return np.ascontiguousarray(colour.transpose(2, 0, 1))
+    depth = nearest_pixels(images.millimetres(path) / MILLIMETRES, height, width)
+    check_depth(depth, str(path))
+    depth = depth.astype(np.float32)
+    if modality.name == "depth":
+        return stored_depth(depth)
+    return stored_normals(normals_from_depth(depth, Intrinsics.kinect(height, width)))
+
+
+def check_depth(depth: np.ndarray, where: str) -> None:
+    """Raise UserError unless depths are metres that can be stored, 0 where missing."""
+    if not np.isfinite(depth).all():
+        raise UserError(f"the depth of {where} is not finite everywhere; 0 stands for missing")
+    if depth.min() < 0 or depth.max() > 65.535:
+        raise UserError(
+            f"the depth of {where} goes from {depth.min():g} to {depth.max():g}; "
+            "expected metres between 0 (missing) and 65.535"
+        )
+
+
+def resized_colour(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return colours averaged over areas, [height, width, 3] uint8; of this size as they are."""
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    image = raw.extra("PIL.Image", "mstgraph[raw]")
+    return np.asarray(image.fromarray(rgb).resize((width, height), image.Resampling.BOX))
+
+
+def nearest_pixels(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the nearest pixel of a map, [height, width]; of this size as they are."""
+    raw_height, raw_width = values.shape
+    rows = (2 * np.arange(height) + 1) * raw_height // (2 * height)
+    columns = (2 * np.arange(width) + 1) * raw_width // (2 * width)
+    return values[np.ix_(rows, columns)]
+
+
+def stored_depth(depth: np.ndarray) -> np.ndarray:
+    """Return [1, height, width] uint16 in millimetres of [height, width] in metres."""
+    return np.rint(depth * MILLIMETRES).astype(np.uint16)[None]
+
+
+def stored_normals(normals: np.ndarray) -> np.ndarray:
+    """Return [3, height, width] int8 of unit vectors."""
+    return np.rint(normals * NORMAL_STEPS).astype(np.int8)
 
 
 @dataclass(frozen=True)

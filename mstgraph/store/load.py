@@ -20,7 +20,11 @@ from mstgraph.support.seeds import python_seeded
 
 
 def load_recipe(
-    path: Path, raw: Path | None = None, options: Mapping[str, str | object] | None = None
+    path: Path,
+    raw: Path | None = None,
+    options: Mapping[str, str | object] | None = None,
+    *,
+    for_items: bool = False,
 ) -> Recipe:
     """Return the recipe in the file ``path``, built with ``options``.
 
@@ -29,12 +33,13 @@ def load_recipe(
         raw: where the raw data is; passed to the recipe's field ``raw``.
         options: values of the recipe's fields; text is converted to the field's type (``true``,
             ``96x128`` for a tuple, …).
+        for_items: it is to read single items alone, and needs no raw data.
 
     Raises:
         UserError: the file, an option or the raw data is missing or at fault.
     """
     chosen = recipe_class(path)
-    lacking = _missing(chosen, path, raw)
+    lacking = None if for_items else _missing(chosen, path, raw)
     if lacking:
         raise UserError(lacking)
     values = _convert_all(chosen, Path(path), options or {})

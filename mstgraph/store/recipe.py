@@ -135,6 +135,22 @@ class Recipe(ABC):
         Must depend on the index and the options alone, so that a build can be continued.
         """
 
+    def item(self, modality: Modality, raw: Path | str) -> np.ndarray:
+        """Return one raw item as the store keeps a modality: what a student is shown in use.
+
+        `sample` reads it by the same code where the raw data are such items, so that a student
+        sees what it was trained on. It may depend on the options, never on the raw data. A recipe
+        that does not define it takes `numbers`.
+
+        Args:
+            modality: as it is stored.
+            raw: a file, or a line of text: one of standard input, a row of a table.
+
+        Raises:
+            ValueError: it is no such item; a `UserError` is as good.
+        """
+        return numbers(modality, raw)
+
     def identifier(self, index: int) -> str:
         """Return how a message names sample ``index`` (a file name, an id)."""
         return str(index)
@@ -152,3 +168,46 @@ class Recipe(ABC):
         A file that is not among them cannot be seen: the store is used though it has changed.
         """
         return ()
+
+
+def numbers(modality: Modality, raw: Path | str) -> np.ndarray:
+    """Return numbers as they are stored: a ``.npy`` file of one array, or a line of them.
+
+    Args:
+        modality: as it is stored.
+        raw: a file; or numbers with commas, semicolons or blanks between them, the last axis of
+            the array running fastest.
+
+    Raises:
+        ValueError: these are no numbers, too few or too many, or none that can be stored.
+    """
+    wanted = "×".join(map(str, modality.shape))
+    kind = "a .npy file of numbers" if isinstance(raw, Path) else "a line of numbers"
+    try:
+        values = _file(raw) if isinstance(raw, Path) else _line(raw, modality.shape)
+    except (OSError, ValueError, EOFError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"it is no {kind[2:]}, {wanted} of '{modality.name}': {reason}") from error
+    if values.shape != modality.shape:
+        found = "×".join(map(str, values.shape)) or "one number"
+        raise ValueError(f"it is {found}; expected {wanted} of '{modality.name}'")
+    with np.errstate(invalid="ignore"):  # what no such type holds is told below
+        stored = values.astype(modality.dtype)
+    if stored.dtype.kind != "f" and not np.array_equal(stored, values):
+        raise ValueError(
+            f"it holds values that '{modality.name}' cannot store; expected {modality.dtype}"
+        )
+    return stored
+
+
+def _file(path: Path) -> np.ndarray:
+    values = np.load(path, allow_pickle=False)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "uifb":
+        raise ValueError(f"it holds {getattr(values, 'dtype', 'an archive')}")
+    return values
+
+
+def _line(text: str, shape: tuple[int, ...]) -> np.ndarray:
+    words = text.replace(",", " ").replace(";", " ").split()
+    values = np.array([float(word) for word in words])
+    return values.reshape(shape) if values.size == np.prod(shape) else values

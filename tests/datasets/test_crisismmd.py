@@ -172,6 +172,18 @@ def test_extractors_of_the_users(crisismmd, raw, extractors):
     assert sample["label"] == 0
 
 
+def test_an_item_is_read_as_a_tweet_is(crisismmd, raw, extractors, tmp_path, monkeypatch):
+    """A picture; a text on a line or in a file. No raw data is needed then."""
+    monkeypatch.setattr(crisismmd, "cleaned", str.upper)
+    recipe, bare = crisismmd.CrisisMMD(raw=raw, **extractors), crisismmd.CrisisMMD(**extractors)
+    image, text = bare.modalities()
+    tweet, sample = recipe._tweets._rows[0], recipe.sample(0)
+    np.testing.assert_array_equal(bare.item(image, raw / tweet["image"]), sample["image"])
+    np.testing.assert_array_equal(bare.item(text, tweet["tweet_text"]), sample["text"])
+    (tmp_path / "tweet.txt").write_text(tweet["tweet_text"], encoding="utf-8")
+    np.testing.assert_array_equal(bare.item(text, tmp_path / "tweet.txt"), sample["text"])
+
+
 def test_wrong_extractors_are_refused(crisismmd, raw, extractors):
     """A name that names nothing, and a vector of another size, are refused."""
 

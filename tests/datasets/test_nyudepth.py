@@ -151,6 +151,20 @@ def test_size_averages_colour_and_takes_nearest_of_the_rest(nyudepth, arrays, tm
     np.testing.assert_array_equal(sample["depth"][0], millimetres[1::2, 1::2])
 
 
+@pytest.mark.parametrize("size", [None, (5, 8)])
+def test_a_picture_is_read_as_a_sample_is(nyudepth, arrays, tmp_path, size):
+    """What a student is shown in use is what the store would hold; no raw data is needed then."""
+    raw = write_folder(tmp_path / "raw", arrays)
+    built, bare = nyudepth.NYUDepth(raw=raw, size=size), nyudepth.NYUDepth()
+    sample = built.sample(1)
+    for modality in built.modalities():
+        picture = raw / ("rgb" if modality.name == "rgb" else "depth") / "b.png"
+        for given in (picture, str(picture)):
+            item = bare.item(modality, given)
+            np.testing.assert_array_equal(item, sample[modality.name])
+            assert item.dtype == modality.dtype
+
+
 def test_split_in_the_file(nyudepth, arrays, tmp_path):
     """Numbers from 1, in a column as MATLAB has them, become indices from 0."""
     more = {"trainNdxs": np.array([[3], [1]]), "testNdxs": np.array([[2]])}

@@ -62,6 +62,7 @@ class StudentInput(_AlwaysInInput, total=False):
 
 
 class _AlwaysInStudent(StudentInput):
+    member: str
     classes: list[str]
     data: Data
 
@@ -79,6 +80,7 @@ class StudentDescription(_AlwaysInStudent, total=False):
 
 
 class _AlwaysInStudentOfSeveral(TypedDict):
+    member: str
     inputs: list[StudentInput]
     classes: list[str]
     data: Data

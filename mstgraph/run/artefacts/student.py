@@ -53,6 +53,7 @@ class Student(nn.Module):
         task: the kind of its task: logits of exclusive classes (``'classification'``,
             ``'segmentation'``), of single ones (``'multilabel'``), or numbers (``'regression'``);
             empty for runs of earlier versions.
+        member: its name in the graph.
         modalities: what it sees, in the order that it takes them.
         modality: the same in words.
         integers: those of them that are integers, which are not normalised.
@@ -67,6 +68,7 @@ class Student(nn.Module):
         self.network = network
         self.classes = tuple(description["classes"])
         self.task = description.get("task", "")
+        self.member = description["member"]
         inputs = _inputs(description)
         self.modalities = tuple(found["modality"] for found in inputs)
         self.modality = " + ".join(self.modalities)

@@ -169,7 +169,7 @@ class SampleChecker:
         if len(absent) == len(self._modalities):
             raise UserError(f"{where} lacks every modality; expected at least one")
         there = (item for item in self._modalities if item.name not in absent)
-        arrays = {item.name: _checked(where, item, sample[item.name]) for item in there}
+        arrays = {item.name: checked(where, item, sample[item.name]) for item in there}
         arrays[LABEL] = _checked_label(where, self._labels, sample[LABEL])
         return arrays
 
@@ -213,7 +213,12 @@ def _array(where: str, given: object) -> np.ndarray:
         return np.asarray(given)
 
 
-def _checked(where: str, item: Modality, given: np.ndarray | None) -> np.ndarray:
+def checked(where: str, item: Modality, given: np.ndarray | None) -> np.ndarray:
+    """Return a sample of a modality as an array.
+
+    Raises:
+        UserError: shape, type or values are not as declared; begins with ``where``.
+    """
     where = f"{where}, modality '{item.name}'"
     array = _array(where, given)
     fits = array.shape == item.shape

@@ -1,0 +1,1 @@
+"""A student leaves: files that devices run, measured by their own runtimes, and a model card."""

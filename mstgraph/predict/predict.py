@@ -1,0 +1,175 @@
+"""From raw items to what a student says of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+
+from mstgraph.declare.configuration import find_file
+from mstgraph.derive.experiment import Experiment
+from mstgraph.predict.items import Item, items
+from mstgraph.run.artefacts.student import Student
+from mstgraph.store.build.checks import checked
+from mstgraph.store.load import load_recipe
+from mstgraph.store.recipe import Recipe
+from mstgraph.store.staleness import edited_module
+from mstgraph.support.errors import UserError, users_code
+from mstgraph.support.files import file_digest
+from mstgraph.support.lookup import SHIPPED
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the student says of one item.
+
+    Attributes:
+        name: of the item.
+        outputs: probabilities of exclusive classes, or the task's outputs, [outputs, *extent].
+        classes: names of the classes; none where outputs are no classes.
+    """
+
+    name: str
+    outputs: np.ndarray
+    classes: tuple[str, ...]
+
+    @property
+    def index(self) -> np.ndarray:
+        """The most probable class, [] or [height, width] int64."""
+        return self.outputs.argmax(0)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain data; of a map the share of each class that it shows."""
+        if not self.classes:
+            return {"item": self.name, "outputs": self.outputs.tolist()}
+        if self.outputs.ndim > 1:
+            counts = np.bincount(self.index.ravel(), minlength=len(self.classes))
+            shares = counts / counts.sum()
+            shown = {self.classes[i]: float(shares[i]) for i in np.flatnonzero(counts)}
+            return {"item": self.name, "shares": shown}
+        chances = dict(zip(self.classes, self.outputs.tolist(), strict=True))
+        index = int(self.index)
+        return {
+            "item": self.name,
+            "class": self.classes[index],
+            "index": index,
+            "probabilities": chances,
+        }
+
+
+def open_recipe(experiment: Experiment, code: bool | None, notice: Notice) -> Recipe:
+    """Return the recipe that a finished run's store was prepared by, with its options.
+
+    Args:
+        experiment: the run's, whose store is there.
+        code: whether a recipe that is not mstgraph's own may be run; None says that it is.
+        notice: is told of it.
+
+    Raises:
+        UserError: it is not there, was edited since, or may not be run.
+    """
+    assert experiment.source.store is not None
+    place = experiment.configuration.where("data", "recipe")
+    path = find_file(experiment.data.recipe, place, experiment.configuration)
+    if not path.resolve().is_relative_to((SHIPPED / "datasets").resolve()):
+        if code is False:
+            raise UserError(
+                f"the recipe '{path}' is code of the run's that would be run, which was forbidden; "
+                "expected a recipe of mstgraph's own, or no --no-code"
+            )
+        if code is None:
+            notice(f"a recipe is code: raw items are read by '{path}'")
+    origin = experiment.source.store.metadata["recipe"]
+    if file_digest(path) != origin["sha256"] or edited_module(origin, path):
+        raise UserError(
+            f"{place}: the run's store was prepared by another recipe than '{path}', or before it "
+            "was edited; expected the one that the student was trained with"
+        )
+    return load_recipe(path, None, origin["options"], for_items=True)
+
+
+class Predictions:
+    """What a student says of raw items, one after the other, in their order.
+
+    Made by `mstgraph.api.run.Run.predict`; can be gone through once.
+
+    Args:
+        experiment: the finished run's.
+        student: the student.
+        recipe: reads its items.
+        inputs: see `mstgraph.predict.items.items`.
+        batch: items at a time.
+        device: where to compute.
+        notice: is told of every item that is skipped.
+        stdin: standard input.
+
+    Attributes:
+        skipped: name of each item that could not be read so far, and why.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        student: Student,
+        recipe: Recipe,
+        inputs: Iterable[str | Path],
+        batch: int,
+        device: torch.device,
+        notice: Notice,
+        stdin: TextIO | None = None,
+    ):
+        self.skipped: list[tuple[str, str]] = []
+        self.task = experiment.task
+        self._student = student.to(device)
+        self._recipe = recipe
+        self._modality = experiment.source.modalities[student.modality]
+        self._inputs = inputs
+        self._batch = batch
+        self._device = device
+        self._notice = notice
+        self._stdin = stdin or sys.stdin
+
+    def __iter__(self) -> Iterator[Prediction]:
+        rows = self._read(items(self._inputs, self._modality.name, self._stdin))
+        classes = self._student.classes if self.task.exclusive_classes else ()
+        while some := list(islice(rows, self._batch)):
+            outputs = self._answer(np.stack([values for _, values in some]))
+            for (name, _), given in zip(some, outputs, strict=True):
+                yield Prediction(name, given, classes)
+
+    @torch.no_grad()
+    def _answer(self, values: np.ndarray) -> np.ndarray:
+        outputs = self._student(torch.from_numpy(values).to(self._device))
+        outputs = outputs.softmax(1) if self.task.exclusive_classes else outputs
+        found: np.ndarray = outputs.cpu().numpy()
+        return found
+
+    def _read(self, found: Iterable[Item]) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield name and values, [*shape] of the stored type, of the items that can be read."""
+        for item in found:
+            try:
+                yield item.name, self._values(item.raw)
+            except UserError as error:
+                self.skipped.append((item.name, str(error)))
+                self._notice(f"'{item.name}' is skipped: {error}")
+
+    def _values(self, raw: Path | str | UserError) -> np.ndarray:
+        if isinstance(raw, UserError):
+            raise raw
+        if isinstance(raw, Path) and not raw.is_file():
+            raise UserError("there is no such file")
+        with users_code("it cannot be read"):
+            try:
+                values = self._recipe.item(self._modality, raw)
+            except ValueError as error:  # a recipe's word for what is no such item
+                raise UserError(str(error)) from error
+        array = checked("as the recipe reads it", self._modality, values)
+        return np.ascontiguousarray(array, self._modality.dtype)
