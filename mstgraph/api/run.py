@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from torch import nn
 
 from mstgraph.advice.advise import advise
 from mstgraph.api.advice import Advice
+from mstgraph.look.opened import open_finished
+from mstgraph.look.records import REWRITTEN, Records
 from mstgraph.report.console import as_text
-from mstgraph.report.evaluate_run import evaluate_run, open_finished
+from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary
 from mstgraph.run.artefacts.forms import PlanDocument, Summary
-from mstgraph.run.artefacts.metrics_log import METRICS, read_records, scalars
 from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder
 from mstgraph.run.artefacts.student import NetworkOf, Student, load_student
 from mstgraph.run.execute import Execution
@@ -26,8 +26,6 @@ from mstgraph.run.reporter import Silent
 from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import choose_device
-
-REWRITTEN = "give the run's command again to have it written anew"
 
 
 def open_run(folder: Path | str) -> Run:
@@ -88,15 +86,8 @@ class Run:
         far), ``seconds`` (since the stage began) and what ``metrics.jsonl`` says under names like
         ``training/task/value`` or ``validation/loss``; nan where a metric is undefined.
         """
-        stages = [stage["name"] for stage in self.plan["stages"]]
-        return [row for stage in stages for row in self._rows(stage)]
-
-    def _rows(self, stage: str) -> list[dict[str, Any]]:
-        folder = RunFolder(self.path)
-        path = folder.under_way(stage) / METRICS
-        if not path.is_file():
-            path = folder.stage(stage) / METRICS
-        return [_row(stage, record) for record in read_records(path)]
+        records = Records(self.path)
+        return [row for stage in records.stages for row in records.history(stage)]
 
     def student(
         self,
@@ -191,8 +182,3 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<mstgraph.Run '{self.path}'{'' if self.finished else ', not finished'}>"
-
-
-def _row(stage: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    values = {name: math.nan if value is None else value for name, value in scalars(record)}
-    return {"stage": stage, "epoch": record["epoch"], "best": record["best"], **values}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,10 @@ import torch
 
 from mstgraph.data.feed import Pool
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.opening import open_experiment
-from mstgraph.run.artefacts.modules import load_modules
-from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
+from mstgraph.look.opened import finished_networks, open_finished
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.artefacts.summary import collect, compare
 from mstgraph.run.evaluation import Evaluation, evaluate
-from mstgraph.run.networks import Networks
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.errors import UserError
 
@@ -53,17 +51,6 @@ def evaluate_run(
     experiment = open_finished(path, code, notice)
     with experiment.entered():
         return _evaluate(experiment, path, split, part, device)
-
-
-def open_finished(path: Path, code: bool | None, notice: Callable[[str], None]) -> Experiment:
-    """Open the experiment that a run's folder holds; see `evaluate_run`."""
-    config = path / CONFIG
-    if not config.is_file():
-        raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
-    experiment = open_experiment([config], finished=True, code=code is not False)
-    if code is None and (modules := experiment.configuration.code.modules):
-        notice(f"a run's folder is code: the networks of '{path}' come from {', '.join(modules)}")
-    return experiment
 
 
 def _evaluate(
@@ -124,15 +111,11 @@ def _check_finished(experiment: Experiment, folder: RunFolder) -> None:
 def _evaluate_stage(
     experiment: Experiment, folder: RunFolder, node: StageNode, pool: Pool, part: str
 ) -> Evaluation:
-    # The stage's own weights, not those it started from.
-    finished = replace(node, sources={**node.sources, **dict.fromkeys(node.trains, node.name)})
-    modules = load_modules(experiment.parts, folder, [finished], pool.device)
-    precision = experiment.engine.precision
-    networks = Networks(modules, experiment.inputs_of, frozenset(), {}, precision)
+    networks = finished_networks(experiment, folder, node, pool.device)
     forwards = [node.forwards[name] for name in node.settings.validated(node)]
     wanted = {modality for forward in forwards for modality in experiment.inputs_of[forward.member]}
     batch_size = node.settings.batch_size or experiment.data.batch_size
     feed = pool.feed(part, [name for name in experiment.source.modalities if name in wanted])
     task = experiment.task
-    (result,) = evaluate([finished], networks, feed, task, batch_size, kept={}, by_sample=True)
+    (result,) = evaluate([node], networks, feed, task, batch_size, kept={}, by_sample=True)
     return result

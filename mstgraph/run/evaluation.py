@@ -32,6 +32,7 @@ class Evaluation:
             [samples, statistics], where that was asked for and the task offers it.
         marks: response → where it is right (`mstgraph.tasks.task.Task.marks`), [samples, places],
             likewise.
+        by_sample: statistic → its value of each sample, [samples, …] float, likewise.
     """
 
     loss: float
@@ -39,6 +40,7 @@ class Evaluation:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     contributions: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
     marks: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    by_sample: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for a JSON file."""
@@ -84,15 +86,16 @@ class _Account:
             self.contributions.setdefault(name, []).append(kept.cpu().numpy())
 
     def result(self) -> Evaluation:
+        statistics = {name: torch.cat(values) for name, values in self.statistics.items()}
         return Evaluation(
             loss=float(torch.cat(self.losses).double().mean()),
             metrics={name: found.metrics() for name, found in self.measured.items()},
-            statistics={
-                name: torch.cat(values).double().mean(0).tolist()
-                for name, values in self.statistics.items()
-            },
+            statistics={n: values.double().mean(0).tolist() for n, values in statistics.items()},
             contributions={n: np.concatenate(found) for n, found in self.contributions.items()},
             marks={n: np.concatenate(found) for n, found in self.marks.items()},
+            by_sample={n: values.float().cpu().numpy() for n, values in statistics.items()}
+            if self.by_sample
+            else {},
         )
 
 

@@ -296,7 +296,12 @@ class Execution:
                 "threads": torch.get_num_threads(),
             }
             self.folder.finish(
-                node, setting.networks.modules, artefact, test.contributions, test.marks
+                node,
+                setting.networks.modules,
+                artefact,
+                test.contributions,
+                test.marks,
+                test.by_sample,
             )
             training.checkpoints.remove()
 

@@ -175,6 +175,10 @@ class RunFolder:
         """Return response → where it is right in each test sample, of a stage that left it."""
         return load_samples(self._samples_file(name), "marks")
 
+    def statistics(self, name: str) -> dict[str, np.ndarray]:
+        """Return statistic → its value of each test sample, of a stage that has its own."""
+        return load_samples(self._samples_file(name), "statistics")
+
     def _samples_file(self, name: str) -> Path:
         path = self.stage(name) / SAMPLES
         expected = (self._written(name) or {}).get("samples")
@@ -192,6 +196,7 @@ class RunFolder:
         result: Mapping[str, Any],
         contributions: Mapping[str, np.ndarray] | None = None,
         marks: Mapping[str, np.ndarray] | None = None,
+        statistics: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Write the weights of the trained parts, and last the artefact that makes it count.
 
@@ -201,13 +206,14 @@ class RunFolder:
             result: what the artefact says.
             contributions: response → what each test sample contributes, where that is known.
             marks: response → where it is right in each test sample, likewise.
+            statistics: statistic of the stage's own → its value of each test sample, likewise.
         """
         folder = self.under_way(node.name)
         weights = {
             name: save_weights(folder / f"{name}.safetensors", modules[name])
             for name in node.trains
         }
-        save_samples(folder / SAMPLES, contributions or {}, marks)
+        save_samples(folder / SAMPLES, contributions or {}, marks, statistics)
         artefact = {
             "hash": node.hash,
             "kind": node.kind,
