@@ -15,7 +15,7 @@ from mstgraph.cli.draw import draw
 from mstgraph.cli.evaluate import evaluate
 from mstgraph.cli.options import DEBUG, INTERRUPTED
 from mstgraph.cli.prepare import prepare
-from mstgraph.cli.report import report
+from mstgraph.cli.report import report, runs
 from mstgraph.cli.run import run
 from mstgraph.cli.show import show
 from mstgraph.cli.store import store
@@ -68,9 +68,10 @@ def main() -> None:
     mstgraph eval runs/mfeat_zer-seed0    evaluate a finished run
     mstgraph bench gin/bench/quick.gin    compare methods: a table over students and seeds
     mstgraph report runs/mfeat_zer-seed0  one page about a run, several, or a benchmark
+    mstgraph runs                         a table of the runs in runs/
     """  # noqa: D301 (click wants the backspace itself)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-for command in (show, advise, run, prepare, store, evaluate, bench, draw, report):
+for command in (show, advise, run, prepare, store, evaluate, bench, draw, report, runs):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""``mstgraph report``."""
+"""``mstgraph report`` and ``mstgraph runs``: what runs have left, on a page and as a table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mstgraph.cli.options import GivenPath, debug, notice
+from mstgraph.cli.options import GivenPath, console, debug, notice
 from mstgraph.support.errors import UserError
 
 
@@ -39,3 +39,16 @@ def report(folders: tuple[Path, ...], out: Path | None, method: str, device: str
         raise UserError(f"'{target}' is a folder; expected a file with --out")
     write_page(folders, target, method=method, device=device, notice=notice)
     click.echo(target)
+
+
+@click.command()
+@click.argument("folder", type=GivenPath(), default="runs", metavar="[FOLDER]")
+@debug
+def runs(folder: Path) -> None:
+    """List the runs of a folder [runs]: state, data, method, gain and time.
+
+    Reads what lies there and runs no code of any of them.
+    """
+    from mstgraph.report.runs import print_runs
+
+    print_runs(folder, console())

@@ -6,7 +6,7 @@ for the answer. For images, maps and sequences; a vector has no places to look a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -98,7 +98,7 @@ def predicted_class(logits: Tensor) -> np.ndarray:
     return found
 
 
-def _keep(found: dict[str, Tensor], name: str):  # type: ignore[no-untyped-def]
+def _keep(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, object], None]:
     def keep(_module: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.requires_grad and output.dim() >= 3:
             found.pop(name, None)  # in the order in which they were computed last

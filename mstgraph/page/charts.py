@@ -73,7 +73,7 @@ def heat(
     if most is not None:
         scale = {"scheme": "redblue", "domain": [-most or -1, most or 1]}
     form = ".0%" if most is None else "+.0%"
-    place = {
+    place: Spec = {
         "x": {"field": column, "type": "nominal", "sort": None, "title": column},
         "y": {"field": row, "type": "nominal", "sort": None, "title": row},
     }
@@ -104,8 +104,8 @@ def intervals(y: str, x: str, count: int, *, colour: str = "") -> Spec:
         count: how many there are, which gives the height.
         colour: name of what colours them.
     """
-    along = {"field": y, "type": "nominal", "sort": None, "title": None}
-    along["axis"] = {"labelLimit": 190}  # type: ignore[assignment]
+    along: Spec = {"field": y, "type": "nominal", "sort": None, "title": None}
+    along["axis"] = {"labelLimit": 190}
     ends = {"x": {"field": "low", "type": "quantitative", "title": x}, "x2": {"field": "high"}}
     shade: Spec = {"color": {"field": colour, "type": "nominal", "legend": _LEGEND}}
     shade = shade if colour else {}
@@ -194,8 +194,8 @@ def boxes(y: str, x: str, count: int) -> Spec:
 
     Boxes span the quartiles, whiskers all there is, and every value is a dot.
     """
-    along = {"field": y, "type": "nominal", "sort": None, "title": None}
-    along["axis"] = {"labelLimit": 190}  # type: ignore[assignment]
+    along: Spec = {"field": y, "type": "nominal", "sort": None, "title": None}
+    along["axis"] = {"labelLimit": 190}
     across = {"field": x, "type": "quantitative"}
     return {
         "layer": [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mstgraph.look.records import Records
 from mstgraph.look.settings import differences
 from mstgraph.page import charts
-from mstgraph.page.parts import Article, Chart, Rows, Section, Words
+from mstgraph.page.parts import Article, Block, Chart, Rows, Section, Words
 
 
 def side_by_side(runs: Sequence[Records]) -> Article:
@@ -30,7 +30,7 @@ def side_by_side(runs: Sequence[Records]) -> Article:
     names = [run.path.name for run in runs]
     differing = [[name, *values] for name, values in differences(runs).items()]
     chart = charts.intervals("run", "gain", len(gains))
-    results = [
+    results: list[Block] = [
         Rows(["run", "alone", "distilled", "gain", "how sure"], rows),
         *([Chart("Gains with 95 % intervals", chart, gains, wide=True)] if gains else []),
     ]

@@ -18,6 +18,7 @@ function config(width) {
     view: { stroke: null },
     axis: { labelColor: muted, titleColor: muted, gridColor: faint, domainColor: faint,
             tickColor: faint, titleFontWeight: "normal" },
+    axisX: { tickCount: Math.max(3, Math.floor(width / 90)) },
     legend: { labelColor: ink, titleColor: ink, symbolSize: 90,
               columns: Math.max(1, Math.floor(width / 170)) },
     range: { category: PALETTE[root.dataset.theme] },

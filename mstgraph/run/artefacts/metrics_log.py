@@ -52,7 +52,7 @@ class MetricsLog:
         with explained(Path(self._lines.name)):
             self._lines.write(json.dumps(json_ready(record), ensure_ascii=False) + "\n")
             self._lines.flush()
-            for name, value in scalars(record):
+            for name, value in named_scalars(node, record):
                 summary = scalar(name, value)
                 event = Event(wall_time=time.time(), step=record["epoch"], summary=summary)
                 self._events.write_event(event)
@@ -87,6 +87,19 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"'{path}' is damaged: {error}") from error
     return records
+
+
+def named_scalars(node: StageNode, record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield what `scalars` does, teachers by their names in place of their numbers."""
+    names = {str(i): teacher.name for i, teacher in enumerate(node.teachers, 1)}
+    listed = {
+        key
+        for key, value in record.get("validation", {}).items()
+        if isinstance(value, list) and len(value) == len(names)
+    }
+    for name, value in scalars(record):
+        head, _, number = name.rpartition("/")
+        yield (f"{head}/{names[number]}" if head.rpartition("/")[2] in listed else name), value
 
 
 def scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

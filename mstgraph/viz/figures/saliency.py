@@ -28,40 +28,28 @@ def draw(wanted: Wanted) -> Figure:
         found = looks(run, opened, target, wanted.samples or SHOWN)
     if not found.rows:
         raise nothing_to_show(run, "its networks see vectors, which have no places to look at")
-    page = Panels(len(found.rows), len(found.positions), 1.15, 1.15, 0.12, 0.12, 0.2, 0.08)
-    if len(found.positions) < 5:
-        page = Panels(len(found.rows), len(found.positions), 1.6, 1.3, 0.12, 0.12, 0.2, 0.08)
+    size = (1.15, 1.15) if len(found.positions) > 4 else (1.6, 1.3)
+    page = Panels(len(found.rows), len(found.positions), *size, 0.12, 0.12, 0.27, 0.06)
     figure, panels = sheet(run, f"Where networks look, for {target}", WORDS, page)
+    single = found.labels.ndim == 1
     for i, (row, axes_row) in enumerate(zip(found.rows, panels, strict=True)):
         for j, axes in enumerate(axes_row):
             _show(axes, found, i, j)
-            name = f"{row.title} · {row.modality}" if j == 0 else ""
-            bare(axes)
-            if i == 0 and found.labels.ndim == 1:
-                axes.set_xlabel("")
-                axes.text(
-                    0.98,
-                    1.04,
-                    run.classes[int(found.labels[j])][:16],
-                    transform=axes.transAxes,
-                    ha="right",
-                    color=INK,
-                    fontsize=TICK.size,
-                )
-            axes.text(
-                0.03,
-                0.04,
-                name,
-                transform=axes.transAxes,
-                color=INK,
-                fontsize=TICK.size - 1,
-                bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1},
-            ) if name else None
-            if found.labels.ndim == 1:
+            bare(axes, f"{row.title} · {row.modality}" if j == 0 else "")
+            if single:
                 right = row.predicted[j] == found.labels[j]
                 axes.spines[:].set_color(RIGHT if right else WRONG)
                 axes.spines[:].set_linewidth(1.6)
+            if single and i == 0:
+                _label(axes, run.classes[int(found.labels[j])][:16])
     return figure
+
+
+def _label(axes: Any, text: str) -> None:
+    """Write a column's label into its first picture."""
+    plate = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
+    place = {"transform": axes.transAxes, "ha": "right", "va": "top", "bbox": plate}
+    axes.text(0.97, 0.96, text, color=INK, fontsize=TICK.size, **place)
 
 
 def _show(axes: Any, found: Looks, i: int, j: int) -> None:
