@@ -13,7 +13,7 @@ from torch import nn
 
 from mstgraph.advice.advise import advise
 from mstgraph.api.advice import Advice
-from mstgraph.look.opened import open_finished
+from mstgraph.derive.opening import open_finished
 from mstgraph.look.records import REWRITTEN, Records
 from mstgraph.report.console import as_text
 from mstgraph.report.evaluate_run import evaluate_run
@@ -166,7 +166,7 @@ class Run:
                 has nothing to advise on.
         """
         told = notice or partial(warnings.warn, stacklevel=2)
-        opened = open_finished(self.path, code, told)
+        opened = open_finished(self.path / CONFIG, code, told)
         folder = RunFolder(self.path)
         folder.refuse_replaced(list(opened.plan.stages))
         with opened.entered():

@@ -74,8 +74,6 @@ def draw(
     mstgraph draw compare runs/mfeat_zer-seed*         several runs side by side
     """  # noqa: D301 (click wants the backspace itself)
     from mstgraph.viz import figures
-    from mstgraph.viz.canvas import write_picture
-    from mstgraph.viz.wanted import Wanted
 
     name, sources = _figure(source, figures.names())
     stem = None if out is None else named_folder(out, Path())
@@ -87,19 +85,19 @@ def draw(
         )
     if not folders and name != PATHS:
         raise UserError(f"'{sources[0]}' is no folder; the figure '{name}' is one of finished runs")
-    plan: Any = None if folders else _of_gin(sources, bindings)
-    wanted = Wanted(
-        tuple(map(Path, sources)) if folders else (),
-        plan=plan,
-        target=student,
+    written = mstgraph.draw(
+        name,
+        *(sources if folders else ()),
+        plan=None if folders else _of_gin(sources, bindings),
+        out=stem,
+        formats=formats,
+        student=student,
         method=method,
         samples=samples,
         device=device,
         notice=notice,
     )
-    picture = figures.figure(name)(wanted)
-    title = plan["name"] if folders == [] else wanted.title()
-    for path in write_picture(picture, stem or Path(f"{title}-{name}"), formats):
+    for path in written:
         click.echo(path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+import mstgraph
 from mstgraph.cli.options import GivenPath, console, debug, notice
 from mstgraph.support.errors import UserError
 
@@ -29,15 +30,13 @@ def report(folders: tuple[Path, ...], out: Path | None, method: str, device: str
     and memory. Samples and what follows from them need the run's store and its code; all else
     comes from its folder. A run that is at work is shown as far as it came.
     """
-    from mstgraph.page.page import write_page
-
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"'{folder}' is no folder; expected the folder of a run or benchmark")
     target = out or Path(f"{folders[0].resolve().name}-report.html")
     if target.is_dir():
         raise UserError(f"'{target}' is a folder; expected a file with --out")
-    write_page(folders, target, method=method, device=device, notice=notice)
+    mstgraph.write_page(folders, target, method=method, device=device, notice=notice)
     click.echo(target)
 
 

@@ -58,6 +58,31 @@ def open_experiment(
         return _derive("-".join(Path(file).stem for file in files), configuration, data, source)
 
 
+def open_finished(config: Path, code: bool | None, notice: Notice) -> Experiment:
+    """Open the experiment that a finished run holds.
+
+    A run's folder is code: unless told otherwise, this imports the modules that lie in it.
+
+    Args:
+        config: the configuration that the run left in its folder.
+        code: whether modules of the run's folder may be imported; False refuses a run that needs
+            them, None says which they are.
+        notice: is told of them.
+
+    Raises:
+        UserError: there is no such file, or the run's store is gone.
+    """
+    folder = config.parent
+    if not config.is_file():
+        raise UserError(
+            f"'{folder}' is no run: it has no {config.name}; expected the folder of a run"
+        )
+    experiment = open_experiment([config], finished=True, code=code is not False)
+    if code is None and (modules := experiment.configuration.code.modules):
+        notice(f"a run's folder is code: the networks of '{folder}' come from {', '.join(modules)}")
+    return experiment
+
+
 def _derive(name: str, configuration: Configuration, data: Data, source: Source) -> Experiment:
     """Go from a configuration whose data is known to a checked plan."""
     task = choose_task(data, source.labels, configuration)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mstgraph.look.opened import Asked, Opened, as_numpy
+from mstgraph.look.opened import Asked, Opened, as_numpy, spread
 from mstgraph.stages.node import Forward
 
 
@@ -70,11 +70,6 @@ def every_mask(run: Opened, plan: Mapping[str, Any], target: str, samples: int) 
     positions = spread(len(run.ids()), samples)
     for teacher in masked_teachers(plan, target):
         yield masked(run, teacher, positions)
-
-
-def spread(total: int, wanted: int) -> np.ndarray:
-    """Return places spread evenly over a part, at most as many as wanted: [n] int64."""
-    return np.unique(np.linspace(0, total - 1, min(total, wanted)).astype(np.int64))
 
 
 def _channels(values: np.ndarray, axis: int | None) -> np.ndarray:

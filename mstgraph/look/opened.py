@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,36 +13,11 @@ from torch import Tensor
 
 from mstgraph.data.feed import Feed, Pool
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.modules import load_modules
-from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
+from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.networks import Networks, Outputs, Shared
 from mstgraph.stages.node import Forward
 from mstgraph.stages.stage import StageNode
-from mstgraph.support.errors import UserError
-
-
-def open_finished(path: Path, code: bool | None, notice: Callable[[str], None]) -> Experiment:
-    """Open the experiment that a run's folder holds.
-
-    A run's folder is code: unless told otherwise, this imports the modules that lie in it.
-
-    Args:
-        path: the run's folder.
-        code: whether modules of the run's folder may be imported; False refuses a run that needs
-            them, None says which they are.
-        notice: is told of them.
-
-    Raises:
-        UserError: it is no run's folder, or its store is gone.
-    """
-    config = path / CONFIG
-    if not config.is_file():
-        raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
-    experiment = open_experiment([config], finished=True, code=code is not False)
-    if code is None and (modules := experiment.configuration.code.modules):
-        notice(f"a run's folder is code: the networks of '{path}' come from {', '.join(modules)}")
-    return experiment
 
 
 def finished_networks(
@@ -152,24 +126,12 @@ class Opened:
         return self.store.read_labels(self.ids(part)[np.asarray(positions)])
 
 
-@contextmanager
-def opened_run(
-    path: Path,
-    device: torch.device,
-    code: bool | None = None,
-    notice: Callable[[str], None] = lambda _: None,
-) -> Iterator[Opened]:
-    """Open a finished run with its store, inside the run's own configuration.
-
-    Raises:
-        UserError: its store is gone, or its code may not be run; see `open_finished`.
-    """
-    experiment = open_finished(path, code, notice)
-    with experiment.entered():
-        yield Opened(path, device, experiment)
-
-
 def as_numpy(values: Tensor) -> np.ndarray:
     """Return a tensor's values on the CPU, [...] float."""
     found: np.ndarray = values.detach().float().cpu().numpy()
     return found
+
+
+def spread(total: int, wanted: int) -> np.ndarray:
+    """Return places spread evenly over a part, at most as many as wanted: [n] int64."""
+    return np.unique(np.linspace(0, total - 1, min(total, wanted)).astype(np.int64))

@@ -13,9 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.run.artefacts.forms import PlanDocument, StudentDescription, Summary
-from mstgraph.run.artefacts.metrics_log import METRICS, read_records, scalars
-from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder
+from mstgraph.run.artefacts.forms import (
+    PlanDocument,
+    StudentDescription,
+    Summary,
+    SummaryRouting,
+)
+from mstgraph.run.artefacts.metrics_log import read_records, scalars
+from mstgraph.run.artefacts.run_folder import CONFIG, METRICS, PLAN, SUMMARY, RunFolder
 from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError
 
@@ -56,6 +61,14 @@ class Records:
             return None
         found: dict[str, Any] = read_description(self.path / SUMMARY, Summary, REWRITTEN)
         return found
+
+    @property
+    def routing(self) -> dict[str, list[dict[str, Any]]]:
+        """Student → for each of its teachers ``name`` and ``share``; {} of an unfinished run."""
+        if not self.finished:
+            return {}
+        found: dict[str, Any] = read_description(self.path / SUMMARY, SummaryRouting, REWRITTEN)
+        return found.get("routing", {})
 
     @property
     def config(self) -> str:

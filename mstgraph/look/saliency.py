@@ -15,9 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstgraph.look.opened import Asked, as_numpy
+from mstgraph.look.opened import Asked, Opened, as_numpy, spread
+from mstgraph.look.outcomes import changed
+from mstgraph.look.records import Records
 from mstgraph.run.networks import Shared
 from mstgraph.stages.node import RESPONSE
+
+SHOWN = 6  # samples
+LEAST = 4  # places along each extent of a map that still tells where
 
 
 @dataclass(frozen=True)
@@ -108,17 +113,25 @@ def _keep(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, o
 
 
 def _layer(found: Mapping[str, Tensor], inputs: Mapping[str, Tensor], modality: str) -> str | None:
-    """Return the last layer with a map of a modality's places, its own rather than a shared one."""
+    """Return the last layer of those whose map is smallest: deep, and of places all the same.
+
+    Maps of fewer than `LEAST` places along an extent tell little, and are taken where there is no
+    larger one. One that the modality alone leads to goes before one that is shared.
+    """
     rank = inputs[modality].dim()
-    fitting = [n for n, v in found.items() if v.dim() == rank and v[0, 0].numel() > 1]
-    shared = None
-    for name in reversed(fitting):
-        seen = _sees(found[name], inputs)
-        if seen == {modality}:
-            return name
-        if modality in seen and shared is None:
-            shared = name
-    return shared
+    maps = {name: v for name, v in found.items() if v.dim() == rank and v[0, 0].numel() > 1}
+    large = {name: v for name, v in maps.items() if min(v.shape[2:]) >= LEAST}
+    sizes = {name: v[0, 0].numel() for name, v in (large or maps).items()}
+    for size in sorted(set(sizes.values()), reverse=not large):
+        shared = None
+        for name in reversed([name for name, own in sizes.items() if own == size]):
+            seen = _sees(found[name], inputs)
+            if seen == {modality}:
+                return name
+            shared = shared or (name if modality in seen else None)
+        if shared:
+            return shared
+    return None
 
 
 def _sees(values: Tensor, inputs: Mapping[str, Tensor]) -> set[str]:
@@ -126,3 +139,56 @@ def _sees(values: Tensor, inputs: Mapping[str, Tensor]) -> set[str]:
         values.sum(), list(inputs.values()), retain_graph=True, allow_unused=True
     )
     return {name for name, g in zip(inputs, gradients, strict=True) if g is not None}
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Saliency of networks on the same samples.
+
+    Attributes:
+        positions: places in the test part, [samples].
+        labels: as the store holds them, [samples] or [samples, …].
+        rows: of each network that has a map.
+        raw: modality → [samples, *shape] as the store holds them.
+    """
+
+    positions: np.ndarray
+    labels: np.ndarray
+    rows: list[Saliency]
+    raw: Mapping[str, np.ndarray]
+
+
+def looks(records: Records, run: Opened, target: str, samples: int) -> Looks:
+    """Look at teachers as they were, specialised teachers, the student distilled and alone.
+
+    Args:
+        records: the run's record.
+        run: its networks and data.
+        target: the student.
+        samples: how many test samples; those that distillation changed come first.
+    """
+    positions = telling(records, target, samples)
+    (modality,) = run.experiment.inputs_of[target]
+    rows = []
+    for title, place in records.responses().items():
+        asked = run.asked(title, place)
+        if asked.forward.member == target and not title.startswith(f"{target} "):
+            continue
+        shared = run.batch(positions, [asked.forward.member])
+        found = saliency(asked, shared, modality)
+        if found is not None:
+            rows.append(found)
+    shown = {row.modality for row in rows}
+    raw = {name: run.raw(name, list(positions)) for name in shown}
+    return Looks(positions, run.labels(list(positions)), rows, raw)
+
+
+def telling(records: Records, target: str, samples: int) -> np.ndarray:
+    """Return test samples worth looking at: half of them mended, some spoilt, the rest spread."""
+    found = changed(records, target)
+    total = len(records.contributions((records.last(target), target)))
+    if found is None:
+        return spread(total, samples)
+    chosen = [*found.mended[: (samples + 1) // 2], *found.spoilt[: samples // 3]]
+    others = [place for place in spread(total, samples) if place not in chosen]
+    return np.array([*chosen, *others][:samples], dtype=np.int64)

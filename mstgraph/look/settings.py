@@ -12,7 +12,7 @@ ABSENT = "—"
 def settings(text: str) -> dict[str, str]:
     r"""Return name → value as written, of a configuration as runs leave it.
 
-    >>> settings("# CI\\nCI.epochs = 3\\nmember.masks = ('a',\\n     'b')\\n")
+    >>> settings("# CI\nCI.epochs = 3\nmember.masks = ('a',\n     'b')\n")
     {'CI.epochs': '3', 'member.masks': "('a', 'b')"}
     """
     found: dict[str, str] = {}

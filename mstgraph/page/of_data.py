@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from mstgraph.look.features import flat
-from mstgraph.look.looks import looks
 from mstgraph.look.masks import Masked, every_mask
 from mstgraph.look.opened import Opened
 from mstgraph.look.outcomes import changed, counts
 from mstgraph.look.records import Records
+from mstgraph.look.saliency import looks
 from mstgraph.page import charts
 from mstgraph.page.parts import Block, Card, Chart, Gallery, Grid, Section, Words
 from mstgraph.page.pictures import map_picture, sample_picture

@@ -76,7 +76,7 @@ def _values(values: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> 
 def paths(run: Records) -> Section:
     """The picture of the graph, whose teachers say how they teach."""
     summary = run.summary or {}
-    routing = summary.get("routing", {})
+    routing = run.routing
     svg = as_svg(draw_paths(run.plan, routing))
     accuracy = {
         (row["student"], row["name"]): row["metrics"].get(summary["primary"])

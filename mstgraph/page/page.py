@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mstgraph.look.opened import opened_run
+from mstgraph.look.opening import opened_run
 from mstgraph.look.records import Records
 from mstgraph.page import of_run
 from mstgraph.page.of_bench import RESULTS, of_bench

@@ -11,8 +11,9 @@ import torch
 
 from mstgraph.data.feed import Pool
 from mstgraph.derive.experiment import Experiment
-from mstgraph.look.opened import finished_networks, open_finished
-from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.derive.opening import open_finished
+from mstgraph.look.opened import finished_networks
+from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
 from mstgraph.run.artefacts.summary import collect, compare
 from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.stages.stage import StageNode
@@ -48,7 +49,7 @@ def evaluate_run(
     Raises:
         UserError: the run is not finished, its store is gone, or there is no such split.
     """
-    experiment = open_finished(path, code, notice)
+    experiment = open_finished(path / CONFIG, code, notice)
     with experiment.entered():
         return _evaluate(experiment, path, split, part, device)
 

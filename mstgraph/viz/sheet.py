@@ -127,5 +127,5 @@ def heat(axes: Any, values: Any, rows: Sequence[str], columns: Sequence[str], na
 
 def legend(axes: Any, **placed: Any) -> None:
     """Put a legend without a frame to the right of axes, or where it is said."""
-    where = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), **placed}
-    axes.legend(frameon=False, prop=TICK.properties(), labelcolor=INK, markerscale=2, **where)
+    where = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "markerscale": 2, **placed}
+    axes.legend(frameon=False, prop=TICK.properties(), labelcolor=INK, **where)

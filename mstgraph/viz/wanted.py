@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mstgraph.look.opened import Opened, opened_run
+from mstgraph.look.opened import Opened
+from mstgraph.look.opening import opened_run
 from mstgraph.look.records import Records
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.numerics import choose_device

@@ -33,5 +33,5 @@ def test_vectors_of_one_number_lie_on_a_line() -> None:
 
 def test_an_unknown_method_is_answered_with_the_nearest() -> None:
     """One sentence."""
-    with pytest.raises(UserError, match="'tsnee'.*tsne"):
+    with pytest.raises(UserError, match=r"'tsnee'.*tsne"):
         flat(VALUES, "tsnee")

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mstgraph.look.masks import every_mask, spread
-from mstgraph.look.opened import opened_run
+from mstgraph.look.masks import every_mask
+from mstgraph.look.opened import spread
+from mstgraph.look.opening import opened_run
 from mstgraph.look.records import Records
 
 

@@ -13,15 +13,12 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 from torch import Tensor
 
+from mstgraph.run.artefacts.run_folder import EVENTS, METRICS, OWN_EVENTS
 from mstgraph.run.reporter import Listener
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.disk.forms import check_form
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained, json_ready
-
-METRICS = "metrics.jsonl"
-_OWN = ".mstgraph"  # end of the name of a file of events: what others put beside it stays
-EVENTS = f"events.out.tfevents.*{_OWN}"
 
 
 class MetricsLog:
@@ -39,7 +36,7 @@ class MetricsLog:
                 old.unlink(missing_ok=True)
             self._lines = (folder / METRICS).open("x", encoding="utf-8")
             # Not a SummaryWriter: its thread dies of a full disk, and the run waits for it.
-            self._events = EventsWriter(str(folder / "events"), _OWN)
+            self._events = EventsWriter(str(folder / "events"), OWN_EVENTS)
 
     def batch_done(
         self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]

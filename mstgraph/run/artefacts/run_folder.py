@@ -23,7 +23,6 @@ from torch import nn
 from mstgraph.certainty.samples import SAMPLES, load_samples, save_samples
 from mstgraph.run.artefacts.changes import changes
 from mstgraph.run.artefacts.forms import Artefact
-from mstgraph.run.artefacts.metrics_log import EVENTS, METRICS
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.disk.descriptions import DIGEST, read_description, write_description
 from mstgraph.support.disk.locks import held
@@ -36,6 +35,9 @@ ARTEFACT = "artefact.json"
 CONFIG = "config.gin"
 PLAN = "plan.json"
 SUMMARY = "summary.json"
+METRICS = "metrics.jsonl"
+OWN_EVENTS = ".mstgraph"  # end of a file of events: what others put beside it stays
+EVENTS = f"events.out.tfevents.*{OWN_EVENTS}"
 NEW = ".new"  # in the folder of a finished stage: the one that is to take its place
 
 

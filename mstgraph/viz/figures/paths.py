@@ -18,9 +18,9 @@ def draw(wanted: Wanted) -> Figure:
     if wanted.plan is not None:
         return draw_paths(wanted.plan)
     run: Records = wanted.run()
-    if run.summary is None:
+    if not run.finished:
         raise UserError(
             f"'{run.path}' has no summary.json; expected the folder of a finished run, or a gin "
             "file"
         )
-    return draw_paths(run.plan, run.summary.get("routing", {}))
+    return draw_paths(run.plan, run.routing)

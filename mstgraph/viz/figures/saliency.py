@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mstgraph.look.items import Kind, kind_of, picture
-from mstgraph.look.looks import SHOWN, Looks, looks
+from mstgraph.look.saliency import SHOWN, Looks, looks
 from mstgraph.viz.canvas import INK, Figure
 from mstgraph.viz.sheet import TICK, Panels, bare, sheet
 from mstgraph.viz.wanted import Wanted, nothing_to_show
