@@ -22,7 +22,12 @@ def lines(x: str, y: str, *, zero: bool = False, dashes: Sequence[str] = ()) -> 
         dashes: names of the series that are dashed.
     """
     encoding = {
-        "x": {"field": x, "type": "quantitative", "axis": {"tickMinStep": 1}, "title": x},
+        "x": {
+            "field": x,
+            "type": "quantitative",
+            "axis": {"tickMinStep": 1, "format": ".3~g"},
+            "title": x,
+        },
         "y": {"field": y, "type": "quantitative", "scale": {"zero": zero}, "title": y},
         "color": {"field": "series", "type": "nominal", "legend": _LEGEND, "sort": None},
         "opacity": {"condition": {"param": "picked", "value": 1}, "value": 0.12},
