@@ -82,6 +82,7 @@ setup(
         "report": REPORT,
         "embeddings": EMBEDDINGS,
         "mlflow": TRACKERS,
+        "browser": ["selenium>=4.20"],  # tests the page where chromium is
         "audio": AUDIO,
         "video": VIDEO,
         "text": TEXT,
