@@ -15,6 +15,9 @@ VERSION = next(
 RAW = ["h5py>=3.8", "Pillow>=10"]
 PICTURES = ["matplotlib>=3.8"]
 RAY = ["ray>=2.30"]
+REPORT = [*PICTURES, "jinja2>=3.1", "vl-convert-python>=1.8"]
+EMBEDDINGS = ["scikit-learn>=1.4", "umap-learn>=0.5.6"]
+TRACKERS = ["mlflow>=2.16"]
 # Raw files of single data sets; weights and torchvision are the user's own, see each recipe.
 AUDIO = ["librosa>=0.10", "soundfile>=0.12"]
 VIDEO = ["av>=12"]
@@ -65,7 +68,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["mstgraph", "mstgraph.*"]),
-    package_data={"mstgraph": ["py.typed", "__init__.pyi"]},
+    package_data={"mstgraph": ["py.typed", "__init__.pyi", "page/template/*"]},
     cmdclass={"build_py": BuildWithShipped},
     install_requires=[
         "torch>=2.4",
@@ -84,6 +87,10 @@ setup(
         "ray": RAY,
         "raw": RAW,
         "pictures": PICTURES,
+        "report": REPORT,
+        "embeddings": EMBEDDINGS,
+        "mlflow": TRACKERS,
+        "browser": ["selenium>=4.20"],  # tests the page where chromium is
         "audio": AUDIO,
         "video": VIDEO,
         "text": TEXT,
@@ -95,7 +102,7 @@ setup(
         "executorch": EXECUTORCH,
         "test": [
             *RAW,
-            *PICTURES,
+            *REPORT,
             *HUGGING_FACE,
             *ONNX,
             "click>=8.2",  # its test runner tells standard error apart

@@ -34,10 +34,12 @@ __all__ = [
     "UserError",
     "__version__",
     "bench",
+    "draw",
     "load",
     "load_student",
     "open_run",
     "prepare",
+    "write_page",
 ]
 
 _HOMES = {
@@ -51,10 +53,12 @@ _HOMES = {
     "Student": "mstgraph.run.artefacts.student",
     "UserError": "mstgraph.support.errors",
     "bench": "mstgraph.benchmark.call",
+    "draw": "mstgraph.api.draw",
     "load": "mstgraph.api.experiment",
     "load_student": "mstgraph.run.artefacts.student",
     "open_run": "mstgraph.api.run",
     "prepare": "mstgraph.report.preparation",
+    "write_page": "mstgraph.page.page",
 }
 
 

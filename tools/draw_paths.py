@@ -11,4 +11,4 @@ import sys
 from mstgraph.cli import main
 
 if __name__ == "__main__":
-    main(["draw", *sys.argv[1:]])
+    main(["draw", "paths", *sys.argv[1:]])

@@ -25,7 +25,7 @@ from mstgraph.derive.plan import Plan
 from mstgraph.report.console import as_text, standard_console
 from mstgraph.report.layers import layers_of
 from mstgraph.report.preparation import prepare_declared
-from mstgraph.report.progress import ConsoleReporter
+from mstgraph.report.progress import LOG_EVERY, ConsoleReporter
 from mstgraph.report.show import print_plan
 from mstgraph.run.artefacts.run_folder import RunFolder, default_folder
 from mstgraph.run.execute import Execution
@@ -144,6 +144,7 @@ class Experiment:
         *,
         device: str = "auto",
         progress: bool | Reporter = True,
+        log_every: float = LOG_EVERY,
     ) -> Run:
         """Train every stage that is not finished yet, after preparing a store that is missing.
 
@@ -154,6 +155,7 @@ class Experiment:
             out: the run's folder; default: `folder`.
             device: ``"auto"`` takes a GPU where there is one; ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
             progress: bars and a line per stage on standard output, nothing, or who is told.
+            log_every: seconds between two lines where standard output is no terminal; 0 for none.
 
         Raises:
             Interrupted: a KeyboardInterrupt that names the stage; its state is saved.
@@ -165,7 +167,7 @@ class Experiment:
         folder = RunFolder(named_folder(out, self.folder))
         folder.own.refuse_foreign()  # before the store is prepared, which may take hours
         self._prepare(bool(progress))
-        Execution(self._opened, folder, where, self._reporter(progress)).run()
+        Execution(self._opened, folder, where, self._reporter(progress, log_every)).run()
         return Run(folder.path)
 
     def advise(
@@ -219,8 +221,8 @@ class Experiment:
                 self._files, self._bindings, prepare=prepare_declared(progress)
             )
 
-    def _reporter(self, progress: bool | Reporter) -> Reporter:
+    def _reporter(self, progress: bool | Reporter, log_every: float = LOG_EVERY) -> Reporter:
         if progress is True:
-            opened = self._opened
-            return ConsoleReporter(standard_console(), opened.task, opened.source.synthetic)
+            task, synthetic = self._opened.task, self._opened.source.synthetic
+            return ConsoleReporter(standard_console(), task, synthetic, log_every)
         return progress or Silent()

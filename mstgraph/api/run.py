@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from mstgraph.api.advice import Advice
 from mstgraph.api.exported import Exported
 from mstgraph.export.export import Wanted, export
 from mstgraph.export.format import Output
+from mstgraph.look.records import REWRITTEN, Records
 from mstgraph.predict.predict import Predictions, open_recipe
 from mstgraph.report.console import as_text
-from mstgraph.report.evaluate_run import evaluate_run, open_finished
+from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary
+from mstgraph.run.artefacts.finished import open_finished
 from mstgraph.run.artefacts.forms import PlanDocument, Summary
-from mstgraph.run.artefacts.metrics_log import METRICS, read_records, scalars
 from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder
 from mstgraph.run.artefacts.student import NetworkOf, Student, load_student
 from mstgraph.run.execute import Execution
@@ -31,8 +31,6 @@ from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import choose_device
-
-REWRITTEN = "give the run's command again to have it written anew"
 
 
 def open_run(folder: Path | str) -> Run:
@@ -93,15 +91,8 @@ class Run:
         far), ``seconds`` (since the stage began) and what ``metrics.jsonl`` says under names like
         ``training/task/value`` or ``validation/loss``; nan where a metric is undefined.
         """
-        stages = [stage["name"] for stage in self.plan["stages"]]
-        return [row for stage in stages for row in self._rows(stage)]
-
-    def _rows(self, stage: str) -> list[dict[str, Any]]:
-        folder = RunFolder(self.path)
-        path = folder.under_way(stage) / METRICS
-        if not path.is_file():
-            path = folder.stage(stage) / METRICS
-        return [_row(stage, record) for record in read_records(path)]
+        records = Records(self.path)
+        return [row for stage in records.stages for row in records.history(stage)]
 
     def student(
         self,
@@ -181,7 +172,7 @@ class Run:
                 has nothing to advise on.
         """
         told = notice or partial(warnings.warn, stacklevel=2)
-        opened = open_finished(self.path, code, told)
+        opened = open_finished(self.path / CONFIG, code, told)
         folder = RunFolder(self.path)
         folder.refuse_replaced(list(opened.plan.stages))
         with opened.entered():
@@ -228,7 +219,9 @@ class Run:
         """
         wanted = Wanted(format, int8, output, batch, threads, calibration, max_loss)
         summary = self.summary
-        opened = open_finished(self.path, code, notice or partial(warnings.warn, stacklevel=2))
+        opened = open_finished(
+            self.path / CONFIG, code, notice or partial(warnings.warn, stacklevel=2)
+        )
         with opened.entered():
             wanted.check(opened.task)
             student = load_student(self.path, member, code=code is not False)
@@ -269,7 +262,7 @@ class Run:
         if batch < 1:
             raise UserError(f"batch is {batch}, expected at least 1")
         where, told = choose_device(device), notice or partial(warnings.warn, stacklevel=2)
-        opened = open_finished(self.path, code, told)
+        opened = open_finished(self.path / CONFIG, code, told)
         with opened.entered():
             student = load_student(self.path, member, code=code is not False)
         recipe = open_recipe(opened, code, told)
@@ -284,8 +277,3 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<mstgraph.Run '{self.path}'{'' if self.finished else ', not finished'}>"
-
-
-def _row(stage: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    values = {name: math.nan if value is None else value for name, value in scalars(record)}
-    return {"stage": stage, "epoch": record["epoch"], "best": record["best"], **values}

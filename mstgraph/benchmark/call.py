@@ -12,6 +12,7 @@ from mstgraph.benchmark.results.results import Results
 from mstgraph.benchmark.run import Options, run_bench
 from mstgraph.report.console import standard_console
 from mstgraph.report.preparation import prepare_declared
+from mstgraph.report.progress import LOG_EVERY
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import choose_device
@@ -28,6 +29,7 @@ def bench(
     out: Path | str | None = None,
     artefacts: Path | str | None = None,
     progress: bool = True,
+    log_every: float = LOG_EVERY,
     notice: Callable[[str], None] | None = None,
 ) -> Results:
     """Compare methods: every row × student × seed of a benchmark's gin file, and a table.
@@ -45,6 +47,8 @@ def bench(
         out: folder of everything; default: ``runs/bench-NAME``.
         artefacts: what stages leave, shared by benchmarks that name the same folder.
         progress: whether to show on standard output what is going on, and the table at the end.
+        log_every: seconds between two lines on how far it is, where standard output is no
+            terminal; 0 for none.
         notice: is told what the user should know; default: printed as the rest.
 
     Returns:
@@ -60,8 +64,9 @@ def bench(
     benchmark = declare(file, bindings, None if chosen is None else tuple(chosen))
     folder = named_folder(out, default_folder(benchmark.name))
     shared = named_folder(artefacts, folder / "artefacts")
-    options = Options(folder, shared, jobs, threads, ray, where)
     console = standard_console(progress)
+    lines = log_every if progress and not console.is_terminal else 0.0
+    options = Options(folder, shared, jobs, threads, ray, where, lines)
     told = notice or (lambda sentence: console.print(sentence, markup=False, highlight=False))
     results = run_bench(benchmark, options, do, console, prepare_declared(progress), told)
     print_results(results, benchmark, console)

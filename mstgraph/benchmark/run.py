@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -52,6 +53,7 @@ class Options:
         threads: torch's threads in each.
         ray: address of a Ray cluster in place of processes; empty for none.
         device: where to compute.
+        log_every: seconds between two lines on how far planning and stages are; 0 for none.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class Options:
     threads: int = 1
     ray: str = ""
     device: str = "auto"
+    log_every: float = 0.0
 
 
 def run_bench(
@@ -97,7 +100,9 @@ def run_bench(
         own.make(*outputs(benchmark))
         stack.enter_context(interrupt)
         place = _workplace(options)
-        cells, refused = open_cells(benchmark, console, interrupt, prepare, notice)
+        cells, refused = open_cells(
+            benchmark, console, interrupt, prepare, notice, options.log_every
+        )
         _check_metrics(benchmark, cells)
         _remember(benchmark, options)
         jobs = jobs_of(cells)
@@ -150,6 +155,7 @@ def _workplace(options: Options) -> Workplace:
         device=options.device,
         threads=options.threads,
         share=1 if options.ray else max(1, options.jobs),
+        log_every=options.log_every,
     )
     make_folder(options.folder.resolve(), place.scratch)
     with explained(place.scratch):
@@ -163,8 +169,11 @@ def open_cells(
     interrupt: Interrupt,
     prepare: Prepare | None,
     notice: Callable[[str], None],
+    log_every: float = 0.0,
 ) -> tuple[list[OpenCell], Refused]:
     """Open every cell once, to know what it needs; return also those that cannot be opened.
+
+    It takes a second a cell: so it is said how far that is, every so many seconds.
 
     Raises:
         UserError: what the command line says is at fault, or no cell can be opened.
@@ -173,11 +182,14 @@ def open_cells(
     unread: list[tuple[Cell, set[str]]] = []
     opened: list[OpenCell] = []
     refused: Refused = []
-    cells = benchmark.cells()
+    cells, said = benchmark.cells(), time.monotonic()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         for cell in progress.track(cells, description="planning"):
             if interrupt.requested:
                 raise Interrupted("nothing")
+            if log_every > 0 and time.monotonic() - said >= log_every:
+                said = time.monotonic()
+                notice(f"planning: {len(opened) + len(refused)} of {len(cells)} cells")
             try:
                 experiment = open_cell(cell, prepare, lambda said: told.setdefault(said))
                 opened.append(describe_cell(cell, experiment))

@@ -13,13 +13,15 @@ from mstgraph.support.errors import UserError
 from mstgraph.support.files import write_atomically
 
 SAMPLES = "samples.npz"
-_FOLDERS = {"contributions": "test/", "marks": "marks/"}  # a response may have any name
+Kind = Literal["contributions", "marks", "statistics"]
+_FOLDERS = {"contributions": "test/", "marks": "marks/", "statistics": "statistics/"}
 
 
 def save_samples(
     path: Path,
     contributions: Mapping[str, np.ndarray],
     marks: Mapping[str, np.ndarray] | None = None,
+    statistics: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write what is known of test samples, atomically, whole numbers as small as they fit.
 
@@ -27,11 +29,16 @@ def save_samples(
         path: the file.
         contributions: response → what each sample contributes, [samples, statistics].
         marks: response → where it is right, [samples, places], where a sample has places.
+        statistics: a stage's own statistic, such as ``share`` of a gate → [samples, …] float.
 
     Raises:
         UserError: the disk is full or cannot be written.
     """
-    given = {"contributions": contributions, "marks": marks or {}}
+    given: dict[Kind, Mapping[str, np.ndarray]] = {
+        "contributions": contributions,
+        "marks": marks or {},
+        "statistics": statistics or {},
+    }
     arrays = {
         f"{_FOLDERS[kind]}{name}": _narrow(values)
         for kind, found in given.items()
@@ -45,9 +52,7 @@ def save_samples(
     write_atomically(path, write)
 
 
-def load_samples(
-    path: Path, kind: Literal["contributions", "marks"] = "contributions"
-) -> dict[str, np.ndarray]:
+def load_samples(path: Path, kind: Kind = "contributions") -> dict[str, np.ndarray]:
     """Return response → [samples, …] of one kind; nothing of a stage that left no such file.
 
     Raises:

@@ -18,6 +18,7 @@ from mstgraph.cli.layers import layers
 from mstgraph.cli.options import DEBUG, INTERRUPTED
 from mstgraph.cli.predict import predict
 from mstgraph.cli.prepare import prepare
+from mstgraph.cli.report import report, runs
 from mstgraph.cli.run import run
 from mstgraph.cli.show import show
 from mstgraph.cli.store import store
@@ -72,12 +73,14 @@ def main() -> None:
     mstgraph export runs/mfeat_zer-seed0 --format onnx     the student for devices, measured
     mstgraph predict runs/mfeat_zer-seed0 values.csv       what it says of raw items
     mstgraph bench gin/bench/quick.gin    compare methods: a table over students and seeds
+    mstgraph report runs/mfeat_zer-seed0  one page about a run, several, or a benchmark
+    mstgraph runs                         a table of the runs in runs/
     """  # noqa: D301 (click wants the backspace itself)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
 for command in (
     *(show, layers, advise, run, prepare, store),
-    *(evaluate, export, predict, bench, draw),
+    *(evaluate, export, predict, bench, draw, report, runs),
 ):
     main.add_command(command)

@@ -13,6 +13,7 @@ from mstgraph.cli.options import (
     GivenPath,
     all_bindings,
     debug,
+    log_every,
     no_cache,
     notice,
     precision,
@@ -59,6 +60,7 @@ from mstgraph.support.errors import RunError
     type=GivenPath(),
     help="What stages leave, shared by benchmarks that name the same folder [OUT/artefacts].",
 )
+@log_every
 @debug
 def bench(
     gin_file: Path,
@@ -72,6 +74,7 @@ def bench(
     device: str,
     out: Path | None,
     artefacts: Path | None,
+    log_every: float,
 ) -> None:
     """Compare methods: every row × student × seed of a benchmark's gin file, and a table.
 
@@ -102,6 +105,7 @@ def bench(
             device=device,
             out=out,
             artefacts=artefacts,
+            log_every=log_every,
             notice=notice,
         )
     except mstgraph.Interrupted as stopped:

@@ -32,6 +32,16 @@ no_cache = click.option(
 )
 
 
+log_every = click.option(
+    "--log-every",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A line on how far it is, where standard output is no terminal; 0 for none.",
+)
+
+
 class GivenPath(click.Path):
     """A path that somebody wrote; an empty one would be the working directory."""
 

@@ -16,6 +16,7 @@ from mstgraph.cli.options import (
     console,
     debug,
     files,
+    log_every,
     no_cache,
     notice,
     precision,
@@ -31,6 +32,7 @@ from mstgraph.cli.options import (
 @no_cache
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--out", type=GivenPath(), help="Run folder [runs/NAME-seedN].")
+@log_every
 @debug
 def run(
     files: tuple[str, ...],
@@ -40,6 +42,7 @@ def run(
     no_cache: bool,
     device: str,
     out: Path | None,
+    log_every: float,
 ) -> None:
     """Run a graph: prepare the store if it is missing, train every stage, print the table.
 
@@ -49,7 +52,7 @@ def run(
     chosen = all_bindings(bindings, seed, precision, no_cache)
     experiment = mstgraph.load(files, *chosen, notice=notice)
     try:
-        left = experiment.run(out, device=device)
+        left = experiment.run(out, device=device, log_every=log_every)
     except mstgraph.Interrupted as stopped:
         notice(f"stopped in stage {stopped}; the same command continues there")
         sys.exit(INTERRUPTED)

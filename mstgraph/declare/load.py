@@ -34,6 +34,7 @@ PACKAGES = (
     "mstgraph.networks",
     "mstgraph.stages",
     "mstgraph.tasks",
+    "mstgraph.trackers",
 )
 
 

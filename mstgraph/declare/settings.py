@@ -16,6 +16,7 @@ from mstgraph.data.presence import PARTS
 from mstgraph.store.recipe import Labels
 from mstgraph.support import memory
 from mstgraph.tasks.task import Task
+from mstgraph.trackers.tracker import Tracker
 
 MEMORY_SHARE = 0.25  # of the memory that is free when the run starts
 DISK_SHARE = 0.25  # of the disk that is free
@@ -100,6 +101,8 @@ class Engine:
             quarter of what is free, 0 keeps nothing on disk.
         precision: ``'fp32'``, ``'tf32'`` (matrix products of a GPU in TensorFloat-32) or
             ``'bf16'`` (autocast to bfloat16).
+        tracker: who else is told of a run's numbers (``@MLflow()``), see
+            `mstgraph.trackers.tracker`; changes none of them. None tells nobody.
     """
 
     cache: bool = True
@@ -107,6 +110,7 @@ class Engine:
     memory_gigabytes: float | None = None
     disk_gigabytes: float | None = None
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    tracker: Tracker | None = None
 
     def memory_budget(self, device: torch.device) -> int:
         """Return the bytes of the device that data and kept values may take."""

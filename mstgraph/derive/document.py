@@ -53,6 +53,8 @@ def plan_document(
             "primary": experiment.task.primary.name,
         },
         "targets": list(plan.graph.targets),
+        "last": dict(plan.last),
+        "alone": dict(plan.alone),
         "modalities": [
             {"name": m.name, "dtype": m.dtype, "shape": list(m.shape)}
             for m in source.modalities.values()

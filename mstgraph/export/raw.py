@@ -33,14 +33,14 @@ class Raw:
         )
 
     def values(self, part: str, most: int) -> np.ndarray:
-        """Return samples of a part that have it, spread over it evenly, [at most ``most``, *shape]."""
+        """Return samples that have it, spread over a part evenly, [at most ``most``, *shape]."""
         feed = self._feed(part)
         ids = feed.ids[self._there(feed, torch.arange(len(feed))).numpy()]
         chosen = np.unique(np.linspace(0, len(ids) - 1, min(most, len(ids))).astype(int))
         return self.store.read(self.modality, ids[chosen])
 
     def batches(self, part: str, size: int) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield raw values, [batch, *shape], and labels as a task takes them, of who has it, in order."""
+        """Yield raw values, [batch, *shape], and labels as a task takes them, in order."""
         feed = self._feed(part)
         for _, labels, positions in feed.epoch(size):
             there = self._there(feed, positions)

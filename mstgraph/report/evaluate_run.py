@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,12 @@ import torch
 
 from mstgraph.data.feed import Pool
 from mstgraph.derive.experiment import Experiment
-from mstgraph.derive.opening import open_experiment
-from mstgraph.run.artefacts.forms import PlanDocument
-from mstgraph.run.artefacts.modules import load_modules
-from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, RunFolder
+from mstgraph.look.opened import finished_networks
+from mstgraph.run.artefacts.finished import open_finished
+from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
 from mstgraph.run.artefacts.summary import collect, compare, patterns_of
 from mstgraph.run.evaluation import Evaluation, evaluate
-from mstgraph.run.networks import Networks
 from mstgraph.stages.stage import StageNode
-from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError
 
 
@@ -54,29 +51,9 @@ def evaluate_run(
     Raises:
         UserError: the run is not finished, its store is gone, or there is no such split.
     """
-    experiment = open_finished(path, code, notice)
+    experiment = open_finished(path / CONFIG, code, notice)
     with experiment.entered():
         return _evaluate(experiment, path, split, part, device)
-
-
-def open_finished(path: Path, code: bool | None, notice: Callable[[str], None]) -> Experiment:
-    """Open the experiment that a run's folder holds; see `evaluate_run`."""
-    config = path / CONFIG
-    if not config.is_file():
-        raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
-    known = _recorded_weights(path / PLAN)
-    experiment = open_experiment([config], finished=True, code=code is not False, known=known)
-    if code is None and (modules := experiment.configuration.code.modules):
-        notice(f"a run's folder is code: the networks of '{path}' come from {', '.join(modules)}")
-    return experiment
-
-
-def _recorded_weights(plan: Path) -> dict[str, Any]:
-    """Return member → what a run records of the weights it started from, and needs no more."""
-    if not plan.is_file() or '"weights": {' not in plan.read_text(encoding="utf-8"):
-        return {}
-    members = read_description(plan, PlanDocument, "give the run's command again")["members"]
-    return {member["name"]: member["weights"] for member in members if "weights" in member}
 
 
 def _evaluate(
@@ -141,17 +118,11 @@ def _check_finished(experiment: Experiment, folder: RunFolder) -> None:
 def _evaluate_stage(
     experiment: Experiment, folder: RunFolder, node: StageNode, pool: Pool, part: str
 ) -> Evaluation:
-    # The stage's own weights, not those it started from.
-    finished = replace(node, sources={**node.sources, **dict.fromkeys(node.leaves, node.name)})
-    modules = load_modules(experiment.parts, folder, [finished], pool.device)
-    precision = experiment.engine.precision
-    networks = Networks(
-        modules, experiment.inputs_of, frozenset(), {}, precision, experiment.input_rules
-    )
+    networks = finished_networks(experiment, folder, node, pool.device)
     forwards = [node.forwards[name] for name in node.settings.validated(node)]
     wanted = {modality for forward in forwards for modality in experiment.inputs_of[forward.member]}
     batch_size = node.settings.batch_size or experiment.data.batch_size
     feed = pool.feed(part, [name for name in experiment.source.modalities if name in wanted])
     task = experiment.task
-    (result,) = evaluate([finished], networks, feed, task, batch_size, kept={}, by_sample=True)
+    (result,) = evaluate([node], networks, feed, task, batch_size, kept={}, by_sample=True)
     return result

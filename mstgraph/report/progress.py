@@ -3,18 +3,64 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from mstgraph.run.reporter import means
+from mstgraph.run.reporter import Silent, means
 from mstgraph.stages.stage import StageNode
 from mstgraph.tasks.task import Task
 
 REFRESH = 0.5  # seconds; reading a loss waits for the device
+LOG_EVERY = 60.0  # seconds between two lines where there is no terminal
+
+
+class Lines(Silent):
+    """Says now and then in one line how far a stage is, where no bar can be shown.
+
+    Args:
+        say: prints a line.
+        every: seconds between two lines; 0 says nothing.
+        label: what a line begins with.
+    """
+
+    def __init__(self, say: Callable[[str], None], every: float, label: str = ""):
+        self.say, self.every, self.label = say, every, label
+        self._names: list[str] = []
+        self._batches = 0
+        self._started = self._said = time.monotonic()
+
+    def group_started(self, group: Sequence[StageNode], batches: int) -> None:
+        """Take note of stages that have this many batches per epoch."""
+        self._names, self._batches = [node.name for node in group], batches
+        self._started = self._said = time.monotonic()
+
+    def batch_done(
+        self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
+    ) -> None:
+        """Say where the first stage of the group is, if it is time; reading a loss waits."""
+        if node.name != self._names[0] or not self._due():
+            return
+        losses = " ".join(f"{name} {value:.4f}" for name, value in means(sums).items())
+        seconds = time.monotonic() - self._started
+        more = f" and {len(self._names) - 1} more" if len(self._names) > 1 else ""
+        place = f"epoch {epoch}/{node.settings.epochs}, batch {batch}/{self._batches}"
+        self.say(f"{self.label}{node.name}{more}: {place} · {losses} · {seconds:.0f} s")
+
+    def keeping(self, sentence: str, done: int, total: int) -> None:
+        """Say how far the values are that are computed once."""
+        if self._due():
+            self.say(f"{self.label}{', '.join(self._names)}: {sentence}: {done}/{total}")
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if self.every <= 0 or now - self._said < self.every:
+            return False
+        self._said = now
+        return True
 
 
 class ConsoleReporter:
@@ -24,9 +70,10 @@ class ConsoleReporter:
         console: where to.
         task: names the metric.
         synthetic: what every stage's line must say of the data; empty for real data.
+        log_every: seconds between two lines off a terminal, see `Lines`.
     """
 
-    def __init__(self, console: Console, task: Task, synthetic: str):
+    def __init__(self, console: Console, task: Task, synthetic: str, log_every: float = LOG_EVERY):
         self.console = console
         self.task = task
         self.synthetic = synthetic
@@ -36,9 +83,11 @@ class ConsoleReporter:
         self._batches = 0
         self._metric = ""
         self._shown = 0.0
+        self._lines = Lines(self.note, 0 if console.is_terminal else log_every)
 
     def group_started(self, group: Sequence[StageNode], batches: int) -> None:
         """Open the bar of stages that have this many batches per epoch."""
+        self._lines.group_started(group, batches)
         self._batches, self._metric, self._names = batches, "", [node.name for node in group]
         columns = (
             TextColumn("{task.description}"),
@@ -58,6 +107,7 @@ class ConsoleReporter:
         self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
     ) -> None:
         """Move the bar; read the losses now and then."""
+        self._lines.batch_done(node, epoch, batch, sums)
         now = time.monotonic()
         if self._progress is None or self._bar is None or now - self._shown < REFRESH:
             return
@@ -86,6 +136,7 @@ class ConsoleReporter:
 
     def keeping(self, sentence: str, done: int, total: int) -> None:
         """Show how far the values are that are computed once."""
+        self._lines.keeping(sentence, done, total)
         if self._progress is not None and self._bar is not None:
             self._progress.update(self._bar, status=f"{sentence}: {done}/{total}")
 

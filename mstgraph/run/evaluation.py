@@ -34,6 +34,7 @@ class Evaluation:
             likewise.
         patterns: response → modalities that samples have ("audio + video") → their number under
             ``samples``, and the metrics over them, likewise; {} where all have the same.
+        by_sample: statistic → its value of each sample, [samples, …] float, likewise.
     """
 
     loss: float
@@ -42,6 +43,7 @@ class Evaluation:
     contributions: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
     marks: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
     patterns: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    by_sample: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for a JSON file."""
@@ -135,13 +137,11 @@ class _Account:
             self.contributions.setdefault(name, []).append(kept.cpu().numpy())
 
     def result(self) -> Evaluation:
+        statistics = {name: torch.cat(values) for name, values in self.statistics.items()}
         return Evaluation(
             loss=float(torch.cat(self.losses).double().mean()),
             metrics={name: found.metrics() for name, found in self.measured.items()},
-            statistics={
-                name: torch.cat(values).double().mean(0).tolist()
-                for name, values in self.statistics.items()
-            },
+            statistics={n: values.double().mean(0).tolist() for n, values in statistics.items()},
             contributions={n: np.concatenate(found) for n, found in self.contributions.items()},
             marks={n: np.concatenate(found) for n, found in self.marks.items()},
             patterns={}
@@ -154,6 +154,9 @@ class _Account:
                 }
                 for name, found in self.patterns.items()
             },
+            by_sample={n: values.float().cpu().numpy() for n, values in statistics.items()}
+            if self.by_sample
+            else {},
         )
 
 

@@ -27,6 +27,7 @@ from mstgraph.run.failures import in_users_words
 from mstgraph.run.keeper import Keeper
 from mstgraph.run.networks import Networks
 from mstgraph.run.reporter import Reporter
+from mstgraph.run.tracked import Tracked
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.disk.descriptions import write_description
@@ -63,7 +64,9 @@ class Execution:
         self.experiment = experiment
         self.folder = folder
         self.device = device
-        self.reporter = reporter
+        tracker = experiment.engine.tracker
+        self.watched = None if tracker is None else Tracked(reporter, tracker)
+        self.reporter = self.watched or reporter
         self.interrupt = interrupt or Interrupt()
         self.pool = Pool(
             experiment.source.store,
@@ -104,6 +107,8 @@ class Execution:
             self._copy_modules()
             document = plan_document(self.experiment, self.folder.state, self.folder.path)
             self._write_plan(document)
+            if self.watched:
+                self.watched.started(self.folder.path.name, self.experiment.gin_text)
             for name, shapes in self.experiment.parts.members.items():
                 self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
             for group in group_stages(stages):
@@ -317,7 +322,12 @@ class Execution:
                 "threads": torch.get_num_threads(),
             }
             self.folder.finish(
-                node, setting.networks.modules, artefact, test.contributions, test.marks
+                node,
+                setting.networks.modules,
+                artefact,
+                test.contributions,
+                test.marks,
+                test.by_sample,
             )
             training.checkpoints.remove()
 
@@ -330,6 +340,8 @@ class Execution:
         known = collect(plan, self.folder.samples), collect(plan, self.folder.marks)
         summary = summarise(self.experiment, artefacts, *known, self.device)
         write_description(self.folder.path / SUMMARY, summary)
+        if self.watched:
+            self.watched.ended(summary)
         return summary
 
     def _write_student(self, target: str) -> None:

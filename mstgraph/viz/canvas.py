@@ -7,7 +7,10 @@ of type and widths of lines are points.
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +39,7 @@ INK, MUTED, FAINT, PAPER = "#1f2933", "#5f6c7b", "#c3cbd5", "#ffffff"
 NEUTRAL = "#52606d"
 DISC, STRIPE = 0.28, 0.07  # diameter of a disc; width of the stripe on the left of a box
 MADE_BY = "mstgraph"  # stands in every picture
-HEAD_BYTES = 4096  # of a file, in which it stands
+END_BYTES = 4096  # of a file, at its beginning or its end, in which it stands
 ROUNDING = 1.04  # letters are moved to whole pixels, which makes a line this much wider at most
 _PALETTE = ("#2f74d0", "#e07b1f", "#2f9e62", "#c0418a", "#b8901a", "#1d97a8", "#7656c8", "#a0522d")
 
@@ -132,6 +135,18 @@ class Canvas:
         self._axes.set_xlim(0, width)
         self._axes.set_ylim(height, 0)
         self._axes.set_axis_off()
+
+    @contextmanager
+    def marked(self, name: str) -> Iterator[None]:
+        """Name all that is drawn meanwhile, ``NAME--0``, ``NAME--1``, …: an SVG's groups have it.
+
+        Whoever shows the picture can so find what belongs together.
+        """
+        before = set(self._axes.get_children())
+        yield
+        new = [artist for artist in self._axes.get_children() if artist not in before]
+        for number, artist in enumerate(new):
+            artist.set_gid(f"{name}--{number}")
 
     def text(
         self,
@@ -265,12 +280,15 @@ class Canvas:
         return end
 
 
-def write_picture(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as SVG, whose text is text, and as PNG; the same bytes every time.
+def write_picture(
+    figure: Figure, stem: Path, formats: Sequence[str] = ("svg", "png")
+) -> list[Path]:
+    """Write a figure as SVG and PDF, whose text is text, and as PNG; the same bytes every time.
 
     Args:
         figure: the figure.
         stem: path without an ending; folders that are missing are made.
+        formats: which of ``svg``, ``png`` and ``pdf``.
 
     Returns:
         The files written.
@@ -278,10 +296,8 @@ def write_picture(figure: Figure, stem: Path) -> list[Path]:
     Raises:
         UserError: they cannot be written, or are there already and were not drawn by mstgraph.
     """
-    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "mstgraph"}
-    said = {"svg": {"Date": None, "Creator": MADE_BY}, "png": {"Software": MADE_BY}}
-    written = []
-    _refuse_others(*(stem.with_name(f"{stem.name}.{ending}") for ending in said))
+    paths = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in formats}
+    _refuse_others(stem, list(paths.values()))
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -289,33 +305,55 @@ def write_picture(figure: Figure, stem: Path) -> list[Path]:
             f"the folder '{stem.parent}' cannot be made ({error.strerror}); choose another place "
             "with --out"
         ) from error
-    with rc_context(settings):
-        for ending, metadata in said.items():
-            path = stem.with_name(f"{stem.name}.{ending}")
-            save = partial(figure.savefig, format=ending, dpi=160, metadata=metadata)
+    with rc_context(_SETTINGS):
+        for ending, path in paths.items():
+            save = partial(figure.savefig, format=ending, dpi=160, metadata=_SAID[ending])
             write_atomically(path, save)
-            written.append(path)
-    return written
+    return list(paths.values())
 
 
-def _refuse_others(svg: Path, png: Path) -> None:
+def as_svg(figure: Figure) -> str:
+    """Return a figure as SVG, whose text is text."""
+    stream = io.StringIO()
+    with rc_context(_SETTINGS):
+        figure.savefig(stream, format="svg", metadata=_SAID["svg"])
+    return stream.getvalue()
+
+
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mstgraph",
+    "pdf.fonttype": 42,
+}
+_SAID: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": MADE_BY},
+    "png": {"Software": MADE_BY},
+    "pdf": {"CreationDate": None, "Creator": MADE_BY},
+}
+
+
+def _refuse_others(stem: Path, paths: Sequence[Path]) -> None:
     """Refuse to overwrite pictures of other hands; those of earlier versions said nothing."""
-    heads = {path: _head(path) for path in (svg, png) if path.exists() or path.is_symlink()}
-    own = {path for path, head in heads.items() if MADE_BY.encode() in head}
-    old = heads.get(svg, b"")
+    parts = {path: _ends(path) for path in paths if path.exists() or path.is_symlink()}
+    own = {path for path, part in parts.items() if MADE_BY.encode() in part}
+    svg = stem.with_name(f"{stem.name}.svg")
+    old = parts.get(svg, b"")
     if b"*{stroke-linejoin" in old and b"<dc:creator>" not in old and b"<dc:date>" not in old:
-        own |= {svg, png}
-    for path in heads.keys() - own:
+        own |= {svg, stem.with_name(f"{stem.name}.png")}
+    for path in parts.keys() - own:
         raise UserError(
             f"'{path}' is there already and was not drawn by mstgraph; expected another place with "
             "--out, or that you move it"
         )
 
 
-def _head(path: Path) -> bytes:
+def _ends(path: Path) -> bytes:
+    """Return what a file begins and ends with; a PDF says at its end who made it."""
     try:
         with path.open("rb") as stream:
-            return stream.read(HEAD_BYTES)
+            head = stream.read(END_BYTES)
+            stream.seek(-min(END_BYTES, path.stat().st_size), os.SEEK_END)
+            return head + stream.read(END_BYTES)
     except OSError:
         return b""
 

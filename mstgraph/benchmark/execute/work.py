@@ -18,9 +18,9 @@ from mstgraph.benchmark.plan.dag import Job
 from mstgraph.benchmark.plan.opening import artefact_name, open_cell, places
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.experiment import Experiment
+from mstgraph.report.progress import Lines
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.execute import Execution
-from mstgraph.run.reporter import Silent
 from mstgraph.support.errors import RunError, UserError, users_line
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import choose_device
@@ -142,9 +142,18 @@ def _train(job: Job, place: Workplace, asked: StopAsked, interrupt: Interrupt) -
         experiment,
         _Scratch(place.scratch / job.name, places(experiment, place.artefacts), asked),
         device,
-        Silent(),
+        Lines(_say, place.log_every, _label(job)),
         interrupt,
     ).run_group(job.stages)
+
+
+def _label(job: Job) -> str:
+    files = " ".join(Path(file).stem for file in job.cell.files)
+    return f"{files} seed {job.cell.seed} · "
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _shared(engine: Engine, device: torch.device, place: Workplace) -> Engine:

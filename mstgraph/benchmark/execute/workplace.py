@@ -21,6 +21,7 @@ class Workplace:
         threads: torch's threads in a worker; sums depend on it to rounding, so that it is one
             number for all jobs and whatever their number.
         share: how many workers divide this machine's memory and disk between them.
+        log_every: seconds between two lines of a worker on how far it is; 0 for none.
     """
 
     artefacts: Path
@@ -28,6 +29,7 @@ class Workplace:
     device: str = "cpu"
     threads: int = 1
     share: int = 1
+    log_every: float = 0.0
 
     @property
     def stop_file(self) -> Path:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.files import write_json
+from mstgraph.support.files import read_json, write_json
 from mstgraph.tasks.task import Metric
 
 
@@ -205,3 +206,39 @@ def save_results(results: Results, path: Path) -> None:
         UserError: it cannot be written.
     """
     write_json(path, asdict(results))
+
+
+def load_results(path: Path) -> Results:
+    """Return what `save_results` wrote.
+
+    Raises:
+        UserError: it cannot be read, or is of another form.
+    """
+    content = read_json(path, "give the benchmark's command again to have it written anew")
+    try:
+        students = [{**s, "metrics": tuple(s["metrics"])} for s in content["students"]]
+        return Results(
+            title=content["title"],
+            synthetic=content["synthetic"],
+            metrics=tuple(Metric(**metric) for metric in content["metrics"]),
+            students=tuple(StudentMetrics(**student) for student in students),
+            rows=tuple(Row(**row) for row in content["rows"]),
+            seeds=tuple(content["seeds"]),
+            cells=tuple(CellResult(**_measured(cell)) for cell in content["cells"]),
+            baseline=content["baseline"],
+            shared_seconds=content["shared_seconds"],
+            separate_seconds=content["separate_seconds"],
+            intervals=tuple(GainInterval(**found) for found in content.get("intervals", ())),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"'{path}' is not of the form that was expected: {error}") from error
+
+
+def _measured(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell with nan where a value is undefined, which JSON has no word for."""
+    metrics = {
+        key: values and {name: math.nan if v is None else v for name, v in values.items()}
+        for key, values in cell.items()
+        if key in ("metrics", "control")
+    }
+    return {**cell, **metrics}

@@ -13,15 +13,12 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 from torch import Tensor
 
+from mstgraph.run.artefacts.run_folder import EVENTS, METRICS, OWN_EVENTS
 from mstgraph.run.reporter import Listener
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.disk.forms import check_form
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained, json_ready
-
-METRICS = "metrics.jsonl"
-_OWN = ".mstgraph"  # end of the name of a file of events: what others put beside it stays
-EVENTS = f"events.out.tfevents.*{_OWN}"
 
 
 class MetricsLog:
@@ -39,7 +36,7 @@ class MetricsLog:
                 old.unlink(missing_ok=True)
             self._lines = (folder / METRICS).open("x", encoding="utf-8")
             # Not a SummaryWriter: its thread dies of a full disk, and the run waits for it.
-            self._events = EventsWriter(str(folder / "events"), _OWN)
+            self._events = EventsWriter(str(folder / "events"), OWN_EVENTS)
 
     def batch_done(
         self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
@@ -52,7 +49,7 @@ class MetricsLog:
         with explained(Path(self._lines.name)):
             self._lines.write(json.dumps(json_ready(record), ensure_ascii=False) + "\n")
             self._lines.flush()
-            for name, value in scalars(record):
+            for name, value in named_scalars(node, record):
                 summary = scalar(name, value)
                 event = Event(wall_time=time.time(), step=record["epoch"], summary=summary)
                 self._events.write_event(event)
@@ -87,6 +84,19 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"'{path}' is damaged: {error}") from error
     return records
+
+
+def named_scalars(node: StageNode, record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield what `scalars` does, teachers by their names in place of their numbers."""
+    names = {str(i): teacher.name for i, teacher in enumerate(node.teachers, 1)}
+    listed = {
+        key
+        for key, value in record.get("validation", {}).items()
+        if isinstance(value, list) and len(value) == len(names)
+    }
+    for name, value in scalars(record):
+        head, _, number = name.rpartition("/")
+        yield (f"{head}/{names[number]}" if head.rpartition("/")[2] in listed else name), value
 
 
 def scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

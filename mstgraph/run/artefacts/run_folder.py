@@ -23,7 +23,6 @@ from torch import nn
 from mstgraph.certainty.samples import SAMPLES, load_samples, save_samples
 from mstgraph.run.artefacts.changes import changes
 from mstgraph.run.artefacts.forms import Artefact
-from mstgraph.run.artefacts.metrics_log import EVENTS, METRICS
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.disk.descriptions import DIGEST, read_description, write_description
 from mstgraph.support.disk.locks import held
@@ -36,6 +35,9 @@ ARTEFACT = "artefact.json"
 CONFIG = "config.gin"
 PLAN = "plan.json"
 SUMMARY = "summary.json"
+METRICS = "metrics.jsonl"
+OWN_EVENTS = ".mstgraph"  # end of a file of events: what others put beside it stays
+EVENTS = f"events.out.tfevents.*{OWN_EVENTS}"
 NEW = ".new"  # in the folder of a finished stage: the one that is to take its place
 
 
@@ -175,6 +177,10 @@ class RunFolder:
         """Return response → where it is right in each test sample, of a stage that left it."""
         return load_samples(self._samples_file(name), "marks")
 
+    def statistics(self, name: str) -> dict[str, np.ndarray]:
+        """Return statistic → its value of each test sample, of a stage that has its own."""
+        return load_samples(self._samples_file(name), "statistics")
+
     def _samples_file(self, name: str) -> Path:
         path = self.stage(name) / SAMPLES
         expected = (self._written(name) or {}).get("samples")
@@ -192,6 +198,7 @@ class RunFolder:
         result: Mapping[str, Any],
         contributions: Mapping[str, np.ndarray] | None = None,
         marks: Mapping[str, np.ndarray] | None = None,
+        statistics: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Write the weights that a stage leaves, and last the artefact that makes it count.
 
@@ -201,13 +208,14 @@ class RunFolder:
             result: what the artefact says.
             contributions: response → what each test sample contributes, where that is known.
             marks: response → where it is right in each test sample, likewise.
+            statistics: statistic of the stage's own → its value of each test sample, likewise.
         """
         folder = self.under_way(node.name)
         weights = {
             name: save_weights(folder / f"{name}.safetensors", modules[name])
             for name in node.leaves
         }
-        save_samples(folder / SAMPLES, contributions or {}, marks)
+        save_samples(folder / SAMPLES, contributions or {}, marks, statistics)
         artefact = {
             "hash": node.hash,
             "kind": node.kind,

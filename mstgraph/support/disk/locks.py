@@ -41,6 +41,17 @@ def held(path: Path, sentence: str) -> Iterator[None]:
         lock.release()
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a process holds a lock file; it is taken for an instant to find out."""
+    try:
+        with held(path, ""):
+            return False
+    except InUse:
+        return True
+    except OSError:  # what cannot be written is no place of a process at work
+        return False
+
+
 def _acquired(path: Path, sentence: str) -> BaseFileLock:
     marker = path.with_name(f"{path.name}.marker")
     try:

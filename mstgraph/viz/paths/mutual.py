@@ -1,15 +1,21 @@
-"""Mutual edges: dashed arcs with two heads beside the column of members."""
+"""Mutual edges beside the column of members: dashed arcs, or one bracket where all are aligned."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mstgraph.viz.canvas import MUTED, Box, Canvas, Point, arc
+from mstgraph.viz.canvas import MUTED, Box, Canvas, Point, arc, straight
 from mstgraph.viz.paths.labels import Document, stage_word
-from mstgraph.viz.paths.layout import LABEL, arc_reach
+from mstgraph.viz.paths.layout import ARC_FIRST, LABEL, arc_reach
 
 Pair = tuple[int, int]  # rows of the upper and of the lower member
 Ends = Mapping[Pair, tuple[Point, Point]]
+
+
+BRACKETED = (
+    4  # members that are all aligned with each other: six arcs, of which none can be followed
+)
+TICK = -0.3  # where a bracket's ends are on a box, of its height from the middle
 
 
 def mutual_line(canvas: Canvas, points: Sequence[Point]) -> None:
@@ -19,6 +25,9 @@ def mutual_line(canvas: Canvas, points: Sequence[Point]) -> None:
 
 def draw_mutual_edges(canvas: Canvas, document: Document, members: Mapping[str, Box]) -> None:
     """Draw all mutual edges, and one label for each stage on the longest of its arcs."""
+    if one_bracket(document):
+        _draw_bracket(canvas, document, sorted(members.values(), key=lambda box: box.y))
+        return
     order = sorted(members, key=lambda name: members[name].y)
     boxes = [members[name] for name in order]
     arcs: dict[Pair, tuple[str, str]] = {}  # pair → stage, label
@@ -33,6 +42,30 @@ def draw_mutual_edges(canvas: Canvas, document: Document, members: Mapping[str, 
     for pair, gap in _labelled(arcs).items():
         y = (boxes[gap].bottom + boxes[gap + 1].top) / 2
         canvas.pill((_x_at(_curve(pair, ends, len(boxes)), y), y), arcs[pair][1], LABEL, MUTED)
+
+
+def one_bracket(document: Document) -> bool:
+    """Return whether every member is aligned with every other in one stage by one loss."""
+    edges = [edge for edge in document["edges"] if edge["kind"] == "mutual"]
+    count = len(document["members"])
+    alike = len({(edge["stage"], edge["loss"]) for edge in edges}) == 1
+    return alike and count >= BRACKETED and len(edges) == count * (count - 1) // 2
+
+
+def _draw_bracket(canvas: Canvas, document: Document, boxes: Sequence[Box]) -> None:
+    """Join all boxes by one line beside them, with a head at each."""
+    edge = next(edge for edge in document["edges"] if edge["kind"] == "mutual")
+    spine = boxes[0].right + ARC_FIRST
+    heights = [box.y + TICK * box.height for box in boxes]
+    style = {"colour": MUTED, "width": 1.1, "dashes": (4.0, 2.6), "zorder": 2}
+    ends = (spine, heights[0]), (spine, heights[-1])
+    canvas.line(straight(*ends), heads="", **style)  # type: ignore[arg-type]
+    for box, y in zip(boxes, heights, strict=True):
+        canvas.line(straight((spine, y), (box.right, y)), **style)  # type: ignore[arg-type]
+    gap = (len(boxes) - 1) // 2
+    middle = (boxes[gap].bottom + boxes[gap + 1].top) / 2
+    label = f"{edge['loss']} · {stage_word(document, edge['stage'])}"
+    canvas.pill((spine, middle), label, LABEL, MUTED)
 
 
 def _curve(pair: Pair, ends: Ends, members: int) -> list[Point]:

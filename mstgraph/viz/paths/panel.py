@@ -67,7 +67,8 @@ class PanelPicture:
         """
         self._frame()
         for teacher, row in zip(self.panel.teachers, self.panel.rows, strict=True):
-            self._teacher(teacher, row)
+            with self.canvas.marked(self._mark(teacher)):
+                self._teacher(teacher, row)
         self._own_line(member, junction)
         self._edges()
         if self.panel.gate is not None:
@@ -121,8 +122,12 @@ class PanelPicture:
         widths, end = self.panel.widths, self.panel.gate or self.panel.end
         y = end.y - (sum(widths) + PORT_GAP * (len(widths) - 1)) / 2
         for i, width in enumerate(widths):
-            self._edge(i, (end.left, y + width / 2), width)
+            with self.canvas.marked(f"{self._mark(self.panel.teachers[i])}-edge"):
+                self._edge(i, (end.left, y + width / 2), width)
             y += width + PORT_GAP
+
+    def _mark(self, teacher: Mapping[str, Any]) -> str:
+        return f"path-{self.panel.student}-{teacher['j']}"
 
     def _edge(self, index: int, port: Point, width: float) -> None:
         panel = self.panel

@@ -17,7 +17,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.text import Text
 
 from mstgraph.support.errors import UserError
-from mstgraph.viz.canvas import Type, blend, colours, write_picture
+from mstgraph.viz.canvas import Type, as_svg, blend, colours, write_picture
 from mstgraph.viz.paths.labels import percent
 from mstgraph.viz.paths.layout import _spread
 from mstgraph.viz.paths.mutual import _labelled
@@ -199,13 +199,14 @@ def test_without_a_gate_there_is_none():
 
 
 def test_mutual_edges_are_dashed():
-    """One dashed curve for each mutual edge, and one in the legend; none without such edges."""
+    """A curve for each edge, or a bracket with a head at each member; one in the legend."""
 
     def dashed(plan):
         return [line for line in lines(draw_paths(plan)) if line.get_linestyle() != "solid"]
 
-    assert len(dashed(three_modalities())) == 6 + 1
-    assert len(dashed(six_modalities())) == 21 + 1
+    assert len(dashed(two_modalities())) == 3 + 1
+    assert len(dashed(three_modalities())) == 1 + 4 + 1
+    assert len(dashed(six_modalities())) == 1 + 7 + 1
     assert dashed(DOCUMENTS["plain teachers"]) == []
 
 
@@ -363,3 +364,28 @@ def test_every_stage_finds_a_gap_for_its_label():
         chosen = _labelled({pair: (f"ci-{pair[0]}", "KL · CI") for pair in pairs})
         assert len(set(chosen.values())) == 4
         assert all(one <= gap < other for (one, other), gap in chosen.items())
+
+
+def test_members_that_are_all_aligned_share_one_bracket():
+    """Four have six mutual edges and one line; three have arcs, which can be followed."""
+    from mstgraph.viz.paths.mutual import one_bracket
+
+    names = ("one", "two", "three", "four")
+    members = {name: [name] for name in names}
+    plan = document(names, members, {"two": ["layer"]}, ["one"])
+    assert one_bracket(plan)
+    svg = as_svg(draw_paths(plan))
+    assert svg.count(">KL · CI<") == 1
+    without = {**plan, "edges": plan["edges"][1:]}
+    mutual = [e for e in plan["edges"] if e["kind"] == "mutual"]
+    assert len(mutual) == 6
+    assert not one_bracket({**plan, "edges": [e for e in plan["edges"] if e != mutual[0]]})
+    assert not one_bracket({**without, "members": plan["members"][:3]})
+
+
+def test_what_belongs_to_a_teacher_is_named_in_the_picture():
+    """Whoever shows the SVG finds a teacher's marks and its edge by its number."""
+    svg = as_svg(draw_paths(two_modalities()))
+    for j in (1, 2, 3, 4):
+        assert f'id="path-rgb-{j}--0"' in svg
+        assert f'id="path-rgb-{j}-edge--0"' in svg

@@ -1,0 +1,1 @@
+"""One page about a run, several or a benchmark, which needs neither network nor server."""

@@ -1,0 +1,152 @@
+"""The page: whole, alone, of all that is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("vl_convert")
+pytest.importorskip("jinja2")
+
+from mstgraph.cli import main
+from mstgraph.page import page
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """Checks that elements close in order, and remembers what the page is made of."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.charts: dict[str, str] = {}
+        self._chart = ""
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Remember ids and whatever a browser would fetch."""
+        found = dict(attrs)
+        self.ids += [str(found["id"])] if "id" in found else []
+        self.links += [str(found[name]) for name in ("src", "href", "xlink:href") if name in found]
+        self._chart = str(found.get("data-chart") or "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """SVG closes its own."""
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close the one that was opened last."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Remember charts and words."""
+        if self._chart:
+            self.charts[self._chart] = data
+            self._chart = ""
+        if "script" not in self.open and "style" not in self.open:
+            self.words += data
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function from folders to the page about them; the library is left out."""
+    monkeypatch.setattr(page, "_library", lambda: "/* library */")
+
+    def write(*folders: Path) -> Reader:
+        out = tmp_path / "page.html"
+        result = CliRunner().invoke(main, ["report", *map(str, folders), "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        return Reader(out.read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_a_run_has_all_its_sections(tiny_run: Path, read) -> None:
+    """Charts have places and data, nothing is fetched, and synthetic data is said to be so."""
+    found = read(tiny_run)
+    for word in ("Gain", "Paths", "Learning curves", "Routing of rgb", "Classes of rgb"):
+        assert word in found.words
+    for word in ("Samples that changed", "Masks for rgb", "Features before", "Transfer", "Time"):
+        assert word in found.words
+    assert "random numbers" in found.words
+    assert len(found.charts) > 15
+    for place, text in found.charts.items():
+        assert place in found.ids
+        chart = json.loads(text)
+        assert chart["data"], chart["title"]
+    assert all(link.startswith(("#", "data:")) for link in found.links)
+    assert len(found.ids) == len(set(found.ids))
+
+
+def test_every_teacher_of_the_paths_says_something(tiny_run: Path, tmp_path: Path, read) -> None:
+    """For each there are marks in the picture that a reader can point at."""
+    read(tiny_run)
+    text = (tmp_path / "page.html").read_text()
+    marks = json.loads(re.search(r'class="marks">(.*?)</script>', text).group(1))
+    assert len(marks) == 4
+    for mark, said in marks.items():
+        assert f'id="{mark}-' in text or f'id="{mark}edge--' in text
+        assert "routed" in said
+
+
+def test_a_stopped_run_is_shown_as_far_as_it_came(stopped_run: Path, read) -> None:
+    """It says so, and what is not known yet is not there."""
+    found = read(stopped_run)
+    assert "Not finished: 6 of 7 stages are done; dkd-rgb is at epoch 2." in found.words
+    assert "Not known before the run is finished." in found.words
+
+
+def test_without_the_store_all_else_is_there(tiny_run: Path, tmp_path: Path, read) -> None:
+    """The sections that need data say why they are empty; the others stand."""
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run, copy)
+    config = copy / "config.gin"
+    store = str(tiny_run.parent / "store")
+    config.write_text(config.read_text().replace(store, str(tmp_path / "gone")))
+    found = read(copy)
+    assert "They need the data and the run's code" in found.words
+    assert "Confusion, distilled" in found.words
+
+
+def test_two_runs_stand_side_by_side(tiny_run: Path, read) -> None:
+    """Results and differing settings come first, then each run."""
+    found = read(tiny_run, tiny_run)
+    assert "Side by side" in found.words
+    assert "None differs." in found.words
+    assert found.words.count("Learning curves") == 4
+
+
+def test_what_is_no_run_is_one_sentence(tmp_path: Path) -> None:
+    """Exit code 2, and no page."""
+    result = CliRunner().invoke(main, ["report", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "expected the folder of a run" in result.stderr
+
+
+def test_text_of_a_user_is_no_code(tiny_run: Path, tmp_path: Path, read) -> None:
+    """Names with angle brackets are shown, in words and in charts, and never run."""
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run, copy)
+    for name in ("plan.json", "summary.json"):
+        content = json.loads((copy / name).read_text())
+        content.pop("sha256", None)
+        content["data"]["title"] = "</script><script>alert(1)</script>"
+        (copy / name).write_text(json.dumps(content))
+    read(copy)
+    assert "<script>alert" not in (tmp_path / "page.html").read_text()
