@@ -18,6 +18,7 @@ RAY = ["ray>=2.30"]
 # Raw files of single data sets; weights and torchvision are the user's own, see each recipe.
 AUDIO = ["librosa>=0.10", "soundfile>=0.12"]
 VIDEO = ["av>=12"]
+TABLES = ["pyarrow>=15"]
 TEXT = ["transformers>=4.40", "ftfy>=6", "emoji>=2", "nltk>=3.8"]
 # Networks by name; torchvision, which timm needs, is built for one version of torch.
 TORCHVISION = ["torchvision>=0.19"]
@@ -86,6 +87,7 @@ setup(
         "timm": TIMM,
         "torchvision": TORCHVISION,
         "huggingface": HUGGING_FACE,
+        "tables": TABLES,
         "test": [
             *RAW,
             *PICTURES,

@@ -34,6 +34,7 @@ __all__ = [
     "bench",
     "load",
     "load_student",
+    "new",
     "open_run",
     "prepare",
 ]
@@ -51,6 +52,7 @@ _HOMES = {
     "bench": "mstgraph.benchmark.call",
     "load": "mstgraph.api.experiment",
     "load_student": "mstgraph.run.artefacts.student",
+    "new": "mstgraph.api.own_data",
     "open_run": "mstgraph.api.run",
     "prepare": "mstgraph.report.preparation",
 }

@@ -13,6 +13,7 @@ from mstgraph.cli.advise import advise
 from mstgraph.cli.bench import bench
 from mstgraph.cli.draw import draw
 from mstgraph.cli.evaluate import evaluate
+from mstgraph.cli.new import new
 from mstgraph.cli.options import DEBUG, INTERRUPTED
 from mstgraph.cli.prepare import prepare
 from mstgraph.cli.run import run
@@ -66,9 +67,10 @@ def main() -> None:
     mstgraph prepare datasets/mfeat.py    build a feature store
     mstgraph eval runs/mfeat_zer-seed0    evaluate a finished run
     mstgraph bench gin/bench/quick.gin    compare methods: a table over students and seeds
+    mstgraph new mine --from table.csv    begin with data of your own
     """  # noqa: D301 (click wants the backspace itself)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-for command in (show, advise, run, prepare, store, evaluate, bench, draw):
+for command in (show, advise, run, prepare, store, evaluate, bench, draw, new):
     main.add_command(command)
