@@ -7,7 +7,6 @@ indices. The rest is read batch by batch by a background thread. Both give the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 from mstgraph.data.augmentation import Augmentation, Inputs
 from mstgraph.data.classes import classes_of
 from mstgraph.data.labelled import UNKNOWN, keep_labels
+from mstgraph.data.normalisation import Normaliser, kind_for, normaliser
 from mstgraph.data.order import WINDOW, epoch_order, mixed_order, repeated
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
 from mstgraph.store.reader import Store
@@ -28,52 +28,6 @@ PIECE_BYTES = 16 * 1024 * 1024  # read at a time of what stays on the device
 Item = tuple[Inputs, Tensor, Tensor]
 
 
-@dataclass(frozen=True)
-class Normaliser:
-    """(stored × scale − centre) / spread, per channel, as one multiplication and one addition.
-
-    Attributes:
-        factor: [channels, 1, ...] float.
-        offset: [channels, 1, ...] float.
-    """
-
-    factor: Tensor
-    offset: Tensor
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """Return [batch, channels, ...] float of stored values as float."""
-        return torch.addcmul(self.offset, values, self.factor)
-
-
-def normaliser(
-    store: Store, modality: str, split: str, kind: str, device: torch.device | str
-) -> Normaliser:
-    """Build the normaliser of a modality from statistics of the training split.
-
-    Args:
-        store: the feature store.
-        modality: the modality's name.
-        split: the split's name.
-        kind: ``standard``, ``minmax`` or ``none``; a channel that is constant in training is only
-            centred.
-        device: where the batches are.
-    """
-    spec = store.modalities[modality]
-    statistics = store.statistics(modality, split)
-    centre, spread = {
-        "standard": (statistics.mean, statistics.std),
-        "minmax": (statistics.minimum, statistics.maximum - statistics.minimum),
-        "none": (np.zeros(1), np.ones(1)),
-    }[kind]
-    spread = np.where(spread > 0, spread, 1.0)
-    shape = (-1, *[1] * (len(spec.shape) - 1))
-
-    def tensor(values: np.ndarray) -> Tensor:
-        return torch.tensor(values, dtype=torch.get_default_dtype(), device=device).reshape(shape)
-
-    return Normaliser(tensor(spec.scale / spread), tensor(-centre / spread))
-
-
 class Pool:
     """The data of one split that stays on the device, shared by all stages of a run.
 
@@ -81,7 +35,7 @@ class Pool:
         store: the feature store.
         split: name of the split.
         device: where batches are wanted.
-        normalisation: see `normaliser`; or modality → its own, ``standard`` for the others.
+        normalisation: see `mstgraph.data.normalisation`.
         budget: bytes that may stay on the device.
         trained_on: split whose training part the statistics come from, if it is another one.
         shuffle_block: block size of the training order, see `mstgraph.data.order.epoch_order`.
@@ -127,10 +81,12 @@ class Pool:
     def normaliser(self, modality: str) -> Normaliser:
         """Return a modality's normaliser."""
         if modality not in self._normalisers:
-            chosen = self.normalisation
-            kind = chosen if isinstance(chosen, str) else chosen.get(modality, "standard")
+            kind = kind_for(modality, self.normalisation)
             self._normalisers[modality] = normaliser(
-                self.store, modality, self.trained_on, kind, self.device
+                self.store.modalities[modality],
+                self.store.statistics(modality, self.trained_on),
+                kind,
+                self.device,
             )
         return self._normalisers[modality]
 

@@ -9,14 +9,16 @@ from typing import get_args
 
 import gin
 
+from mstgraph.data.normalisation import OTHERS, Normalisation, has_imagenet_colours, kind_for
 from mstgraph.declare.configuration import Configuration
-from mstgraph.declare.settings import Data, Normalisation
+from mstgraph.declare.settings import Data
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError, in_words, nearest
+from mstgraph.support.text import shape_in_words
 from mstgraph.tasks.task import Task
 
 
@@ -64,11 +66,10 @@ def check_data(
 def _check_normalisation(
     data: Data, configuration: Configuration, modalities: Mapping[str, Modality]
 ) -> None:
-    if isinstance(data.normalisation, str):
-        return
     place = f"{configuration.where('data', 'normalisation')}: data.normalisation"
-    for modality, kind in data.normalisation.items():
-        if modality not in modalities:
+    named = {} if isinstance(data.normalisation, str) else data.normalisation
+    for modality, kind in named.items():
+        if modality not in (*modalities, OTHERS):
             raise UserError(
                 f"{place} names the modality '{modality}', which the store does not have"
                 f"{nearest(str(modality), modalities)}"
@@ -76,10 +77,18 @@ def _check_normalisation(
         if kind not in get_args(Normalisation):
             given = nearest(str(kind), get_args(Normalisation))
             raise UserError(f"{place} of '{modality}' is '{kind}'{given}")
-        if modalities[modality].integers and kind != "none":
+        if modality != OTHERS and modalities[modality].integers and kind != "none":
             raise UserError(
                 f"{place} of '{modality}' is '{kind}', but it holds integers, which are names and "
                 "no amounts; leave it out"
+            )
+    for modality, spec in modalities.items():
+        chosen = kind_for(modality, data.normalisation)
+        if chosen == "imagenet" and not (spec.integers or has_imagenet_colours(spec)):
+            raise UserError(
+                f"{place} of '{modality}' is 'imagenet', expected pictures of three channels in "
+                f"uint8 or from 0 to 1, but a sample is {shape_in_words(spec.shape)} {spec.dtype}; "
+                "name the modalities that are, {'rgb': 'imagenet'}"
             )
 
 

@@ -525,6 +525,7 @@ def test_a_normalisation_of_some_modalities_is_checked_and_counts(experiment: Ma
     for text, told in {
         "{'dept': 'minmax'}": "names the modality 'dept', which the store does not have; did you",
         "{'depth': 'maxmin'}": "data.normalisation of 'depth' is 'maxmin'; did you mean 'minmax'",
+        "{'depth': 'imagenet'}": "of 'depth' is 'imagenet', expected pictures of three channels",
     }.items():
         with pytest.raises(UserError, match=told):
             experiment(TWO, f"data.normalisation = {text}")
