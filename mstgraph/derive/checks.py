@@ -48,6 +48,10 @@ def check_data(
             "share such as 0.1, a number of samples such as 120, or None"
         )
     _check_normalisation(data, configuration, modalities)
+    if data.augmentation is not None and (wrong := data.augmentation.problem(modalities)):
+        kind = type(data.augmentation)
+        place = configuration.where(kind, wrong[0])
+        raise UserError(f"{place}: {wrong[0]} of the augmentation {kind.__name__} {wrong[1]}")
     share = data.labelled_per_batch
     if share is not None and not 0 < share < 1:
         raise UserError(

@@ -221,6 +221,7 @@ class Execution:
             networks=networks,
             decisions=constants.decisions,
             feed_for=self.pool.feed,
+            augmentation=experiment.data.augmentation,
             block_size=min(batch_size, experiment.source.length),
             halved=engine.halved,
             folder=self.folder.path / KEPT,
@@ -230,6 +231,7 @@ class Execution:
                 "normalisation": experiment.data.normalisation,
                 "precision": engine.precision,
                 "code": [[n.identity.get(k) for k in ("parts", "calls", "code")] for n in group],
+                "views": [experiment.plan.graph.seed, group[0].identity.get("augmentation")],
             },
             told=partial(self._keeping, group),
         )

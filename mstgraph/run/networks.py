@@ -30,6 +30,7 @@ class Shared:
         labels: [batch] or [batch, height, width] int64.
         positions: place of each sample in its part of the split, [batch] int64.
         kept: what networks can be asked → what is kept of the answers.
+        places: of each sample's view among all views, [batch] int64; None where there are none.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class Shared:
         labels: Tensor,
         positions: Tensor,
         kept: Mapping[Question, Kept],
+        places: Tensor | None = None,
     ):
         self.inputs = inputs
         self.labels = labels
         self.positions = positions
+        self.places = positions if places is None else places
         self.kept = kept
         self.memo: dict[Question, Outputs] = {}
 
@@ -79,8 +82,8 @@ class Networks:
         what crosses the cuts.
         """
         if question in shared.kept:
-            positions = shared.positions if rows is None else shared.positions[rows]
-            return shared.kept[question].read(positions)
+            places = shared.places if rows is None else shared.places[rows]
+            return shared.kept[question].read(places)
         if not self.trained.isdisjoint(question.parts):
             return self.computed(question, shared, rows)
         with torch.no_grad():

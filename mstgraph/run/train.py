@@ -320,8 +320,10 @@ def train_epoch(group: Sequence[Training]) -> None:
             training.begin(result)
     begin_epoch(group)
     seed = derive_seed(setting.seed, "augmentation", state.epoch)
-    for item in setting.training.epoch(setting.batch_size, order, state.batch, seed):
-        step(group, Shared(*item, kept))
+    epoch = setting.training.epoch(setting.batch_size, order, state.batch, seed)
+    for inputs, labels, places in epoch:
+        positions = setting.training.positions(places)
+        step(group, Shared(inputs, labels, positions, kept, places))
         if setting.interrupt.requested:
             clock.stop()
             _stop(group)
