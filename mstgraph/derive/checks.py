@@ -15,6 +15,7 @@ from mstgraph.declare.settings import Data
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
+from mstgraph.stages.parameters import without_parameters
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError, in_words, nearest
@@ -170,6 +171,7 @@ def try_parts(plan: Plan, parts: Parts, configuration: Configuration) -> None:
     for part in (part for node in plan.stages.values() for part in node.parts.values()):
         if part.kind != "network":
             parts.parameters(part)
+    _refuse_rates_of_nothing(plan, parts, configuration)
     for node in plan.stages.values():
         _refuse_nothing_to_train(node, parts, configuration)
         _try_optimizer(node, configuration)
@@ -186,6 +188,22 @@ def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Confi
             f"'{node.scope}' has no parameters, expected a MaskNet, or another stage than {name} "
             "in graph.adaptation"
         )
+
+
+def _refuse_rates_of_nothing(plan: Plan, parts: Parts, configuration: Configuration) -> None:
+    """A path with a rate of its own must lead to something that some stage trains at it."""
+    nodes = [node for node in plan.stages.values() if node.settings.rates]
+    trained = {name: node.parts[name] for node in nodes for name in node.trains}
+    modules = {name: parts.build(part, "meta") for name, part in trained.items()}
+    for node in nodes:
+        for path in without_parameters(modules, node.settings.rates):
+            name = type(node.settings).__name__
+            place = configuration.where(name, "rates", node.scope)
+            known = [found for module in modules.values() for found, _ in module.named_modules()]
+            raise UserError(
+                f"{place}: {name}.rates names '{path}', in which stage {node.name} trains nothing"
+                f"{nearest(path, [*modules, *filter(None, known)])}"
+            )
 
 
 CHECKED_LATE = ("fused", "foreach", "differentiable")
