@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from torch import nn
 
 from mstgraph.recipes import columns as reading
 from mstgraph.recipes.raw import existing
@@ -21,7 +22,7 @@ from mstgraph.recipes.sounds import LogMel
 from mstgraph.store.recipe import Labels, Modality, Recipe
 from mstgraph.support.errors import UserError, nearest
 
-VALUES = "values"  # the modality that columns of numbers are together
+NUMBERS = "numbers"  # the modality that columns of numbers are together
 UNKNOWN = -1
 PRETENDED = 0.5  # share of the rows from which on classes look like no classes
 FEW = 20  # rows of which any number of classes may be meant
@@ -36,7 +37,7 @@ class Table(Recipe):
             relative to where it lies.
         columns: the columns that are modalities; empty for all that hold pictures, sounds or
             arrays, one modality each, and for all columns of numbers together, the modality
-            ``values``.
+            ``numbers``.
         label: the column of classes; a row whose label is empty is one that nobody labelled.
         split: the column that says ``train``, ``validation`` or ``test``; without it, random
             groups.
@@ -77,7 +78,7 @@ class Table(Recipe):
             if kind != "number":
                 found[self._new_name(column, found)] = self._source(column, kind)
         if together := tuple(column for column, kind in kinds.items() if kind == "number"):
-            found[self._new_name(VALUES, found)] = reading.Numbers(together)
+            found[self._new_name(NUMBERS, found)] = reading.Numbers(together)
         if not found:
             raise UserError(
                 f"'{self.raw}' has no column of pictures, sounds, arrays or numbers beside its "
@@ -160,7 +161,8 @@ class Table(Recipe):
     def _new_name(self, column: str, taken: Mapping[str, object]) -> str:
         """Return a column's name as that of a modality, which gin can write."""
         plain = re.sub(r"\W+", "_", column).strip("_") or "column"
-        name = f"column_{plain}" if plain[0].isdigit() else plain
+        # Networks have parts that are called like modalities, beside what every module has.
+        name = f"column_{plain}" if plain[0].isdigit() or hasattr(nn.ModuleDict, plain) else plain
         if name in taken:
             raise UserError(
                 f"two modalities of '{self.raw}' would be called '{name}'; rename the column "

@@ -25,7 +25,7 @@ def test_what_is_found_is_written_down(tmp_path: Path, monkeypatch: pytest.Monke
     plan = mstgraph.load(gin_file).plan
     assert gin_file == Path("my data/my_data.gin")
     assert plan.graph.targets == ("motion",)
-    assert {"photo", "tone", "values"} < set(plan.graph.members)
+    assert {"photo", "tone", "numbers", "fused"} < set(plan.graph.members)
 
 
 def test_a_folder_of_pictures_has_a_larger_teacher(

@@ -31,7 +31,7 @@ def test_a_store_holds_what_the_files_hold(tmp_path: Path) -> None:
         "photo": ("uint8", (3, 36, 30)),
         "tone": ("float32", (1, 64, 48)),
         "motion": ("float32", (2, 32)),
-        "values": ("float32", (1,)),
+        "numbers": ("float32", (1,)),
     }
     assert store.labels_spec.classes == ("high", "low")
     assert {part: len(store.split("table", part)) for part in ("train", "validation", "test")} == {
@@ -47,7 +47,11 @@ def test_a_store_holds_what_the_files_hold(tmp_path: Path) -> None:
 def test_options_as_text_choose_columns_and_sizes(tmp_path: Path) -> None:
     """Names are parted by commas, whatever letters they have; a column's own size wins."""
     (tmp_path / "a.csv").write_text("max,x x,label\n1,2,a\n3,4,b\n5,6,a\n")
-    assert opened(tmp_path / "a.csv", columns="max, x x").sample(1)["values"].tolist() == [3, 4]
+    assert opened(tmp_path / "a.csv", columns="max, x x").sample(1)["numbers"].tolist() == [3, 4]
+    (tmp_path / "b.csv").write_text("7,keys,label\nq.npy,q.npy,a\nq.npy,q.npy,b\n")
+    np.save(tmp_path / "q.npy", np.zeros(3))
+    named = [m.name for m in opened(tmp_path / "b.csv").modalities()]
+    assert named == ["column_7", "column_keys"]  # what gin and torch can write
     table = write_own_data(tmp_path / "raw", rows=3)
     recipe = opened(table, columns="photo", sizes="96x128,photo=8x16")
     assert [(m.name, m.shape) for m in recipe.modalities()] == [("photo", (3, 8, 16))]
