@@ -16,7 +16,7 @@ from mstgraph.data.augmentation import Augmentation, Inputs, drawn_seed
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.seeds import derive_seed
 
-TRANSFORMS = "torchvision.transforms.v2"
+LIBRARY = "torchvision.transforms.v2"
 
 
 @gin.configurable(module="mstgraph")
@@ -71,7 +71,7 @@ class Crop(Augmentation):
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
-class Torchvision(Augmentation):
+class Transforms(Augmentation):
     """Transforms of torchvision (``torchvision.transforms.v2``), one after the other.
 
     The maps of a sample, and its dense labels with ``labels``, go through them together: a window
@@ -79,14 +79,14 @@ class Torchvision(Augmentation):
 
     Attributes:
         modalities: which maps.
-        transforms: names with their options, ``(('RandomCrop', {'size': 32, 'padding': 4}),)``.
+        of: names with their options, ``(('RandomCrop', {'size': 32, 'padding': 4}),)``.
         largest: a map's values are divided by it on the way in, and multiplied on the way out, as
             the transforms of colours take values from 0 to 1: 255 for pictures of eight bits.
         labels: whether dense labels are transformed along: True for all that moves pixels.
     """
 
     modalities: tuple[str, ...] = ()
-    transforms: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    of: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     largest: float = 255.0
     labels: bool = False
 
@@ -104,8 +104,8 @@ class Torchvision(Augmentation):
         for name in self.modalities:
             if name not in modalities:
                 return "modalities", f"names '{name}'{nearest(name, modalities)}"
-        if not self.modalities or not self.transforms:
-            empty = "transforms" if self.modalities else "modalities"
+        if not self.modalities or not self.of:
+            empty = "of" if self.modalities else "modalities"
             return empty, "is empty, expected some"
         self._built()
         return None
@@ -133,13 +133,13 @@ class Torchvision(Augmentation):
 
     def _built(self) -> list[Any]:
         """Return the transforms; UserError for a name or option that torchvision does not know."""
-        library = _import(TRANSFORMS)
+        library = _import(LIBRARY)
         known = [name for name in dir(library) if name[0].isupper()]
         built = []
-        for name, options in self.transforms:
+        for name, options in self.of:
             if name not in known:
                 raise UserError(
-                    f"Torchvision.transforms names '{name}', which {TRANSFORMS} does not have"
+                    f"Transforms.of names '{name}', which {LIBRARY} does not have"
                     f"{nearest(name, known)}"
                 )
             try:
@@ -155,6 +155,6 @@ def _import(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(
-            "the augmentation Torchvision needs torchvision: pip install torchvision, of the "
+            "the augmentation Transforms needs torchvision: pip install torchvision, of the "
             "version that belongs to this torch"
         ) from error

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.augmentation import Augmentations, HorizontalFlip
-from mstgraph.data.pictures import Crop, Torchvision
+from mstgraph.data.pictures import Crop, Transforms
 from mstgraph.support.errors import UserError
 
 
@@ -92,7 +92,7 @@ def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("torchvision")
 def test_a_transform_sees_the_maps_of_a_sample_together() -> None:
     """Values from 0 to 1; one draw for all maps of a sample, another for each sample."""
-    dark = Torchvision(("rgb", "other"), (("Darken", {"most": 0.9}),), labels=True)
+    dark = Transforms(("rgb", "other"), (("Darken", {"most": 0.9}),), labels=True)
     maps = torch.full((5, 3, 2, 2), 255.0)
     labels = torch.arange(20).reshape(5, 2, 2)
     state = torch.get_rng_state()
@@ -111,14 +111,14 @@ def test_a_transform_sees_the_maps_of_a_sample_together() -> None:
 def test_what_torchvision_does_not_know_is_refused() -> None:
     """The nearest name; an option that a transform does not take."""
     with pytest.raises(UserError, match=r"names 'Darkn', which .* did you mean 'Darken'"):
-        Torchvision(("rgb",), (("Darkn", {}),)).problem(("rgb",))
+        Transforms(("rgb",), (("Darkn", {}),)).problem(("rgb",))
     with pytest.raises(UserError, match=r"Darken refuses its options: .*unexpected keyword"):
-        Torchvision(("rgb",), (("Darken", {"size": 3}),)).problem(("rgb",))
-    assert Torchvision(("rgb",)).problem(("rgb",)) == ("transforms", "is empty, expected some")
+        Transforms(("rgb",), (("Darken", {"size": 3}),)).problem(("rgb",))
+    assert Transforms(("rgb",)).problem(("rgb",)) == ("of", "is empty, expected some")
 
 
 def test_without_torchvision_one_sentence_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install."""
     monkeypatch.setitem(sys.modules, "torchvision.transforms.v2", None)
     with pytest.raises(UserError, match="needs torchvision: pip install torchvision"):
-        Torchvision(("rgb",), (("RandomCrop", {"size": 3}),)).problem(("rgb",))
+        Transforms(("rgb",), (("RandomCrop", {"size": 3}),)).problem(("rgb",))
