@@ -18,6 +18,8 @@ NOISE = (
     "data.batch_size = 100",
     *(f"{stage}.epochs = 3" for stage in ("CI", "STA", "DKD")),
     "graph.alone = False",
+    "graph.fused = None",
+    "fou/Member.masks = ('hidden1',)",
 )
 VIEWS = (*NOISE, "augmentation.views = 2")
 DISK = ("engine.memory_gigabytes = 0", "engine.disk_gigabytes = 1")
