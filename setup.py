@@ -21,6 +21,7 @@ TRACKERS = ["mlflow>=2.16"]
 # Raw files of single data sets; weights and torchvision are the user's own, see each recipe.
 AUDIO = ["librosa>=0.10", "soundfile>=0.12"]
 VIDEO = ["av>=12"]
+TABLES = ["pyarrow>=15"]
 TEXT = ["transformers>=4.40", "ftfy>=6", "emoji>=2", "nltk>=3.8"]
 # Networks by name; torchvision, which timm needs, is built for one version of torch.
 TORCHVISION = ["torchvision>=0.19"]
@@ -100,6 +101,7 @@ setup(
         "onnx": ONNX,
         "openvino": OPENVINO,
         "executorch": EXECUTORCH,
+        "tables": TABLES,
         "test": [
             *RAW,
             *REPORT,

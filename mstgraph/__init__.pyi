@@ -2,6 +2,7 @@ from mstgraph.api.advice import Advice as Advice
 from mstgraph.api.draw import draw as draw
 from mstgraph.api.experiment import Experiment as Experiment
 from mstgraph.api.experiment import load as load
+from mstgraph.api.own_data import new as new
 from mstgraph.api.run import Run as Run
 from mstgraph.api.run import open_run as open_run
 from mstgraph.benchmark.call import bench as bench

@@ -15,6 +15,7 @@ from mstgraph.cli.draw import draw
 from mstgraph.cli.evaluate import evaluate
 from mstgraph.cli.export import export
 from mstgraph.cli.layers import layers
+from mstgraph.cli.new import new
 from mstgraph.cli.options import DEBUG, INTERRUPTED
 from mstgraph.cli.predict import predict
 from mstgraph.cli.prepare import prepare
@@ -75,12 +76,13 @@ def main() -> None:
     mstgraph bench gin/bench/quick.gin    compare methods: a table over students and seeds
     mstgraph report runs/mfeat_zer-seed0  one page about a run, several, or a benchmark
     mstgraph runs                         a table of the runs in runs/
+    mstgraph new mine --from table.csv    begin with data of your own
     """  # noqa: D301 (click wants the backspace itself)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
 for command in (
-    *(show, layers, advise, run, prepare, store),
+    *(show, layers, advise, run, prepare, store, new),
     *(evaluate, export, predict, bench, draw, report, runs),
 ):
     main.add_command(command)

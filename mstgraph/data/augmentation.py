@@ -1,20 +1,38 @@
-"""Augmentations of training batches. With one, no value of a training pass is constant."""
+"""Augmentations of training batches: what they touch is not constant, but in fixed views."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import gin
 import torch
 from torch import Tensor
 
+from mstgraph.support.seeds import derive_seed
+
 Inputs = Mapping[str, Tensor]
 
 
 class Augmentation(ABC):
-    """Changes a batch before normalisation; subclasses are dataclasses of their options."""
+    """Changes a batch before normalisation; subclasses are dataclasses of their options.
+
+    Attributes:
+        views: how many fixed views of each sample there are; None draws a new one each time.
+        together: modalities that it needs all of, if it is given one of them.
+    """
+
+    views: int | None = None
+    together: tuple[str, ...] = ()
+
+    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
+        """Say whether it may change a modality whose samples are of a shape; else it is as ever."""
+        return True
+
+    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
+        """Return (parameter, what is wrong and what was expected) if the options make no sense."""
+        return None
 
     @abstractmethod
     def __call__(
@@ -25,8 +43,64 @@ class Augmentation(ABC):
         Args:
             inputs: modality → [batch, *shape] float, in the units of the store.
             labels: [batch] or [batch, height, width] int64.
-            generator: on the CPU; the only source of randomness.
+            generator: on the CPU; the only source of randomness. What is drawn for one modality
+                may not depend on which others are given, unless they are `together`.
         """
+
+
+@gin.configurable("augmentation", module="mstgraph")
+@dataclass(frozen=True)
+class Augmentations(Augmentation):
+    """Augmentations one after the other, anew for each batch or in fixed views.
+
+    Bound in gin under the name ``augmentation``: ``data.augmentation = @augmentation()``.
+
+    Attributes:
+        of: the augmentations, ``(@HorizontalFlip(), @Crop())``.
+        views: how many fixed views of each sample there are. What teachers answer to a view never
+            changes, so that it is computed once and kept, for as many times the bytes. An epoch
+            sees one view of each sample, the next epoch the next. None draws a new one each time.
+    """
+
+    of: tuple[Augmentation, ...] = ()
+    views: int | None = None
+
+    @property
+    def together(self) -> tuple[str, ...]:  # type: ignore[override]
+        """All that any of them needs."""
+        return tuple(dict.fromkeys(name for each in self.of for name in each.together))
+
+    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
+        """Say whether any of them does."""
+        return any(each.touches(modality, shape) for each in self.of)
+
+    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
+        """Refuse none, views that are none, and what one of them refuses."""
+        if not self.of:
+            return "of", "is empty, expected augmentations, (@HorizontalFlip(), @Crop())"
+        if self.views is not None and self.views < 1:
+            return "views", f"is {self.views}, expected at least 1, or None"
+        for each in self.of:
+            if each.views is not None:
+                return "of", "holds augmentations with views of their own, expected views once"
+            if wrong := each.problem(modalities):
+                return "of", f"holds {type(each).__name__}, whose {wrong[0]} {wrong[1]}"
+        return None
+
+    def __call__(
+        self, inputs: Inputs, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Inputs, Tensor]:
+        """Return the batch after all of them, each with randomness of its own."""
+        seed = drawn_seed(generator)
+        for number, each in enumerate(self.of):
+            own = torch.Generator().manual_seed(derive_seed(seed, number))
+            inputs, labels = each(inputs, labels, own)
+        return inputs, labels
+
+
+def drawn_seed(generator: torch.Generator) -> int:
+    """Return a seed that a generator draws, for generators of one's own."""
+    return int(torch.randint(2**62, (), generator=generator))
 
 
 @gin.configurable(module="mstgraph")
@@ -41,6 +115,10 @@ class HorizontalFlip(Augmentation):
 
     probability: float = 0.5
     negated: tuple[str, ...] = ("normals",)
+
+    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
+        """Maps alone."""
+        return len(shape) == 3
 
     def __call__(
         self, inputs: Inputs, labels: Tensor, generator: torch.Generator

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -18,64 +17,21 @@ from torch import Tensor
 from mstgraph.data.augmentation import Augmentation, Inputs
 from mstgraph.data.classes import classes_of
 from mstgraph.data.labelled import UNKNOWN, keep_labels
+from mstgraph.data.normalisation import Normaliser, kind_for, normaliser
 from mstgraph.data.order import WINDOW, balanced_order, epoch_order, mixed_order, repeated
 from mstgraph.data.presence import PARTS, Lengths, part_lengths, refuse_lost_class
 from mstgraph.data.streaming import PREFETCHED, Buffer, ReadAhead, stream
 from mstgraph.store.reader import Store
+from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import masked
 from mstgraph.support.seeds import derive_seed, seed_python
+from mstgraph.support.text import shape_in_words
 
 LABELS = "label"
 LABELS_AT_A_TIME = 256
 PIECE_BYTES = 16 * 1024 * 1024  # read at a time of what stays on the device
 
 Item = tuple[Inputs, Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Normaliser:
-    """(stored × scale − centre) / spread, per channel, as one multiplication and one addition.
-
-    Attributes:
-        factor: [channels, 1, ...] float.
-        offset: [channels, 1, ...] float.
-    """
-
-    factor: Tensor
-    offset: Tensor
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """Return [batch, channels, ...] float of stored values as float."""
-        return torch.addcmul(self.offset, values, self.factor)
-
-
-def normaliser(
-    store: Store, modality: str, split: str, kind: str, device: torch.device | str
-) -> Normaliser:
-    """Build the normaliser of a modality from statistics of the training split.
-
-    Args:
-        store: the feature store.
-        modality: the modality's name.
-        split: the split's name.
-        kind: ``standard``, ``minmax`` or ``none``; a channel that is constant in training is only
-            centred.
-        device: where the batches are.
-    """
-    spec = store.modalities[modality]
-    statistics = store.statistics(modality, split)
-    centre, spread = {
-        "standard": (statistics.mean, statistics.std),
-        "minmax": (statistics.minimum, statistics.maximum - statistics.minimum),
-        "none": (np.zeros(1), np.ones(1)),
-    }[kind]
-    spread = np.where(spread > 0, spread, 1.0)
-    shape = (-1, *[1] * (len(spec.shape) - 1))
-
-    def tensor(values: np.ndarray) -> Tensor:
-        return torch.tensor(values, dtype=torch.get_default_dtype(), device=device).reshape(shape)
-
-    return Normaliser(tensor(spec.scale / spread), tensor(-centre / spread))
 
 
 class Pool:
@@ -85,7 +41,7 @@ class Pool:
         store: the feature store.
         split: name of the split.
         device: where batches are wanted.
-        normalisation: see `normaliser`; or modality → its own, ``standard`` for the others.
+        normalisation: see `mstgraph.data.normalisation`.
         budget: bytes that may stay on the device.
         trained_on: split whose training part the statistics come from, if it is another one.
         shuffle_block: block size of the training order, see `mstgraph.data.order.epoch_order`.
@@ -122,6 +78,7 @@ class Pool:
         self.shuffle_block = shuffle_block
         self.labelled = labelled
         self.seed = derive_seed(seed, "labelled")
+        self.views_seed = derive_seed(seed, "views")
         self.labelled_per_batch = labelled_per_batch
         self.integers = frozenset(n for n, spec in store.modalities.items() if spec.integers)
         self.balanced = balanced
@@ -147,10 +104,12 @@ class Pool:
     def normaliser(self, modality: str) -> Normaliser:
         """Return a modality's normaliser."""
         if modality not in self._normalisers:
-            chosen = self.normalisation
-            kind = chosen if isinstance(chosen, str) else chosen.get(modality, "standard")
+            kind = kind_for(modality, self.normalisation)
             self._normalisers[modality] = normaliser(
-                self.store, modality, self.trained_on, kind, self.device
+                self.store.modalities[modality],
+                self.store.statistics(modality, self.trained_on),
+                kind,
+                self.device,
             )
         return self._normalisers[modality]
 
@@ -265,7 +224,11 @@ class Feed:
         self.ids = pool.store.split(pool.split, part)
         self.modalities = tuple(modalities)
         self.augmentation = augmentation
-        self._columns = {name: pool.resident(part, name) for name in (*modalities, LABELS)}
+        self.views = augmentation.views if augmentation else None
+        together = augmentation.together if augmentation else ()
+        more = together if not set(together).isdisjoint(modalities) else ()
+        self._read = tuple(dict.fromkeys((*modalities, *more)))
+        self._columns = {name: pool.resident(part, name) for name in (*self._read, LABELS)}
         self._hidden = pool.hidden(part)
         self._lengths = pool.lengths(part)
         self._unknown = pool.store.labels_spec.unknown
@@ -279,6 +242,9 @@ class Feed:
     ) -> Tensor:
         """Return the order of a training epoch, [n] int64: `mstgraph.data.order.epoch_order`.
 
+        With views, what is returned are places: position + view × samples. A sample's views follow
+        one another from epoch to epoch, from another one on for each sample.
+
         Args:
             seed: the run's seed.
             epoch: the epoch's number.
@@ -287,6 +253,18 @@ class Feed:
             batch_size: of the batches that `Pool.labelled_per_batch` is a share of; None leaves
                 all samples as they are drawn.
         """
+        positions = self._positions(seed, epoch, labelled, batch_size)
+        if self.views is None:
+            return positions
+        generator = torch.Generator().manual_seed(self.pool.views_seed)
+        first = torch.randint(self.views, (len(self),), generator=generator)
+        return positions + len(self) * ((first[positions] + epoch) % self.views)
+
+    def positions(self, places: Tensor) -> Tensor:
+        """Return the positions of samples, or of samples whose views are at some places."""
+        return places if self.views is None else places % len(self)
+
+    def _positions(self, seed: int, epoch: int, labelled: bool, batch_size: int | None) -> Tensor:
         order, pool = epoch_order(len(self), seed, epoch, self.pool.shuffle_block), self.pool
         if labelled:
             kept = order[pool.with_label[order]]
@@ -323,11 +301,12 @@ class Feed:
         What a sample lacks is zero after normalisation, padding included; `lengths` says it.
 
         Args:
-            batches: positions of each batch, [batch] int64.
+            batches: positions of each batch, [batch] int64; with views their places.
             first: number of the first batch, for the augmentation's randomness.
             seed: of the augmentation.
         """
         dtype = torch.get_default_dtype()
+        places_of, batches = batches, [self.positions(places) for places in batches]
         streamed = any(column is None for column in self._columns.values())
         stored = (
             self._streamed(batches, first)
@@ -339,19 +318,52 @@ class Feed:
         for number, (raw, positions) in enumerate(zip(stored, batches, strict=True), first):
             inputs: Inputs = {
                 n: raw[n].to(torch.int64 if n in self.pool.integers else dtype, copy=copied)
-                for n in self.modalities
+                for n in self._read
             }
             labels = raw[LABELS].to(self._label_type, copy=streamed)
-            if self.augmentation is not None:
-                generator = torch.Generator().manual_seed(derive_seed(seed, number))
-                seed_python(derive_seed(seed, number))
-                inputs, labels = self.augmentation(inputs, labels, generator)
-            normalised = {n: self.pool.normalised(n, values) for n, values in inputs.items()}
-            places = positions.to(self.device)
-            for name, lengths in self.lengths(places).items():
+            places = places_of[number - first]
+            if self.views is not None:
+                inputs, labels = self._viewed(inputs, labels, places)
+            elif self.augmentation is not None:
+                inputs, labels = self._augmented(inputs, labels, derive_seed(seed, number))
+            normalised = {n: self.pool.normalised(n, inputs[n]) for n in self.modalities}
+            there = positions.to(self.device)
+            for name, lengths in self.lengths(there).items():
                 if name in normalised:
                     normalised[name] = masked(normalised[name], lengths)
-            yield normalised, self._known(labels, places), places
+            yield normalised, self._known(labels, there), places.to(self.device)
+
+    def _augmented(self, inputs: Inputs, labels: Tensor, seed: int) -> tuple[Inputs, Tensor]:
+        """Return a batch changed by the augmentation, which may not change its shapes."""
+        assert self.augmentation is not None
+        generator = torch.Generator().manual_seed(seed)
+        seed_python(seed)
+        changed, new_labels = self.augmentation(inputs, labels, generator)
+        for name, before, after in (
+            *((name, values, changed[name]) for name, values in inputs.items()),
+            (LABELS, labels, new_labels),
+        ):
+            if before.shape != after.shape:
+                raise UserError(
+                    f"the augmentation {type(self.augmentation).__name__} turns '{name}' from "
+                    f"{shape_in_words(before.shape[1:])} into {shape_in_words(after.shape[1:])}; "
+                    "expected one that keeps the shape of a sample"
+                )
+        return changed, new_labels
+
+    def _viewed(self, inputs: Inputs, labels: Tensor, places: Tensor) -> tuple[Inputs, Tensor]:
+        """Return views: each sample by itself, so that its batch has no part in them."""
+        seeds = [derive_seed(self.pool.views_seed, place) for place in places.tolist()]
+        found = [
+            self._augmented(
+                {name: values[row : row + 1] for name, values in inputs.items()},
+                labels[row : row + 1],
+                seed,
+            )
+            for row, seed in enumerate(seeds)
+        ]
+        views = {name: torch.cat([view[name] for view, _ in found]) for name in inputs}
+        return views, torch.cat([label for _, label in found])
 
     def lengths(self, positions: Tensor) -> Lengths:
         """Return how much of each modality samples have; {} where all have all.

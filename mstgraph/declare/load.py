@@ -24,6 +24,8 @@ from mstgraph.support.lookup import find_file
 
 MODULES = (
     "mstgraph.data.augmentation",
+    "mstgraph.data.pictures",
+    "mstgraph.data.sensors",
     "mstgraph.declare.graph",
     "mstgraph.declare.settings",
 )

@@ -12,6 +12,7 @@ import gin
 import torch
 
 from mstgraph.data.augmentation import Augmentation
+from mstgraph.data.normalisation import Normalisation
 from mstgraph.data.presence import PARTS
 from mstgraph.store.recipe import Labels
 from mstgraph.support import memory
@@ -21,9 +22,6 @@ from mstgraph.trackers.tracker import Tracker
 MEMORY_SHARE = 0.25  # of the memory that is free when the run starts
 DISK_SHARE = 0.25  # of the disk that is free
 MOST_GIGABYTES = 1e9  # as good as no limit, and still a number of bytes
-
-
-Normalisation = Literal["standard", "minmax", "none"]
 
 
 @gin.configurable("data", module="mstgraph")
@@ -57,8 +55,10 @@ class Data:
             None takes the task that the labels ask for.
         batch_size: samples per optimiser step, where a stage does not say otherwise.
         normalisation: ``'standard'`` (mean 0, standard deviation 1 per channel), ``'minmax'``
-            (0 to 1 per channel) or ``'none'``; statistics come from the training split alone.
-            ``{'depth': 'minmax'}`` says so of some modalities, and leaves the others standard.
+            (0 to 1 per channel), ``'imagenet'`` (colours as networks trained on ImageNet want
+            them) or ``'none'``; statistics come from the training split alone.
+            ``{'depth': 'minmax'}`` says so of some modalities, and leaves the others standard, or
+            as ``'others'`` says: ``{'rgb': 'imagenet', 'others': 'none'}``.
         augmentation: changes training batches (``@HorizontalFlip()``), or None.
         shuffle_block: for a store beyond memory, on a disk that is slow at random: training
             shuffles blocks of as many neighbouring samples, then the samples of some blocks

@@ -9,14 +9,17 @@ from typing import get_args
 
 import gin
 
+from mstgraph.data.normalisation import OTHERS, Normalisation, has_imagenet_colours, kind_for
 from mstgraph.declare.configuration import Configuration
-from mstgraph.declare.settings import Data, Normalisation
+from mstgraph.declare.settings import Data
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
+from mstgraph.stages.parameters import without_parameters
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.support.errors import UserError, in_words, nearest
+from mstgraph.support.text import shape_in_words
 from mstgraph.tasks.task import Task
 
 
@@ -52,6 +55,10 @@ def check_data(
             f"{configuration.where('data', 'sampler')}: data.sampler is '{data.sampler}', but "
             f"labels for {labels.task} are not one class of each sample; expected None"
         )
+    if data.augmentation is not None and (wrong := data.augmentation.problem(modalities)):
+        kind = type(data.augmentation)
+        place = configuration.where(kind, wrong[0])
+        raise UserError(f"{place}: {wrong[0]} of the augmentation {kind.__name__} {wrong[1]}")
     share = data.labelled_per_batch
     if share is not None and not 0 < share < 1:
         raise UserError(
@@ -70,11 +77,10 @@ def check_data(
 def _check_normalisation(
     data: Data, configuration: Configuration, modalities: Mapping[str, Modality]
 ) -> None:
-    if isinstance(data.normalisation, str):
-        return
     place = f"{configuration.where('data', 'normalisation')}: data.normalisation"
-    for modality, kind in data.normalisation.items():
-        if modality not in modalities:
+    named = {} if isinstance(data.normalisation, str) else data.normalisation
+    for modality, kind in named.items():
+        if modality not in (*modalities, OTHERS):
             raise UserError(
                 f"{place} names the modality '{modality}', which the store does not have"
                 f"{nearest(str(modality), modalities)}"
@@ -82,10 +88,18 @@ def _check_normalisation(
         if kind not in get_args(Normalisation):
             given = nearest(str(kind), get_args(Normalisation))
             raise UserError(f"{place} of '{modality}' is '{kind}'{given}")
-        if modalities[modality].integers and kind != "none":
+        if modality != OTHERS and modalities[modality].integers and kind != "none":
             raise UserError(
                 f"{place} of '{modality}' is '{kind}', but it holds integers, which are names and "
                 "no amounts; leave it out"
+            )
+    for modality, spec in modalities.items():
+        chosen = kind_for(modality, data.normalisation)
+        if chosen == "imagenet" and not (spec.integers or has_imagenet_colours(spec)):
+            raise UserError(
+                f"{place} of '{modality}' is 'imagenet', expected pictures of three channels in "
+                f"uint8 or from 0 to 1, but a sample is {shape_in_words(spec.shape)} {spec.dtype}; "
+                "name the modalities that are, {'rgb': 'imagenet'}"
             )
 
 
@@ -163,6 +177,7 @@ def try_parts(plan: Plan, parts: Parts, configuration: Configuration) -> None:
     for part in (part for node in plan.stages.values() for part in node.parts.values()):
         if part.kind != "network":
             parts.parameters(part)
+    _refuse_rates_of_nothing(plan, parts, configuration)
     for node in plan.stages.values():
         _refuse_nothing_to_train(node, parts, configuration)
         _try_optimizer(node, configuration)
@@ -179,6 +194,22 @@ def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Confi
             f"'{node.scope}' has no parameters, expected a MaskNet, or another stage than {name} "
             "in graph.adaptation"
         )
+
+
+def _refuse_rates_of_nothing(plan: Plan, parts: Parts, configuration: Configuration) -> None:
+    """A path with a rate of its own must lead to something that some stage trains at it."""
+    nodes = [node for node in plan.stages.values() if node.settings.rates]
+    trained = {name: node.parts[name] for node in nodes for name in node.trains}
+    modules = {name: parts.build(part, "meta") for name, part in trained.items()}
+    for node in nodes:
+        for path in without_parameters(modules, node.settings.rates):
+            name = type(node.settings).__name__
+            place = configuration.where(name, "rates", node.scope)
+            known = [found for module in modules.values() for found, _ in module.named_modules()]
+            raise UserError(
+                f"{place}: {name}.rates names '{path}', in which stage {node.name} trains nothing"
+                f"{nearest(path, [*modules, *filter(None, known)])}"
+            )
 
 
 CHECKED_LATE = ("fused", "foreach", "differentiable")

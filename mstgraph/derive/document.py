@@ -236,7 +236,7 @@ def constants_of(
         experiment.engine,
         group,
         experiment.source.samples(experiment.split),
-        augmented=experiment.data.augmentation is not None,
+        augmentation=experiment.data.augmentation,
         memory=memory,
         disk=disk,
     )

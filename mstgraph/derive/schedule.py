@@ -159,6 +159,9 @@ class _Builder:
             select=final.select,
             patience=final.patience,
             ema=final.ema,
+            clip=final.clip,
+            accumulate=final.accumulate,
+            rates=final.rates,
         )
         name = f"alone-{target}"
         node = self._node(name, settings, target, members=(target,))

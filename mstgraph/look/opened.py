@@ -116,7 +116,7 @@ class Opened:
         feed = Feed(self.pool, part, order)
         places = torch.as_tensor(np.asarray(positions), dtype=torch.int64)
         for inputs, labels, where in feed.batches(list(places.split(size))):
-            yield Shared(inputs, labels, where, {})
+            yield Shared(inputs, labels, where, {}, feed.lengths(where))
 
     def raw(self, modality: str, positions: Sequence[int], part: str = "test") -> np.ndarray:
         """Return samples as the store holds them, [samples, *shape]."""

@@ -8,12 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mstgraph.data.normalisation import DEVIATION, MEAN
 from mstgraph.recipes.raw import extra
 from mstgraph.support.disk.states import read_states
 from mstgraph.support.errors import UserError
-
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
 
 
 def network(name: str, weights: Path | None, options: tuple[str, str]) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,16 +19,20 @@ SEEN_AS_IT_IS = ("1", "L", "RGB", "CMYK", "YCbCr")
 WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
-def colour(path: Path) -> Any:
+def colour(path: Path, content: bytes | None = None) -> Any:
     """Return a picture as RGB, a PIL image, upright as its orientation tag says.
 
     Grey of 16 bits keeps its range; what is transparent shows white, as on a page.
+
+    Args:
+        path: the file; names it in messages where ``content`` is given.
+        content: the bytes of a picture that lies in a table.
 
     Raises:
         UserError: Pillow is missing; the file is no image, is damaged, is larger than Pillow takes
             for safe, holds several pictures, or is of a kind whose colours nobody can tell.
     """
-    with _opened(path) as image:
+    with _opened(path, content) as image:
         if image.mode in DEEP:
             return _of_sixteen_bits(path, image)
         if image.mode in WITH_ALPHA or "transparency" in image.info:
@@ -65,11 +70,11 @@ def millimetres(path: Path) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, content: bytes | None = None) -> Iterator[Any]:
     """Open an image that holds one picture, upright."""
     pillow = extra("PIL.Image", "mstgraph[raw]")
     try:
-        with pillow.open(path) as image:
+        with pillow.open(path if content is None else io.BytesIO(content)) as image:
             count = getattr(image, "n_frames", 1)
             if count > 1 and image.format != "MPO":  # a photo with a preview beside it
                 raise UserError(f"the image {path} holds {count} pictures; expected one")

@@ -180,7 +180,7 @@ def waveform(path: Path, rate: int) -> np.ndarray:
     """
     librosa = extra("librosa", "mstgraph[audio]")
     soundfile = extra("soundfile", "mstgraph[audio]")
-    _refuse_cut_short(path)
+    refuse_cut_short(path)
     try:
         channels, found = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:
@@ -192,7 +192,7 @@ def waveform(path: Path, rate: int) -> np.ndarray:
     return librosa.resample(channels.mean(axis=1), orig_sr=found, target_sr=rate)
 
 
-def _refuse_cut_short(path: Path) -> None:
+def refuse_cut_short(path: Path) -> None:
     """Refuse a WAV file with less than its head says: readers take what is there for all of it.
 
     Raises:

@@ -57,7 +57,7 @@ class Batch:
         forwards, shared = [self.node.forwards[name] for name in names], self._shared
         if all(forward in shared.kept for forward in forwards):
             kept = [shared.kept[forward] for forward in forwards]  # nothing waits for the device
-            return [pick(kept, RESPONSE, shared.positions, slot) for slot in chosen.unbind(1)]
+            return [pick(kept, RESPONSE, shared.places, slot) for slot in chosen.unbind(1)]
         answers = self._networks.chosen_outputs(forwards, chosen, shared)
         # Put together: a loss then runs once, not once per teacher and its samples.
         first = answers[0][2][RESPONSE] if answers else self.response(self.node.student).detach()

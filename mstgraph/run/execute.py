@@ -246,6 +246,7 @@ class Execution:
             networks=networks,
             decisions=constants.decisions,
             feed_for=self.pool.feed,
+            augmentation=experiment.data.augmentation,
             block_size=min(batch_size, experiment.source.length),
             halved=engine.halved,
             folder=self.folder.path / KEPT,
@@ -256,6 +257,7 @@ class Execution:
                 "precision": engine.precision,
                 **experiment.absences,
                 "code": [[n.identity.get(k) for k in ("parts", "calls", "code")] for n in group],
+                "views": [experiment.plan.graph.seed, group[0].identity.get("augmentation")],
             },
             told=partial(self._keeping, group),
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mstgraph.data.augmentation import Augmentation
 from mstgraph.data.feed import Feed
 from mstgraph.derive.keeping.placement import Decision, Value
 from mstgraph.distil.frozen import is_within
@@ -27,7 +28,8 @@ from mstgraph.support.weights import weights_digest
 
 FORMAT_VERSION = 1
 
-FeedFor = Callable[[str, Sequence[str]], Feed]
+FeedFor = Callable[[str, Sequence[str], Augmentation | None], Feed]
+VIEWS = "views"  # of a key: counts only of values that are kept for several
 
 
 @dataclass
@@ -37,7 +39,8 @@ class Keeper:
     Attributes:
         networks: the group's networks.
         decisions: part of the split → what is done with each constant value.
-        feed_for: (part, modalities) → feed.
+        feed_for: (part, modalities, augmentation) → feed.
+        augmentation: of training batches; its views are what values may be kept for.
         block_size: samples per block.
         halved: whether floating tensors are kept as float16.
         folder: where values on disk go.
@@ -52,6 +55,7 @@ class Keeper:
     halved: bool
     folder: Path
     key: Mapping[str, object]
+    augmentation: Augmentation | None = None
     told: Callable[[str, int, int], None] = lambda sentence, done, total: None
     _kept: dict[str, dict[Question, Kept]] = field(default_factory=dict)
 
@@ -96,13 +100,11 @@ class Keeper:
         values = [d for d in self.decisions.get(part, ()) if d.placement != "recompute"]
         if not values:
             return {}
-        needed = {m for d in values for m in self.networks.inputs_of[d.value.member]}
-        feed = self.feed_for(part, sorted(needed))
         kept: dict[Question, Kept] = {}
         try:
-            for owner, value in self._allocated(values, part, len(feed), feed.device):
-                kept[owner] = value
-            self._compute_missing(part, feed, kept)
+            for views in sorted({decision.views for decision in values}):
+                of_views = [decision for decision in values if decision.views == views]
+                kept |= self._fill_views(part, of_views, views)
             for value in kept.values():
                 value.finish()
         except BaseException:
@@ -111,18 +113,43 @@ class Keeper:
             raise
         return kept
 
-    def _compute_missing(self, part: str, feed: Feed, kept: Mapping[Question, Kept]) -> None:
-        blocks = -(-len(feed) // self.block_size)
-        positions = torch.arange(len(feed)).split(self.block_size)
+    def _fill_views(
+        self, part: str, decisions: Sequence[Decision], views: int
+    ) -> dict[Question, Kept]:
+        """Compute the values that are kept for so many views of each sample."""
+        needed = {m for d in decisions for m in self.networks.inputs_of[d.value.member]}
+        feed = self.feed_for(part, sorted(needed), self.augmentation if views > 1 else None)
+        kept: dict[Question, Kept] = {}
+        try:
+            count = len(feed) * views
+            for owner, value in self._allocated(decisions, part, count, feed.device):
+                kept[owner] = value
+                value.every_view = views == 1 and self._has_views(part)
+            self._compute_missing(part, feed, kept, count)
+        except BaseException:
+            for value in kept.values():
+                value.close()
+            raise
+        return kept
+
+    def _has_views(self, part: str) -> bool:
+        return part == "train" and self.augmentation is not None and bool(self.augmentation.views)
+
+    def _compute_missing(
+        self, part: str, feed: Feed, kept: Mapping[Question, Kept], count: int
+    ) -> None:
+        blocks = -(-count // self.block_size)
+        ranges = torch.arange(count).split(self.block_size)
         wanted = [b for b in range(blocks) if any(k.missing(b) for k in kept.values())]
         for module in self.networks.modules.values():
             module.eval()
-        batches = feed.batches([positions[block] for block in wanted])
+        batches = feed.batches([ranges[block] for block in wanted])
         for done, (block, (inputs, labels, places)) in enumerate(
             zip(wanted, batches, strict=True), 1
         ):
             seed_python(derive_seed(0, part, block))
-            shared = Shared(inputs, labels, places, {}, feed.lengths(places))
+            positions = feed.positions(places)
+            shared = Shared(inputs, labels, positions, {}, feed.lengths(positions), places)
             with torch.no_grad():
                 for owner, value in kept.items():
                     if value.missing(block):
@@ -144,17 +171,18 @@ class Keeper:
                 )
                 yield _owner(value), last[row]
             else:
-                folder = self.folder / self._digest(value, part)
+                folder = self.folder / self._digest(decision, part)
                 yield (
                     _owner(value),
                     OnDisk(value.tensors, samples, self.halved, device, folder, self.block_size),
                 )
 
-    def _digest(self, value: Value, part: str) -> str:
+    def _digest(self, decision: Decision, part: str) -> str:
         """Name a value by all that determines it: one other bit in a weight, another name."""
+        value = decision.value
         parts = value.forward.parts if value.forward else (value.member,)
         identity = {
-            **self.key,
+            **{k: v for k, v in self.key.items() if k != VIEWS or decision.views > 1},
             "format": FORMAT_VERSION,
             "part": part,
             "kind": value.kind,

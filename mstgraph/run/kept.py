@@ -36,12 +36,21 @@ class Kept(ABC):
         tensors: name → (shape of one sample, type).
         samples: number of samples.
         halved: whether floating tensors are kept as float16.
+
+    Attributes:
+        every_view: whether a sample's value holds for all its views; positions may then be those
+            of views, see `mstgraph.data.feed.Feed.order`.
     """
 
     def __init__(self, tensors: Shapes, samples: int, halved: bool):
         self.tensors = tensors
         self.samples = samples
+        self.every_view = False
         self.types = {name: kept_type(dtype, halved) for name, (_, dtype) in tensors.items()}
+
+    def rows_of(self, places: Tensor) -> Tensor:
+        """Return the rows that hold the values of samples, or of views of them."""
+        return places % self.samples if self.every_view else places
 
     @abstractmethod
     def missing(self, block: int) -> bool:
@@ -115,7 +124,7 @@ class InMemory(Kept):
     def read(self, positions: Tensor) -> dict[str, Tensor]:
         """Gather on the device."""
         return {
-            name: column.index_select(0, positions).to(self.tensors[name][1])
+            name: column.index_select(0, self.rows_of(positions)).to(self.tensors[name][1])
             for name, column in self._columns.items()
         }
 
@@ -139,7 +148,8 @@ def pick(values: Sequence[Kept], name: str, positions: Tensor, chosen: Tensor) -
     first = values[0]
     if isinstance(first, InMemory) and _side_by_side(first, values):
         rows = first.rows[name]
-        places = torch.add(chosen + first.place, positions, alpha=rows.shape[1])
+        own = first.rows_of(positions)
+        places = torch.add(chosen + first.place, own, alpha=rows.shape[1])
         return rows.flatten(0, 1).index_select(0, places).to(first.tensors[name][1])
     everything = torch.stack([value.read(positions)[name] for value in values])
     return everything[chosen, torch.arange(len(chosen), device=chosen.device)]
@@ -233,7 +243,7 @@ class OnDisk(Kept):
 
     def read(self, positions: Tensor) -> dict[str, Tensor]:
         """Gather rows from the map."""
-        rows = positions.cpu().numpy()
+        rows = self.rows_of(positions).cpu().numpy()
         read = {}
         for name, column in self._columns.items():
             out = np.empty((len(rows), column.row_bytes), np.uint8)

@@ -37,6 +37,7 @@ class Shared:
         positions: place of each sample in its part of the split, [batch] int64.
         kept: what networks can be asked → what is kept of the answers.
         lengths: how much of each modality is there, `mstgraph.data.presence.Lengths`; {}: all.
+        places: of each sample's view among all views, [batch] int64; None where there are none.
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class Shared:
         positions: Tensor,
         kept: Mapping[Question, Kept],
         lengths: Lengths | None = None,
+        places: Tensor | None = None,
     ):
         self.inputs = inputs
         self.labels = labels
         self.positions = positions
+        self.places = positions if places is None else places
         self.kept = kept
         self.lengths: Lengths = lengths or {}
         self.there: dict[str, Tensor | None] = {}  # see `Networks.there`
@@ -106,8 +109,8 @@ class Networks:
         what crosses the cuts.
         """
         if question in shared.kept:
-            positions = shared.positions if rows is None else shared.positions[rows]
-            return shared.kept[question].read(positions)
+            places = shared.places if rows is None else shared.places[rows]
+            return shared.kept[question].read(places)
         if not self.trained.isdisjoint(question.parts):
             return self.computed(question, shared, rows)
         with torch.no_grad():

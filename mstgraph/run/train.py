@@ -29,6 +29,7 @@ from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.keeper import Keeper
 from mstgraph.run.networks import Networks, Shared
 from mstgraph.run.reporter import OF, SAMPLES, Listener, means
+from mstgraph.stages.parameters import groups_by_rate
 from mstgraph.stages.stage import StageNode, Term
 from mstgraph.support.errors import RunError
 from mstgraph.support.interrupt import Interrupt, Interrupted
@@ -80,6 +81,7 @@ class Training:
         self.reporter = reporter
         self.device = setting.training.device
         self._steps = setting.training.steps(setting.batch_size)
+        self._shares = [1.0]
         self.parts = {name: setting.networks.modules[name] for name in node.trains}
         self.optimizer = self._make_optimizer()
         self.state = checkpoints.load(node.hash) or TrainingState(hash=node.hash)
@@ -98,7 +100,7 @@ class Training:
         restore_random_states(state.random, self.device)
 
     def step(self, shared: Shared) -> None:
-        """Take one optimiser step on a batch."""
+        """Take one optimiser step on a batch, or its share of one."""
         started = time.monotonic()
         state, node = self.state, self.node
         self._set_rate()
@@ -107,7 +109,7 @@ class Training:
         terms = node.settings.losses(node, batch, state.epoch)
         batch.refuse_overwritten()
         self._descend(total(terms))
-        if self.average is not None:
+        if self.average is not None and self._is_whole(state.batch + 1):
             self.average.update()
         self._add(terms, len(batch))
         state.batch += 1
@@ -167,6 +169,15 @@ class Training:
         stopped = settings.patience is not None and waited >= settings.patience
         return state.epoch > settings.epochs or stopped
 
+    @property
+    def between_steps(self) -> bool:
+        """Whether no gradient waits for more batches."""
+        return self._is_whole(self.state.batch)
+
+    def _is_whole(self, batches: int) -> bool:
+        """Say whether so many batches of an epoch make up whole steps."""
+        return batches % self.node.settings.accumulate == 0 or batches == self._steps
+
     def save(self) -> None:
         """Write the checkpoint."""
         self.state.parts = {name: dict(p.state_dict()) for name, p in self.parts.items()}
@@ -195,14 +206,19 @@ class Training:
         settings, state = self.node.settings, self.state
         step = (state.epoch - 1) * self._steps + state.batch
         share = settings.schedule.share(step, settings.epochs * self._steps)
-        for group in self.optimizer.param_groups if self.optimizer else ():
-            group["lr"] = settings.learning_rate * share
+        groups = self.optimizer.param_groups if self.optimizer else ()
+        for group, own in zip(groups, self._shares, strict=False):
+            group["lr"] = settings.learning_rate * share * own
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
         """Return the optimiser, or None if the trained parts learn in their buffers alone."""
         parameters = [p for module in self.parts.values() for p in module.parameters()]
         settings = self.node.settings
-        return settings.optimizer(parameters, lr=settings.learning_rate) if parameters else None
+        if not parameters or not settings.rates:
+            return settings.optimizer(parameters, lr=settings.learning_rate) if parameters else None
+        groups = groups_by_rate(self.parts, settings.rates)
+        self._shares = [share for share, _ in groups]
+        return settings.optimizer([{"params": p} for _, p in groups], lr=settings.learning_rate)
 
     def _make_average(self) -> Average | None:
         """Return the average of the trained parts, but for what serves training alone."""
@@ -215,9 +231,19 @@ class Training:
 
     def _descend(self, loss: Tensor) -> None:
         """Take a step down the loss, if there is anything that it could move."""
-        if self.optimizer is None or not loss.requires_grad:
+        settings, batch = self.node.settings, self.state.batch
+        if self.optimizer is None or not (loss.requires_grad or settings.accumulate > 1):
             return
-        loss.backward()
+        if settings.accumulate > 1:
+            first = batch - batch % settings.accumulate
+            loss = loss / min(settings.accumulate, self._steps - first)
+        if loss.requires_grad:
+            loss.backward()
+        if not self._is_whole(batch + 1):
+            return
+        if settings.clip is not None:
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, settings.clip)
         self.optimizer.step()
         # Gradients go before the next stage of the group needs the memory.
         self.optimizer.zero_grad(set_to_none=True)
@@ -330,9 +356,12 @@ def train_epoch(group: Sequence[Training]) -> None:
             training.begin(result)
     begin_epoch(group)
     seed = derive_seed(setting.seed, "augmentation", state.epoch)
-    for item in setting.training.epoch(setting.batch_size, order, state.batch, seed):
-        step(group, Shared(*item, kept, setting.training.lengths(item[2])))
-        if setting.interrupt.requested:
+    feed = setting.training
+    for inputs, labels, places in feed.epoch(setting.batch_size, order, state.batch, seed):
+        positions = feed.positions(places)
+        step(group, Shared(inputs, labels, positions, kept, feed.lengths(positions), places))
+        # Gradients that wait for more batches are in no checkpoint.
+        if setting.interrupt.requested and all(training.between_steps for training in group):
             clock.stop()
             _stop(group)
     with ExitStack() as averages:

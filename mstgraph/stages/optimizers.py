@@ -1,7 +1,9 @@
-"""The optimisers that gin files may name: ``@Adam``, ``@AdamW``, ``@SGD``.
+"""The optimisers that gin files may name: all of torch's, ``@AdamW``, ``@SGD``, ``@NAdam``, ….
 
-They are torch's own. Each takes torch's fused kernel where there is one and neither ``fused`` nor
-``foreach`` is bound: the same update, one pass over the memory in place of a dozen.
+They are torch's own, but for LBFGS, whose steps ask for the loss again and again, and SparseAdam,
+which is for gradients that no network here has. The three of which nearly everybody takes one take
+torch's fused kernel where neither ``fused`` nor ``foreach`` is bound: the same update, one pass
+over the memory in place of a dozen.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ def _fused(optimizer: Callable[..., torch.optim.Optimizer]) -> Callable[..., tor
     """Return what builds an optimiser, fused where that can be."""
 
     @functools.wraps(optimizer)
-    def build(params: Iterable[Tensor], **options: Any) -> torch.optim.Optimizer:
+    def build(params: Iterable[Any], **options: Any) -> torch.optim.Optimizer:
         params = list(params)
+        groups = [p["params"] if isinstance(p, dict) else [p] for p in params]
         chosen = any(options.get(name) is not None for name in ("fused", "foreach"))
-        if not chosen and all(_has_kernel(parameter) for parameter in params):
+        if not chosen and all(_has_kernel(each) for group in groups for each in group):
             options["fused"] = True
         return optimizer(params, **options)
 
@@ -39,3 +42,7 @@ def _has_kernel(parameter: Tensor) -> bool:
 Adam = gin.external_configurable(_fused(torch.optim.Adam), "Adam", module="mstgraph")
 AdamW = gin.external_configurable(_fused(torch.optim.AdamW), "AdamW", module="mstgraph")
 SGD = gin.external_configurable(_fused(torch.optim.SGD), "SGD", module="mstgraph")
+_OTHER = ("Adam", "AdamW", "SGD", "Optimizer", "LBFGS", "SparseAdam")
+for _name, _kind in vars(torch.optim).items():
+    if isinstance(_kind, type) and issubclass(_kind, torch.optim.Optimizer) and _name not in _OTHER:
+        gin.external_configurable(_kind, _name, module="mstgraph")

@@ -73,6 +73,12 @@ class Stage(ABC):
         ema: share of the old that a moving average of the weights keeps at each step, such as
             0.999; the average is what is validated, selected and left (mean teacher, Tarvainen
             and Valpola 2017). None leaves the weights themselves.
+        clip: largest norm of a step's gradient, over all that the stage trains; a longer one is
+            made shorter (Pascanu, Mikolov and Bengio 2013). None leaves it.
+        accumulate: batches whose gradients make one step together, their mean; what is left at the
+            end of an epoch makes one, too.
+        rates: path of a module → share of the learning rate that it is trained with,
+            ``{'encoder': 0.1}``; 1 for all others. See `mstgraph.stages.parameters`.
         learns_by_gradient: whether it needs parameters to train; else buffers are enough.
     """
 
@@ -92,6 +98,9 @@ class Stage(ABC):
     start_counts: bool = False
     patience: int | None = None
     ema: float | None = None
+    clip: float | None = None
+    accumulate: int = 1
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     @abstractmethod
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
@@ -160,6 +169,13 @@ class Stage(ABC):
             return "ema", f"is {self.ema}, expected more than 0 and less than 1, or None"
         if self.ema is not None and not self.learns_by_gradient:
             return "ema", f"is {self.ema}, expected None: what is measured here is a mean already"
+        if self.clip is not None and not self.clip > 0:
+            return "clip", f"is {self.clip}, expected more than 0, or None"
+        if self.accumulate < 1:
+            return "accumulate", f"is {self.accumulate}, expected at least 1"
+        for path, share in self.rates.items():
+            if not isinstance(share, (int, float)) or not share > 0:
+                return "rates", f"of '{path}' is {share!r}, expected a share of more than 0"
         if self.samples not in get_args(Samples):
             return "samples", f"is '{self.samples}'{nearest(str(self.samples), get_args(Samples))}"
         if self.by_metric and not self.selecting(node):

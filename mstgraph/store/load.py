@@ -180,9 +180,13 @@ def _convert_optional(value: object, arguments: tuple[Any, ...]) -> object:
 
 
 def _convert_tuple(value: object, arguments: tuple[Any, ...]) -> tuple[object, ...]:
-    items = value.replace(",", "x").split("x") if isinstance(value, str) else value
+    if isinstance(value, str):  # between texts an x is a letter
+        between = "," if str in arguments else "x"
+        items: object = [each.strip() for each in value.replace(",", between).split(between)]
+    else:
+        items = value
     if not isinstance(items, (list, tuple)):
-        raise ValueError("a tuple, written 96x128")
+        raise ValueError(f"a tuple, written {'left,right' if str in arguments else '96x128'}")
     kinds = (arguments[0],) * len(items) if arguments[-1] is Ellipsis else arguments
     if len(items) != len(kinds):
         raise ValueError(

@@ -337,6 +337,9 @@ def test_each_modality_may_have_a_normalisation_of_its_own(stores: Path) -> None
         expected = Pool(store, "0", "cpu", kind, 0).normaliser(name)
         assert torch.equal(own.normaliser(name).factor, expected.factor)
         assert torch.equal(own.normaliser(name).offset, expected.offset)
+    most = Pool(store, "0", "cpu", {"fou": "minmax", "others": "none"}, 0)
+    assert float(most.normaliser("zer").factor.min()) == float(most.normaliser("zer").factor.max())
+    assert torch.equal(most.normaliser("fou").factor, own.normaliser("fou").factor)
 
 
 @pytest.mark.parametrize("budget", [10**9, 0])

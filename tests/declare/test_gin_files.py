@@ -226,7 +226,7 @@ WRONG = {
     "data.store = None": "data.store is None, expected a string in quotes",
     "data.options = 'size=3'": "data.options is 'size=3', expected a dict",
     "data.normalisation = 'minmx'": "data.normalisation is 'minmx', expected 'standard', 'minmax', "
-    "'none' or a dict; did you mean 'minmax'?",
+    "'imagenet', 'none' or a dict; did you mean 'minmax'?",
     "DKD.distillation_decay = 0.5": "DKD.distillation_decay is 0.5, expected a tuple of 2: a "
     "number, an integer",
     "DKD.distillation_decay = (0.5, 30, 1)": "DKD.distillation_decay is (0.5, 30, 1), expected a "

@@ -525,6 +525,7 @@ def test_a_normalisation_of_some_modalities_is_checked_and_counts(experiment: Ma
     for text, told in {
         "{'dept': 'minmax'}": "names the modality 'dept', which the store does not have; did you",
         "{'depth': 'maxmin'}": "data.normalisation of 'depth' is 'maxmin'; did you mean 'minmax'",
+        "{'depth': 'imagenet'}": "of 'depth' is 'imagenet', expected pictures of three channels",
     }.items():
         with pytest.raises(UserError, match=told):
             experiment(TWO, f"data.normalisation = {text}")
@@ -600,3 +601,22 @@ def test_weights_count_by_content_wherever_they_lie(
     assert found() != before
     changed_one.write_bytes(b"one")
     assert found() == before
+
+
+def test_settings_of_training_count_once_they_are_set(experiment: Make) -> None:
+    """At their defaults no hash knows of them; a rate of nothing is refused with its place."""
+    plain = experiment()
+    for binding in ("CI.clip = 1.0", "CI.accumulate = 2", "CI.rates = {'hidden1': 0.1}"):
+        assert changed(plain, experiment(TWO, binding)), binding
+    for node in plain.plan.stages.values():
+        assert not {"clip", "accumulate", "rates"} & node.identity["settings"].keys()
+    same = experiment(TWO, "CI.clip = None", "CI.accumulate = 1", "CI.rates = {}")
+    assert not changed(plain, same)
+    for text, told in {
+        "CI.rates = {'hiden1': 0.1}": "CI.rates names 'hiden1', in which stage ci trains",
+        "CI.rates = {'hidden': 0}": "CI.rates of 'hidden' is 0, expected a share of more than 0",
+        "CI.accumulate = 0": "CI.accumulate is 0, expected at least 1",
+        "CI.clip = 0.0": "CI.clip is 0.0, expected more than 0, or None",
+    }.items():
+        with pytest.raises(UserError, match=told):
+            experiment(TWO, text)

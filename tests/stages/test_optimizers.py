@@ -124,3 +124,14 @@ def test_fused_keeps_to_channels_last():
         weights.append([value.detach().contiguous() for value in built.parameters()])
     for plain, last in zip(*weights, strict=True):
         torch.testing.assert_close(last, plain, rtol=0, atol=1e-4)
+
+
+def test_every_optimiser_of_torch_can_be_named():
+    """By its own name, with its own options; but for those that no stage can use."""
+    for name, kind in vars(torch.optim).items():
+        if isinstance(kind, type) and name not in ("Optimizer", "LBFGS", "SparseAdam"):
+            assert gin.get_configurable(name)
+    gin.parse_config("RMSprop.alpha = 0.5")
+    built = gin.get_configurable("RMSprop")([torch.zeros(2, requires_grad=True)], lr=1e-3)
+    assert isinstance(built, torch.optim.RMSprop)
+    assert built.defaults["alpha"] == 0.5

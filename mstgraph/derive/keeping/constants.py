@@ -1,9 +1,10 @@
 """Which values of a group of stages cannot change, and where each is kept.
 
 A value is constant if every parameter under it is frozen, its modules are in eval mode, and its
-inputs are not augmented. Three kinds matter: the response of a frozen network (with or without a
-frozen MaskNet), a frozen network's activations before a mask point whose MaskNet trains, and what
-the frozen modules of a network that trains give to the rest of it.
+inputs are not augmented; over a fixed number of views of them it is, too. Three kinds matter: the
+response of a frozen network (with or without a frozen MaskNet), a frozen network's activations
+before a mask point whose MaskNet trains, and what the frozen modules of a network that trains give
+to the rest of it.
 Nothing here knows a stage or a method by name.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from mstgraph.data.augmentation import Augmentation
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.keeping.placement import Decision, Value, decide
 from mstgraph.derive.parts import Parts
@@ -79,7 +81,7 @@ def find_constants(
     group: Sequence[StageNode],
     samples: Mapping[str, int],
     *,
-    augmented: bool,
+    augmentation: Augmentation | None,
     memory: int,
     disk: int,
 ) -> Constants:
@@ -90,7 +92,7 @@ def find_constants(
         engine: whether anything may be kept, and how.
         group: its stages.
         samples: part of the split → number of its samples.
-        augmented: whether training batches are.
+        augmentation: of training batches.
         memory: bytes of the device that are left.
         disk: bytes of disk that are left.
     """
@@ -98,6 +100,7 @@ def find_constants(
     values = [*_values(parts, group, trunks), *_frozen(parts, engine, group).values()]
     read = {"train": values, "validation": _read_in_validation(group, values)}
     decisions: dict[str, list[Decision]] = {}
+    augmented = _augmented(parts, augmentation, [*trunks, *(v.member for v in values)])
     for part in KEPT_PARTS:
         place = functools.partial(
             decide,
@@ -105,7 +108,7 @@ def find_constants(
             passes=group[0].settings.epochs,
             halved=engine.halved,
             cache=engine.cache,
-            augmented=part == "train" and augmented,
+            augmented=augmented if part == "train" else {},
         )
         decisions[part] = place(read[part], memory=memory, disk=disk)
         memory, disk = _left(decisions[part], memory, disk)
@@ -115,6 +118,19 @@ def find_constants(
         memory, disk = _left(kept, memory, disk)
         decisions[part] += kept
     return Constants(decisions)
+
+
+def _augmented(
+    parts: Parts, augmentation: Augmentation | None, members: Sequence[str]
+) -> dict[str, int]:
+    """Return member whose inputs are changed → number of views, 0 without end."""
+    if augmentation is None:
+        return {}
+    return {
+        member: augmentation.views or 0
+        for member in members
+        if any(augmentation.touches(*each) for each in parts.input_shapes(member).items())
+    }
 
 
 def _left(decisions: Sequence[Decision], memory: int, disk: int) -> tuple[int, int]:

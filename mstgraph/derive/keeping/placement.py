@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
@@ -63,12 +63,14 @@ class Decision:
         placement: where it is kept, or "recompute".
         size: bytes that it takes or would take.
         reason: why, in words.
+        views: of each sample, of which all are kept.
     """
 
     value: Value
     placement: Placement
     size: int
     reason: str
+    views: int = 1
 
 
 def decide(
@@ -80,7 +82,7 @@ def decide(
     memory: int,
     disk: int,
     cache: bool,
-    augmented: bool,
+    augmented: Mapping[str, int],
 ) -> list[Decision]:
     """Decide for each constant value where it is kept.
 
@@ -92,20 +94,26 @@ def decide(
         memory: bytes of the device that are left.
         disk: bytes of disk that are left.
         cache: whether anything may be kept.
-        augmented: whether the inputs are augmented.
+        augmented: member whose inputs are augmented → how many views of each sample there are,
+            or 0 where there is a new one each time.
     """
     decisions = []
-    sizes = [samples * value.bytes_per_sample(halved) for value in values]
-    for size, value in sorted(zip(sizes, values, strict=True), key=itemgetter(0)):
-        placement, reason = _place(size, passes, memory, disk, cache, augmented)
+    views = [max(1, augmented.get(value.member, 1)) for value in values]
+    sizes = [
+        samples * count * value.bytes_per_sample(halved)
+        for count, value in zip(views, values, strict=True)
+    ]
+    for size, count, value in sorted(zip(sizes, views, values, strict=True), key=itemgetter(0)):
+        anew = augmented.get(value.member, 1) == 0
+        placement, reason = _place(size, passes, memory, disk, cache, anew, count)
         memory -= size if placement == "memory" else 0
         disk -= size if placement == "disk" else 0
-        decisions.append(Decision(value, placement, size, reason))
+        decisions.append(Decision(value, placement, size, reason, count))
     return decisions
 
 
 def _place(
-    size: int, passes: int, memory: int, disk: int, cache: bool, augmented: bool
+    size: int, passes: int, memory: int, disk: int, cache: bool, augmented: bool, views: int
 ) -> tuple[Placement, str]:
     if not cache:
         return "recompute", "the cache is off"
@@ -113,12 +121,15 @@ def _place(
         return "recompute", "the inputs are augmented, so it is not constant"
     if passes < 2:
         return "recompute", "it is read once"
+    if passes <= views:
+        return "recompute", f"each of {views} views is read at most once"
+    computed = "computed once" if views == 1 else f"computed once for each of {views} views"
     if size <= memory:
-        return "memory", f"computed once, read {passes} times"
+        return "memory", f"{computed}, read {passes} times"
     if size <= disk:
         return (
             "disk",
-            f"computed once, read {passes} times; {size_in_words(memory)} of memory are left",
+            f"{computed}, read {passes} times; {size_in_words(memory)} of memory are left",
         )
     return "recompute", (
         f"too large: {size_in_words(memory)} of memory and {size_in_words(disk)} of disk are left"

@@ -25,7 +25,7 @@ def value(name: str, size: int) -> Value:
 
 def decided(**changes: Any) -> list[tuple[str, str, int]]:
     """Decide about three values over 10 samples: 40, 80 and 400 bytes each."""
-    given = {"halved": False, "memory": 10**6, "disk": 10**6, "cache": True, "augmented": False}
+    given = {"halved": False, "memory": 10**6, "disk": 10**6, "cache": True, "augmented": {}}
     passes = changes.pop("passes", 5)
     values = [value("c", 100), value("a", 10), value("b", 20)]
     found = decide(values, 10, passes, **{**given, **changes})
@@ -47,7 +47,10 @@ def test_small_values_are_kept_first() -> None:
     ("changes", "words"),
     [
         ({"cache": False}, "the cache is off"),
-        ({"augmented": True}, "the inputs are augmented, so it is not constant"),
+        (
+            {"augmented": {"a": 0, "b": 0, "c": 0}},
+            "the inputs are augmented, so it is not constant",
+        ),
         ({"passes": 1}, "it is read once"),
         ({"memory": 0, "disk": 0}, "too large: 0.0 kB of memory and 0.0 kB of disk are left"),
     ],
@@ -55,7 +58,7 @@ def test_small_values_are_kept_first() -> None:
 def test_what_is_not_kept_says_why(changes: dict[str, Any], words: str) -> None:
     """In words."""
     assert {placement for _, placement, _ in decided(**changes)} == {"recompute"}
-    given = {"halved": False, "memory": 9**9, "disk": 9, "cache": True, "augmented": False}
+    given = {"halved": False, "memory": 9**9, "disk": 9, "cache": True, "augmented": {}}
     passes = changes.pop("passes", 5)
     (decision,) = decide([value("a", 10)], 10, passes, **{**given, **changes})
     assert decision.reason == words

@@ -1,0 +1,147 @@
+"""Augmentations of sensors' readings and of spectrograms; each names the modalities it changes.
+
+Jitter and scaling are those of Um et al. 2017 (https://doi.org/10.1145/3136755.3136817), the masks
+those of SpecAugment (Park et al. 2019, https://doi.org/10.21437/Interspeech.2019-2680).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import gin
+import torch
+from torch import Tensor
+
+from mstgraph.data.augmentation import Augmentation, Inputs, drawn_seed
+from mstgraph.support.errors import nearest
+from mstgraph.support.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class OfModalities(Augmentation):
+    """Changes each of some modalities by itself; labels stay.
+
+    Attributes:
+        modalities: which.
+    """
+
+    modalities: tuple[str, ...] = ()
+
+    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
+        """Those that it names."""
+        return modality in self.modalities
+
+    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
+        """Refuse none, and names that the store does not have."""
+        if not self.modalities:
+            return "modalities", f"is empty, expected some of {', '.join(modalities)}"
+        for name in self.modalities:
+            if name not in modalities:
+                return "modalities", f"names '{name}'{nearest(name, modalities)}"
+        return None
+
+    def __call__(
+        self, inputs: Inputs, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Inputs, Tensor]:
+        """Return the batch with its modalities changed, each with randomness of its own."""
+        seed = drawn_seed(generator)
+        changed = dict(inputs)
+        for name in self.modalities:
+            if name in inputs:
+                own = torch.Generator().manual_seed(derive_seed(seed, name))
+                changed[name] = self.change(inputs[name], own)
+        return changed, labels
+
+    @abstractmethod
+    def change(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Return [batch, *shape] float, changed."""
+
+
+@gin.configurable(module="mstgraph")
+@dataclass(frozen=True)
+class Jitter(OfModalities):
+    """Adds normal noise to every value.
+
+    Attributes:
+        deviation: of the noise, as a share of that of each channel of each sample.
+    """
+
+    deviation: float = 0.05
+
+    def change(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Return values + deviation × their own deviation × noise."""
+        inside = tuple(range(min(2, values.dim() - 1), values.dim()))
+        own = values.std(inside, correction=0, keepdim=True)
+        noise = torch.randn(values.shape, generator=generator, dtype=values.dtype)
+        return values + self.deviation * own * noise.to(values.device)
+
+
+@gin.configurable(module="mstgraph")
+@dataclass(frozen=True)
+class Scale(OfModalities):
+    """Multiplies each channel of each sample by a number near 1.
+
+    Attributes:
+        deviation: of that number, which is drawn from a normal distribution.
+    """
+
+    deviation: float = 0.1
+
+    def change(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Return values × (1 + deviation × noise), one number per channel."""
+        shape = (*values.shape[:2], *[1] * (values.dim() - 2))
+        noise = torch.randn(shape, generator=generator, dtype=values.dtype)
+        return values * (1 + self.deviation * noise.to(values.device))
+
+
+@dataclass(frozen=True)
+class Mask(OfModalities):
+    """Puts the sample's mean in the place of a run of times or bands.
+
+    Attributes:
+        share: of the times or bands, the longest run.
+    """
+
+    share: float = 0.2
+
+    def change(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Return values with one run masked, of any length up to the longest, anywhere."""
+        extent, batch = values.shape[self.axis], len(values)
+        longest = self.share * extent
+        length = (torch.rand(batch, generator=generator) * (longest + 1)).floor().clamp(max=longest)
+        first = (torch.rand(batch, generator=generator) * (extent - length + 1)).floor()
+        place = torch.arange(extent)
+        masked = (place >= first[:, None]) & (place < (first + length)[:, None])
+        shape = [batch, *[1] * (values.dim() - 1)]
+        shape[self.axis] = extent
+        mean = values.flatten(1).mean(1).reshape(batch, *[1] * (values.dim() - 1))
+        return torch.where(masked.reshape(shape).to(values.device), mean, values)
+
+    @property
+    @abstractmethod
+    def axis(self) -> int:
+        """What is masked, from the last axis on."""
+
+
+@gin.configurable(module="mstgraph")
+@dataclass(frozen=True)
+class TimeMask(Mask):
+    """Masks times: the last axis of a sequence or a spectrogram."""
+
+    @property
+    def axis(self) -> int:
+        """The last."""
+        return -1
+
+
+@gin.configurable(module="mstgraph")
+@dataclass(frozen=True)
+class FrequencyMask(Mask):
+    """Masks bands: the last axis but one of a spectrogram."""
+
+    @property
+    def axis(self) -> int:
+        """The last but one."""
+        return -2

@@ -1,0 +1,209 @@
+"""A data set of one's own as a recipe: a table with files or values, and what there is found out.
+
+``datasets/table.py`` is the recipe; one of your own derives from `Table` and says what differs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from torch import nn
+
+from mstgraph.recipes import columns as reading
+from mstgraph.recipes.raw import existing
+from mstgraph.recipes.rows import PARTS, SPLIT, Rows, part_of, read_rows
+from mstgraph.recipes.sounds import LogMel
+from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.support.errors import UserError, nearest
+
+NUMBERS = "numbers"  # the modality that columns of numbers are together
+UNKNOWN = -1
+PRETENDED = 0.5  # share of the rows from which on classes look like no classes
+FEW = 20  # rows of which any number of classes may be meant
+
+
+@dataclass
+class Table(Recipe):
+    """A CSV, TSV or Parquet file, a folder of files, or a data set that ``datasets`` saved.
+
+    Attributes:
+        raw: the file or folder; see `mstgraph.recipes.rows.read_rows`. Paths in a table are
+            relative to where it lies.
+        columns: the columns that are modalities; empty for all that hold pictures, sounds or
+            arrays, one modality each, and for all columns of numbers together, the modality
+            ``numbers``.
+        label: the column of classes; a row whose label is empty is one that nobody labelled.
+        split: the column that says ``train``, ``validation`` or ``test``; without it, random
+            groups.
+        sizes: height and width of pictures: ``96x128`` for all, ``thermal=32x32`` for a column.
+        rate: samples per second of sounds, which are stored as spectrograms.
+        seconds: of a sound; longer ones are cut, shorter ones filled with silence.
+        bands: of the spectrograms.
+    """
+
+    title: ClassVar[str] = "Table"
+    source: ClassVar[str] = "a table of the user's own"
+    licence: ClassVar[str] = "that of the data"
+    requires: ClassVar[str] = (
+        "a CSV, TSV or Parquet file, a folder with one folder of files per class, or a data set "
+        "that Hugging Face's datasets saved"
+    )
+
+    raw: Path | None = None
+    columns: tuple[str, ...] = ()
+    label: str = "label"
+    split: str = SPLIT
+    sizes: tuple[str, ...] = ("64x64",)
+    rate: int = 16_000
+    seconds: float = 1.0
+    bands: int = 64
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The table."""
+        return read_rows(existing(self.raw, f"expected {self.requires}"))
+
+    @cached_property
+    def sources(self) -> dict[str, reading.Source]:
+        """Modality → the columns that it comes from, and how they are read."""
+        kinds = {name: reading.kind_of(self.rows, name) for name in self._chosen}
+        found: dict[str, reading.Source] = {}
+        for column, kind in kinds.items():
+            if kind != "number":
+                found[self._new_name(column, found)] = self._source(column, kind)
+        if together := tuple(column for column, kind in kinds.items() if kind == "number"):
+            found[self._new_name(NUMBERS, found)] = reading.Numbers(together)
+        if not found:
+            raise UserError(
+                f"'{self.raw}' has no column of pictures, sounds, arrays or numbers beside its "
+                f"label; it has {', '.join(map(repr, self.rows.columns))}"
+            )
+        return found
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        self._check_column("label", self.label)
+        found = reading.class_names(self.rows, self.label)
+        if len(found) < 2:
+            raise UserError(f"the column '{self.label}' of '{self.raw}' has no two classes")
+        if len(self.rows) > FEW and len(found) > PRETENDED * len(self.rows):
+            raise UserError(
+                f"the column '{self.label}' of '{self.raw}' has {len(found)} different values in "
+                f"{len(self.rows)} rows; expected classes, each with several rows"
+            )
+        return found
+
+    def modalities(self) -> tuple[Modality, ...]:
+        """Return them in the order of the columns, numbers last."""
+        return tuple(source.modality(name) for name, source in self.sources.items())
+
+    def labels(self) -> Labels:
+        """Return the classes; an empty label is unknown."""
+        empty = any(map(reading.is_empty, self.rows.columns.get(self.label, ())))
+        return Labels("classification", self.classes, unknown=UNKNOWN if empty else None)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def sample(self, index: int) -> Mapping[str, np.ndarray]:
+        """Return a row.
+
+        Raises:
+            UserError: a file is missing or cannot be read, or a value is none; names the row.
+        """
+        values = {name: source.read(self.rows, index) for name, source in self.sources.items()}
+        return {**values, "label": np.array(self._target(index))}
+
+    def identifier(self, index: int) -> str:
+        """Return the line."""
+        return self.rows.lines[index]
+
+    def official_splits(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
+        """Return the split that the table tells as ``table``; {} if it has no such column."""
+        if self.split not in self.rows.columns:
+            if self.split != SPLIT:
+                self._check_column("split", self.split)
+            return {}
+        parts: dict[str, list[int]] = {}
+        for row, word in enumerate(self.rows.columns[self.split]):
+            part = part_of(str(word))
+            if part is None:
+                raise UserError(
+                    f"{self.rows.lines[row]} has '{word}' in '{self.split}'"
+                    f"{nearest(str(word), PARTS)}"
+                )
+            parts.setdefault(part, []).append(row)
+        return {"table": parts}
+
+    def raw_files(self) -> tuple[Path, ...]:
+        """Return the table and all files that it names."""
+        named = (file for source in self.sources.values() for file in source.files(self.rows))
+        return (*self.rows.files, *dict.fromkeys(named))
+
+    @property
+    def _chosen(self) -> list[str]:
+        """Names of the columns that are modalities."""
+        for column in self.columns:
+            self._check_column("columns", column)
+        others = [name for name in self.rows.columns if name not in (self.label, self.split)]
+        if self.columns:
+            return list(self.columns)
+        return [name for name in others if reading.kind_of(self.rows, name) != "text"]
+
+    def _new_name(self, column: str, taken: Mapping[str, object]) -> str:
+        """Return a column's name as that of a modality, which gin can write."""
+        plain = re.sub(r"\W+", "_", column).strip("_") or "column"
+        # Networks have parts that are called like modalities, beside what every module has.
+        name = f"column_{plain}" if plain[0].isdigit() or hasattr(nn.ModuleDict, plain) else plain
+        if name in taken:
+            raise UserError(
+                f"two modalities of '{self.raw}' would be called '{name}'; rename the column "
+                f"'{column}'"
+            )
+        return name
+
+    def _source(self, column: str, kind: str) -> reading.Source:
+        if kind == "image":
+            return reading.Images((column,), self._size(column))
+        if kind == "sound":
+            return reading.Sounds((column,), LogMel(self.rate, self.seconds, self.bands))
+        if kind == "array":
+            return reading.array_like(self.rows, column)
+        raise UserError(
+            f"the column '{column}' of '{self.raw}' holds text; expected paths to pictures, "
+            "sounds or .npy files, or numbers"
+        )
+
+    def _size(self, column: str) -> tuple[int, int]:
+        """Return height and width of a column's pictures."""
+        said = dict(entry.rpartition("=")[::2] for entry in self.sizes)
+        if wrong := next((name for name in said if name and name not in self.rows.columns), None):
+            self._check_column("sizes", wrong)
+        text = said.get(column, said.get("", "64x64"))
+        found = re.fullmatch(r"(\d+)x(\d+)", text)
+        if not found or "0" in found.groups():
+            raise UserError(f"option 'sizes' holds '{text}'; expected a height and width, 96x128")
+        return int(found[1]), int(found[2])
+
+    def _target(self, row: int) -> int:
+        value = self.rows.columns[self.label][row]
+        if reading.is_empty(value):
+            return UNKNOWN
+        if self.label in self.rows.classes:
+            return int(value)
+        return self.classes.index(str(value))
+
+    def _check_column(self, option: str, column: str) -> None:
+        if column not in self.rows.columns:
+            raise UserError(
+                f"option '{option}' names '{column}', but '{self.raw}' has no such column"
+                f"{nearest(column, self.rows.columns)}"
+            )

@@ -1,0 +1,55 @@
+"""A folder for data of one's own: what is written is what was found, and nothing is overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from own_data import write_own_data
+from PIL import Image
+
+import mstgraph
+from mstgraph.api.own_data import look
+from mstgraph.support.errors import UserError
+
+
+def test_what_is_found_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes, seconds and columns of the (synthetic) files, in a recipe that reads as before."""
+    monkeypatch.chdir(tmp_path)
+    table = write_own_data(tmp_path / "raw", rows=12)
+    found = look(table)
+    assert found.target == "photo"
+    options = found.recipe
+    assert (options.rate, options.seconds, options.sizes) == (8000, 0.5, ("photo=36x30",))
+    gin_file = mstgraph.new("my data", "raw/table.csv", target="motion", synthetic="tones")
+    plan = mstgraph.load(gin_file).plan
+    assert gin_file == Path("my data/my_data.gin")
+    assert plan.graph.targets == ("motion",)
+    assert {"photo", "tone", "numbers", "fused"} < set(plan.graph.members)
+
+
+def test_a_folder_of_pictures_has_a_larger_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one modality, a larger network over the same one teaches."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(8):
+        place = tmp_path / "pictures" / ("cat", "dog")[number % 2] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (90, 40), (number, 0, 0)).save(place)
+    plan = mstgraph.load(mstgraph.new("mine", "pictures")).plan
+    assert plan.graph.targets == ("image",)
+    assert [teacher.member for teacher in plan.teachers["image"]] == ["larger"]
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    """A folder that holds anything is refused, and bad data leaves no folder behind."""
+    table = write_own_data(tmp_path / "raw", rows=4)
+    (tmp_path / "a.csv").write_text("x,kind\n1,a\n2,b\n")
+    with pytest.raises(UserError, match="is not empty"):
+        mstgraph.new(tmp_path / "raw", table)
+    with pytest.raises(UserError, match="no column that is called like a label; name it with"):
+        mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
+    with pytest.raises(UserError, match="has no modality 'phto'; did you mean 'photo'"):
+        mstgraph.new(tmp_path / "mine", table, target="phto")
+    assert not (tmp_path / "mine").exists()
