@@ -18,6 +18,7 @@ RAY = ["ray>=2.30"]
 # Raw files of single data sets; weights and torchvision are the user's own, see each recipe.
 AUDIO = ["librosa>=0.10", "soundfile>=0.12"]
 VIDEO = ["av>=12"]
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings-python>=1.10"]
 TEXT = ["transformers>=4.40", "ftfy>=6", "emoji>=2", "nltk>=3.8"]
 
 
@@ -79,9 +80,11 @@ setup(
         "audio": AUDIO,
         "video": VIDEO,
         "text": TEXT,
+        "docs": DOCS,
         "test": [
             *RAW,
             *PICTURES,
+            *DOCS,
             "click>=8.2",  # its test runner tells standard error apart
             "pytest>=8",
             "pytest-xdist>=3.5",
