@@ -18,10 +18,8 @@ from tiny_graphs import TYPIST
 h5py = pytest.importorskip("h5py")
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (  # in the order in which somebody would read them
-    "README.md",
-    *(f"docs/{page}.md" for page in ("graph", "methods", "unlabelled", "compare", "recipes", "runs")),
-)
+GUIDE = ("graph", "methods", "unlabelled", "compare", "recipes", "runs")  # as somebody would read
+PAGES = ("README.md", *(f"docs/{page}.md" for page in GUIDE))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NARROW = ("MLP.hidden = (24, 24)", "FusedMLP.hidden = (24, 24)", "data.batch_size = 256")
 SMALLER = {
@@ -132,6 +130,7 @@ def test_gin_blocks_are_the_files_they_name(clone: Path) -> None:
 
 def test_the_readme_has_the_two_commands() -> None:
     """One command sets up and runs the main job, the other sets up and passes the tests."""
-    first, second = (line for block in blocks("sh", ["README.md"])[:2] for line in block.splitlines())
+    two = blocks("sh", ["README.md"])[:2]
+    first, second = (line for block in two for line in block.splitlines())
     assert first.endswith("mstgraph run gin/nyudepth_rgb.gin")
     assert second.endswith("&& pytest -n 2")
