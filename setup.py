@@ -22,6 +22,7 @@ TRACKERS = ["mlflow>=2.16"]
 AUDIO = ["librosa>=0.10", "soundfile>=0.12"]
 VIDEO = ["av>=12"]
 TABLES = ["pyarrow>=15"]
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings-python>=1.10"]
 TEXT = ["transformers>=4.40", "ftfy>=6", "emoji>=2", "nltk>=3.8"]
 # Networks by name; torchvision, which timm needs, is built for one version of torch.
 TORCHVISION = ["torchvision>=0.19"]
@@ -102,11 +103,13 @@ setup(
         "openvino": OPENVINO,
         "executorch": EXECUTORCH,
         "tables": TABLES,
+        "docs": DOCS,
         "test": [
             *RAW,
             *REPORT,
             *HUGGING_FACE,
             *ONNX,
+            *DOCS,
             "click>=8.2",  # its test runner tells standard error apart
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -1,4 +1,4 @@
-"""The README's commands, run one after the other as a reader would, with smaller budgets."""
+"""The commands of the README and of the guide, run one after the other, with smaller budgets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from tiny_graphs import TYPIST
 h5py = pytest.importorskip("h5py")
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = ("graph", "methods", "unlabelled", "compare", "recipes", "runs")  # as somebody would read
+PAGES = ("README.md", *(f"docs/{page}.md" for page in GUIDE))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NARROW = ("MLP.hidden = (24, 24)", "FusedMLP.hidden = (24, 24)", "data.batch_size = 256")
 SMALLER = {
@@ -44,13 +46,14 @@ FEWER = "data.options = {'samples': 24, 'size': (32, 64)}"  # of 600 rooms
 INSTALLS = ("python3 -m venv", "pip install")  # what the continuous integration does
 
 
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks of a language."""
-    return [text for found, text in BLOCK.findall(README) if found == language]
+def blocks(language: str, pages: Sequence[str] = PAGES) -> list[str]:
+    """Return the code blocks of a language."""
+    texts = [(ROOT / page).read_text(encoding="utf-8") for page in pages]
+    return [text for page in texts for found, text in BLOCK.findall(page) if found == language]
 
 
 def commands() -> list[str]:
-    """Return every shell command of the README, installation left out."""
+    """Return every shell command, installation left out."""
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
     steps = [step for line in lines for step in line.split(" && ")]
     return [s for s in steps if not s.startswith((*INSTALLS, ".")) and not s.startswith("pytest")]
@@ -78,7 +81,7 @@ def write_nyu(path: Path, samples: int = 10) -> None:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the README's commands can be typed, with the files that it lists."""
+    """A folder in which the commands can be typed, with the files that the pages list."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("gin", "datasets", "tools"):
         (folder / name).symlink_to(ROOT / name)
@@ -90,7 +93,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_commands_run_in_their_order(clone: Path) -> None:
-    """Whoever types the README's commands from top to bottom gets no error."""
+    """Whoever types them from top to bottom, page after page, gets no error."""
     write_nyu(clone / "nyu_depth_v2_labeled.mat")
     words = [smaller(command) for command in commands()]
     own = [w[1:] for w in words if w[0] == "mstgraph"]
@@ -113,20 +116,21 @@ def call(folder: Path, program: str, *words: str) -> None:
 
 
 def test_gin_blocks_are_the_files_they_name(clone: Path) -> None:
-    """A gin file that the README prints is the one in the repository, comments aside."""
+    """A gin file that a page prints is the one in the repository, comments aside."""
 
     def statements(text: str) -> list[str]:
         lines = (re.sub(r"\s*#.*", "", line) for line in text.splitlines())
         return [re.sub(r"\s+", " ", line).strip() for line in lines if line.strip()]
 
-    mfeat = blocks("gin")[0]
+    for mfeat in (blocks("gin", ["README.md"])[0], blocks("gin", ["docs/graph.md"])[0]):
+        assert statements(mfeat) == statements((ROOT / "gin/mfeat_zer.gin").read_text())
     normals = next(block for block in blocks("gin") if "nyudepth_rgb_normals.gin" in block)
-    assert statements(mfeat) == statements((ROOT / "gin/mfeat_zer.gin").read_text())
     assert statements(normals) == statements((ROOT / "gin/nyudepth_rgb_normals.gin").read_text())
 
 
 def test_the_readme_has_the_two_commands() -> None:
     """One command sets up and runs the main job, the other sets up and passes the tests."""
-    first, second = (line for block in blocks("sh")[:2] for line in block.splitlines())
+    two = blocks("sh", ["README.md"])[:2]
+    first, second = (line for block in two for line in block.splitlines())
     assert first.endswith("mstgraph run gin/nyudepth_rgb.gin")
     assert second.endswith("&& pytest -n 2")
