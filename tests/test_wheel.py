@@ -82,9 +82,10 @@ def files(folder: Path, *patterns: str) -> set[str]:
 
 
 def test_the_wheel_holds_the_package_and_what_it_ships(wheel: Path) -> None:
-    """Every module, gin file, recipe and built-in data set; no tests and no development tools."""
+    """Modules, page template, gin files, recipes, data sets; no tests, no development tools."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    modules = {f"mstgraph/{name}" for name in files(ROOT / "mstgraph", "*.py", "*.pyi", "py.typed")}
+    kinds = ("*.py", "*.pyi", "py.typed", "page/template/*")
+    modules = {f"mstgraph/{name}" for name in files(ROOT / "mstgraph", *kinds)}
     shipped = {
         f"mstgraph/shipped/{folder}/{name}"
         for folder in ("gin", "datasets")

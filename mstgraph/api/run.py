@@ -14,6 +14,7 @@ from torch import nn
 from mstgraph.advice.advise import advise
 from mstgraph.api.advice import Advice
 from mstgraph.api.exported import Exported
+from mstgraph.derive.opening import open_finished
 from mstgraph.export.export import Wanted, export
 from mstgraph.export.format import Output
 from mstgraph.look.records import REWRITTEN, Records
@@ -21,7 +22,6 @@ from mstgraph.predict.predict import Predictions, open_recipe
 from mstgraph.report.console import as_text
 from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary
-from mstgraph.run.artefacts.finished import open_finished
 from mstgraph.run.artefacts.forms import PlanDocument, Summary
 from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder
 from mstgraph.run.artefacts.student import NetworkOf, Student, load_student

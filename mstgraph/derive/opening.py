@@ -23,6 +23,7 @@ from mstgraph.derive.checks import check_data, check_losses, check_names, check_
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.identity import identify
 from mstgraph.derive.members.answers import with_answers
+from mstgraph.derive.members.recorded import recorded_weights
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.schedule import derive
 from mstgraph.derive.source import Notice, Prepare, Source, find_source, load_with_data
@@ -62,6 +63,32 @@ def open_experiment(
     with configuration.entered(), nothing_calls_itself():
         name = "-".join(Path(file).stem for file in files)
         return _derive(name, configuration, data, source, known)
+
+
+def open_finished(config: Path, code: bool | None, notice: Notice) -> Experiment:
+    """Open the experiment that a finished run holds.
+
+    A run's folder is code: unless told otherwise, this imports the modules that lie in it.
+
+    Args:
+        config: the configuration that the run left in its folder, beside its plan.
+        code: whether modules of the run's folder may be imported; False refuses a run that needs
+            them, None says which they are.
+        notice: is told of them.
+
+    Raises:
+        UserError: there is no such file, or the run's store is gone.
+    """
+    folder = config.parent
+    if not config.is_file():
+        raise UserError(
+            f"'{folder}' is no run: it has no {config.name}; expected the folder of a run"
+        )
+    known = recorded_weights(folder / "plan.json")
+    experiment = open_experiment([config], finished=True, code=code is not False, known=known)
+    if code is None and (modules := experiment.configuration.code.modules):
+        notice(f"a run's folder is code: the networks of '{folder}' come from {', '.join(modules)}")
+    return experiment
 
 
 def _derive(

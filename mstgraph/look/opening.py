@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from mstgraph.derive.opening import open_finished
 from mstgraph.look.opened import Opened
-from mstgraph.run.artefacts.finished import open_finished
 from mstgraph.run.artefacts.run_folder import CONFIG
 
 
@@ -24,7 +24,7 @@ def opened_run(
 
     Raises:
         UserError: its store is gone, or its code may not be run; see
-            `mstgraph.run.artefacts.finished.open_finished`.
+            `mstgraph.derive.opening.open_finished`.
     """
     experiment = open_finished(path / CONFIG, code, notice)
     with experiment.entered():

@@ -11,8 +11,8 @@ import torch
 
 from mstgraph.data.feed import Pool
 from mstgraph.derive.experiment import Experiment
+from mstgraph.derive.opening import open_finished
 from mstgraph.look.opened import finished_networks
-from mstgraph.run.artefacts.finished import open_finished
 from mstgraph.run.artefacts.run_folder import CONFIG, RunFolder
 from mstgraph.run.artefacts.summary import collect, compare, patterns_of
 from mstgraph.run.evaluation import Evaluation, evaluate

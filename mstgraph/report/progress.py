@@ -42,7 +42,7 @@ class Lines(Silent):
         self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
     ) -> None:
         """Say where the first stage of the group is, if it is time; reading a loss waits."""
-        if node.name != self._names[0] or not self._due():
+        if [node.name] != self._names[:1] or not self._due():
             return
         losses = " ".join(f"{name} {value:.4f}" for name, value in means(sums).items())
         seconds = time.monotonic() - self._started

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mstgraph.methods.loss import Answer, Edge, ResponseLoss
+from mstgraph.networks.rows import spread
 from mstgraph.run.kept import pick
 from mstgraph.run.networks import Networks, Outputs, Shared
-from mstgraph.run.rows import spread
 from mstgraph.stages.node import RESPONSE, Teacher
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.presence import pattern_name

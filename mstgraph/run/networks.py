@@ -19,8 +19,8 @@ from mstgraph.distil.cuts import Cut
 from mstgraph.distil.frozen import FrozenCut, freeze
 from mstgraph.distil.insertion import inserted, tapped
 from mstgraph.networks.presence import InputRule, drop_modalities, takes_lengths
+from mstgraph.networks.rows import at_rest, spread
 from mstgraph.run.kept import Kept
-from mstgraph.run.rows import at_rest, spread
 from mstgraph.stages.node import RESPONSE, Forward, FrozenTrunk, Question, Trunk
 from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import autocast, masked

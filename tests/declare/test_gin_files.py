@@ -172,7 +172,7 @@ def test_a_binding_without_syntax_names_itself(folder: Path, binding: str) -> No
 
 
 UNKNOWN = {
-    "CI.epoch = 1": "'CI' has no parameter 'epoch'; did you mean 'epochs'? (valid: alignment, ",
+    "CI.epoch = 1": "'CI' has no parameter 'epoch'; did you mean 'epochs'? (valid: accumulate, ",
     "CII.epochs = 1": "unknown name 'CII'; did you mean 'CI'? (valid: ",
     "rgb/Membr.masks = ()": "unknown name 'Membr'; did you mean 'Member'? (valid: ",
     "Membr:\n  masks = ()": "unknown name 'Membr'; did you mean 'Member'? (valid: ",

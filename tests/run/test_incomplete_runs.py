@@ -237,7 +237,7 @@ def test_a_student_of_uneven_sequences_does_not_hear_padding(tmp_path: Path) -> 
     ids = store.split("0", "test")
     values = torch.from_numpy(store.read("sound", ids))
     lengths = torch.from_numpy(store.read_lengths(ids)["sound"])
-    answer = student(values, lengths)
+    answer = student(values, lengths=lengths)
     for row, length in enumerate(lengths.tolist()):
         alone = student(values[row : row + 1, :, :length])
         torch.testing.assert_close(answer[row : row + 1], alone)
