@@ -17,6 +17,23 @@ from mstgraph.store import load_recipe
 from mstgraph.store.build.builder import build
 
 torch.set_num_threads(1)
+LONG = (  # these begin first, so that no process waits for another at the end
+    *(
+        "test_readme",
+        "test_wheel",
+        "docs/",
+        "test_resume",
+        "benchmark/test_run",
+        "test_contributing",
+    ),
+    *("tools/", "run/test_averaging", "declare/test_settings"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long in front, else in the order of the files."""
+    long = tuple(f"tests/{name}" for name in LONG)
+    items.sort(key=lambda item: not item.nodeid.startswith(long))
 
 
 @pytest.fixture(scope="session")
