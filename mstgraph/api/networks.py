@@ -11,6 +11,7 @@ from mstgraph.support.text import shape_in_words
 
 LARGER = "larger"  # the teacher of a student whose modality is the only one
 FUSED = "fused"
+TWIN = "twin"  # as gin/methods/recommended.gin calls it
 WIDTHS = (16, 32, 64, 64, 64, 64, 64, 64)  # of a network's blocks, each of which halves the sample
 
 
@@ -22,8 +23,11 @@ def members_in_gin(modalities: Mapping[str, Modality], target: str) -> str:
         target: the student, which comes first; alone, it has a larger teacher of its kind.
 
     Raises:
-        UserError: no network takes samples of such a shape.
+        UserError: no network takes samples of such a shape, or a modality has the name of a member
+            that is declared beside it.
     """
+    for name in {LARGER, FUSED, TWIN} & modalities.keys():
+        raise UserError(f"a modality is called '{name}', as a teacher will be; rename its column")
     names = [target, *(name for name in modalities if name != target)]
     members = [_member(name, modalities[name]) for name in names]
     if len(names) == 1:

@@ -207,16 +207,14 @@ data.batch_size = 32
 # The budget: raise it until validation no longer gets better.
 student_epochs = 20
 student_rate = 1e-3
-Hint.epochs = 20
-Hint.learning_rate = 1e-3
-CI.epochs = 20
-CI.learning_rate = 1e-3
-STA.epochs = 20
-STA.learning_rate = 1e-3
 
 # The student: what you will deploy. A member's name is a scope: NAME/Member says what it sees.
 graph.target = {found.target!r}
-{members_in_gin(found.modalities, found.target)}"""
+{members_in_gin(found.modalities, found.target)}
+# How it learns: from the mean of frozen teachers, on all samples, with a label or without. Other
+# methods are files of gin/methods/, this one takes no notice of masks.
+include 'gin/methods/recommended.gin'
+"""
 
 
 def _readme(found: Found, place: Path, data: Path, name: str) -> str:

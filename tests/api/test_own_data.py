@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from own_data import write_own_data
 from PIL import Image
@@ -31,7 +32,7 @@ def test_what_is_found_is_written_down(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_folder_of_pictures_has_a_larger_teacher(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one modality, a larger network over the same one teaches."""
+    """With one modality, a larger network over the same one teaches, beside one of its own."""
     monkeypatch.chdir(tmp_path)
     for number in range(8):
         place = tmp_path / "pictures" / ("cat", "dog")[number % 2] / f"{number}.png"
@@ -39,7 +40,7 @@ def test_a_folder_of_pictures_has_a_larger_teacher(
         Image.new("RGB", (90, 40), (number, 0, 0)).save(place)
     plan = mstgraph.load(mstgraph.new("mine", "pictures")).plan
     assert plan.graph.targets == ("image",)
-    assert [teacher.member for teacher in plan.teachers["image"]] == ["larger"]
+    assert [teacher.member for teacher in plan.teachers["image"]] == ["larger", "twin"]
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -52,4 +53,18 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
     with pytest.raises(UserError, match="has no modality 'phto'; did you mean 'photo'"):
         mstgraph.new(tmp_path / "mine", table, target="phto")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_column_called_as_a_teacher_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two members of one name would be one, without a word."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("twin", "tone"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((2, 40), "float32"))
+    rows = "".join(f"twin.npy,tone.npy,{label}\n" for label in "aabbaabb")
+    (tmp_path / "a.csv").write_text(f"twin,tone,label\n{rows}")
+    with pytest.raises(UserError, match="a modality is called 'twin', as a teacher will be"):
+        mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
     assert not (tmp_path / "mine").exists()
