@@ -72,7 +72,8 @@ def settings_page() -> str:
     return (
         "# Every setting\n\nWhat a gin file or `-p` may bind, for all (`CI.epochs = 2`) or for one "
         "member by its scope\n(`fused/CI.epochs = 2`). `mstgraph show` says which of them a run "
-        "reads.\n\n" + "\n\n".join(chapters) + "\n"
+        "reads. Optimisers are torch's,\nby name and with its settings: `Pretrain.optimizer = "
+        "@AdamW`, `AdamW.weight_decay = 0.01`.\n\n" + "\n\n".join(chapters) + "\n"
     )
 
 
