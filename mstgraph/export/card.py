@@ -98,6 +98,8 @@ def _sections(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"**Output** `{document['output']}`: [batch, {_outputs(document)}] float32."
     if document["classes"]:
         yield f"**Classes**, in the order of the outputs: {', '.join(document['classes'])}."
+    elif document["names"]:
+        yield f"**Outputs**, in their order: {', '.join(document['names'])}."
     yield "## Use"
     yield WAYS_TO_RUN[document["format"]].format(**{**document, "file": file, "shape": shape})
     yield "## Metrics"
@@ -122,6 +124,8 @@ def _sections(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _answers(document: Mapping[str, Any]) -> str:
+    if document["task"] == "multilabel":
+        return f"says of each of {len(document['names'])} classes whether it applies (above 0)"
     if not document["classes"]:
         return "predicts numbers"
     where = "for every pixel" if document["extent"] else "for every sample"

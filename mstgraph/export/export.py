@@ -115,6 +115,7 @@ def export(
         RunError: the file does not answer as torch does.
     """
     task, chosen = experiment.task, wanted.check(experiment.task)
+    student.refuse_several("an exported file takes")
     own = OwnFolder(folder, "export")
     own.refuse_foreign()
     raw = Raw(experiment, student.modality)
@@ -234,6 +235,7 @@ def _document(
         "unit": modality.unit,
         "task": type(task).__name__.lower(),
         "classes": list(student.classes) if task.exclusive_classes else [],
+        "names": list(student.classes),
         "outputs": task.num_outputs,
         "extent": list(task.extent),
         "primary": task.primary.name,

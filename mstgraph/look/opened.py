@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mstgraph.data.feed import Feed, Pool
+from mstgraph.data.feed import LABELS_AT_A_TIME, Feed, Pool
 from mstgraph.derive.experiment import Experiment
 from mstgraph.run.artefacts.modules import load_modules
 from mstgraph.run.artefacts.run_folder import RunFolder
@@ -69,6 +69,7 @@ class Opened:
         self.folder = RunFolder(path)
         self.store = experiment.source.store
         self._networks: dict[str, Networks] = {}
+        self._measured: dict[str, np.ndarray] = {}
 
     @cached_property
     def pool(self) -> Pool:
@@ -77,8 +78,21 @@ class Opened:
         return Pool(self.store, self.experiment.split, self.device, data.normalisation, budget=0)
 
     def ids(self, part: str = "test") -> np.ndarray:
-        """Return the sample numbers of a part, [samples] int64."""
-        return self.store.split(self.experiment.split, part)
+        """Return the numbers of a part's samples that have a label, [samples] int64."""
+        return self.store.split(self.experiment.split, part)[self._labelled(part)]
+
+    def _labelled(self, part: str) -> np.ndarray:
+        """Return places in a part, of the samples that are measured: [samples] int64."""
+        if part not in self._measured:
+            task, feed = self.experiment.task, self.pool.feed(part, ())
+            rows = []
+            for _, labels, places in feed.epoch(LABELS_AT_A_TIME) if task.unlabelled else ():
+                counted = task.counted(labels)
+                assert counted is not None
+                rows.append(places[counted.reshape(len(labels), -1).any(1)].cpu())
+            whole = torch.cat(rows) if rows else torch.arange(len(feed))
+            self._measured[part] = whole.numpy()
+        return self._measured[part]
 
     def asked(self, title: str, place: tuple[str, str]) -> Asked:
         """Return the network behind (stage, response), in eval mode."""
@@ -97,7 +111,7 @@ class Opened:
         """Return some samples of a part as networks see them.
 
         Args:
-            positions: places in the part.
+            positions: places in the part, counting samples with a label alone.
             members: whose modalities are wanted.
             part: of the split that the run was trained on.
         """
@@ -114,7 +128,8 @@ class Opened:
         wanted = {name for member in members for name in self.experiment.inputs_of[member]}
         order = [name for name in self.experiment.source.modalities if name in wanted]
         feed = Feed(self.pool, part, order)
-        places = torch.as_tensor(np.asarray(positions), dtype=torch.int64)
+        measured = self._labelled(part)[np.asarray(positions, dtype=np.int64)]
+        places = torch.as_tensor(measured, dtype=torch.int64)
         for inputs, labels, where in feed.batches(list(places.split(size))):
             yield Shared(inputs, labels, where, {}, feed.lengths(where))
 

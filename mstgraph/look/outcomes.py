@@ -21,8 +21,9 @@ class Counts:
 
     @property
     def single(self) -> bool:
-        """Whether each sample has one label and one prediction."""
-        return bool((self.labelled.sum(1) == 1).all() and (self.predicted.sum(1) == 1).all())
+        """Whether each sample that is answered has one label and one prediction."""
+        labelled, predicted = self.labelled.sum(1), self.predicted.sum(1)
+        return bool(np.array_equal(labelled, predicted) and (labelled <= 1).all())
 
 
 def counts(records: Records, place: tuple[str, str]) -> Counts | None:
@@ -63,7 +64,7 @@ def right(records: Records, place: tuple[str, str]) -> tuple[np.ndarray, np.ndar
     found = counts(records, place)
     if found is None or not found.single:
         return None
-    return found.hit.sum(1) > 0, np.ones(len(found.hit), bool)
+    return found.hit.sum(1) > 0, found.labelled.sum(1) > 0
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,12 @@ def routing_by_class(records: Records, target: str) -> np.ndarray | None:
     if share is None or target not in records.folder.samples(stage):
         return None
     found = counts(records, (stage, target))
-    if found is None:
+    if found is None or len(share) != len(found.labelled):
         return None
-    weight = found.labelled.sum(0)[:, None]
-    summed = found.labelled.T @ share
+    known = ~np.isnan(share).any(axis=1)
+    labelled = found.labelled[known]
+    weight = labelled.sum(0)[:, None]
+    summed = labelled.T @ share[known]
     return np.divide(summed, weight, out=np.full_like(summed, np.nan, float), where=weight > 0)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from mstgraph.run.artefacts.forms import (
     PlanDocument,
-    StudentDescription,
     Summary,
     SummaryRouting,
+    read_student,
 )
 from mstgraph.run.artefacts.metrics_log import read_records, scalars
 from mstgraph.run.artefacts.run_folder import CONFIG, METRICS, PLAN, SUMMARY, RunFolder
@@ -123,8 +123,7 @@ class Records:
     def classes(self) -> list[str]:
         """Names of the classes; their numbers before a student is there that knows them."""
         for path in sorted(self.path.glob("student-*.json")):
-            described = read_description(path, StudentDescription, REWRITTEN)
-            return [str(name) for name in described["classes"]]
+            return [str(name) for name in read_student(path, REWRITTEN)["classes"]]
         return [str(i) for i in range(int(self.plan["task"]["outputs"]))]
 
     def responses(self) -> dict[str, tuple[str, str]]:

@@ -55,10 +55,12 @@ def saliency(asked: Asked, shared: Shared, preferred: str) -> Saliency | None:
     networks = asked.networks
     own = networks.inputs_of[asked.forward.member]
     modality = preferred if preferred in own else own[0]
-    if shared.inputs[modality].dim() < 3:
+    if shared.inputs[modality].dim() < 3 or not shared.inputs[modality].is_floating_point():
         return None
-    inputs = {name: shared.inputs[name].detach().requires_grad_() for name in own}
-    given = Shared(inputs, shared.labels, shared.positions, {})
+    whole = {name: shared.inputs[name].detach() for name in own}
+    # Integers have no gradient, and nothing to look at.
+    inputs = {n: v.requires_grad_() for n, v in whole.items() if v.is_floating_point()}
+    given = Shared({**whole, **inputs}, shared.labels, shared.positions, {}, shared.lengths)
     network = networks.modules[asked.forward.member]
     found: dict[str, Tensor] = {}
     with torch.enable_grad(), ExitStack() as stack:
@@ -168,7 +170,7 @@ def looks(records: Records, run: Opened, target: str, samples: int) -> Looks:
         samples: how many test samples; those that distillation changed come first.
     """
     positions = telling(records, target, samples)
-    (modality,) = run.experiment.inputs_of[target]
+    modality = run.experiment.inputs_of[target][0]
     rows = []
     for title, place in records.responses().items():
         asked = run.asked(title, place)

@@ -53,16 +53,18 @@ def _cards(
     answers = {title: counts(run, place) for title, place in run.responses().items()}
     share = run.folder.statistics(run.last(target)).get("share")
     teachers = [teacher["name"] for teacher in run.plan["teachers"].get(target, ())]
-    cards = []
+    told, cards = [c for c in answers.values() if c is not None], []
     for i, position in enumerate(positions):
-        labelled = next(c for c in answers.values() if c is not None).labelled[position]
+        labelled = next(c for c in told if c.labelled[position].any()).labelled[position]
         facts: list[tuple[str, str, bool | None]] = []
         for title, c in answers.items():
             if c is None or not c.single or ("." in title and title not in teachers):
                 continue
+            if not c.predicted[position].any():  # the sample lacks what this one sees
+                continue
             said = int(c.predicted[position].argmax())
             facts.append((title, run.classes[said], bool(c.hit[position].any())))
-        if share is not None:
+        if share is not None and not np.isnan(share[position]).any():
             facts.append(("routed to", teachers[int(share[position].argmax())], None))
         dense = labelled.sum() != 1
         label = "" if dense else f": {run.classes[int(labelled.argmax())]}"

@@ -126,6 +126,7 @@ class Predictions:
         notice: Notice,
         stdin: TextIO | None = None,
     ):
+        student.refuse_several("an item is")
         self.skipped: list[tuple[str, str]] = []
         self.task = experiment.task
         self._student = student.to(device)

@@ -34,7 +34,8 @@ class Evaluation:
             likewise.
         patterns: response → modalities that samples have ("audio + video") → their number under
             ``samples``, and the metrics over them, likewise; {} where all have the same.
-        by_sample: statistic → its value of each sample, [samples, …] float, likewise.
+        by_sample: statistic → its value of each sample, [samples, …] float, likewise; nan of one
+            that takes no part in it.
     """
 
     loss: float
@@ -65,6 +66,7 @@ class _Account:
         self.marks: dict[str, list[np.ndarray]] = {}
         self.losses: list[Tensor] = []
         self.statistics: dict[str, list[Tensor]] = {}
+        self.samples: dict[str, list[Tensor]] = {}  # statistics of those that contribute
         names = node.settings.reported(node)
         self.measured = {name: task.accumulator(device) for name in names}
 
@@ -94,6 +96,8 @@ class _Account:
                     self._measure_pattern(name, pattern, outputs, labels, chosen)
         for name, values in settings.statistics(self.node, batch).items():
             self.statistics.setdefault(name, []).append(values)
+            if self.by_sample:
+                self.samples.setdefault(name, []).append(values if rows is None else values[rows])
 
     def _measure(
         self, accumulator: Accumulator, outputs: Tensor, labels: Tensor, own: Tensor | None
@@ -141,7 +145,7 @@ class _Account:
         return Evaluation(
             loss=float(torch.cat(self.losses).double().mean()),
             metrics={name: found.metrics() for name, found in self.measured.items()},
-            statistics={n: values.double().mean(0).tolist() for n, values in statistics.items()},
+            statistics={n: _mean_of_known(v).tolist() for n, v in statistics.items()},
             contributions={n: np.concatenate(found) for n, found in self.contributions.items()},
             marks={n: np.concatenate(found) for n, found in self.marks.items()},
             patterns={}
@@ -154,10 +158,14 @@ class _Account:
                 }
                 for name, found in self.patterns.items()
             },
-            by_sample={n: values.float().cpu().numpy() for n, values in statistics.items()}
-            if self.by_sample
-            else {},
+            by_sample={n: torch.cat(v).float().cpu().numpy() for n, v in self.samples.items()},
         )
+
+
+def _mean_of_known(values: Tensor) -> Tensor:
+    """Average over the samples that take part, [samples, ...] → [...] float64."""
+    gone = values.reshape(len(values), -1).isnan().any(1)
+    return values[~gone].double().mean(0)
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ from mstgraph.support.weights import weights_digest
 FORMAT_VERSION = 1
 
 FeedFor = Callable[[str, Sequence[str], Augmentation | None], Feed]
-VIEWS = "views"  # of a key: counts only of values that are kept for several
+VIEWS = "views"  # of a key: counts only of values that are kept for each
 
 
 @dataclass
@@ -118,13 +118,14 @@ class Keeper:
     ) -> dict[Question, Kept]:
         """Compute the values that are kept for so many views of each sample."""
         needed = {m for d in decisions for m in self.networks.inputs_of[d.value.member]}
-        feed = self.feed_for(part, sorted(needed), self.augmentation if views > 1 else None)
+        augmentation = self.augmentation if views == self._views(part) else None
+        feed = self.feed_for(part, sorted(needed), augmentation)
         kept: dict[Question, Kept] = {}
         try:
             count = len(feed) * views
             for owner, value in self._allocated(decisions, part, count, feed.device):
                 kept[owner] = value
-                value.every_view = views == 1 and self._has_views(part)
+                value.every_view = augmentation is None and self._views(part) is not None
             self._compute_missing(part, feed, kept, count)
         except BaseException:
             for value in kept.values():
@@ -132,8 +133,9 @@ class Keeper:
             raise
         return kept
 
-    def _has_views(self, part: str) -> bool:
-        return part == "train" and self.augmentation is not None and bool(self.augmentation.views)
+    def _views(self, part: str) -> int | None:
+        """Return how many views a sample of a part has; None: it is as it is, or new each time."""
+        return self.augmentation.views if self.augmentation and part == "train" else None
 
     def _compute_missing(
         self, part: str, feed: Feed, kept: Mapping[Question, Kept], count: int
@@ -180,9 +182,10 @@ class Keeper:
     def _digest(self, decision: Decision, part: str) -> str:
         """Name a value by all that determines it: one other bit in a weight, another name."""
         value = decision.value
+        views = self._views(part)
         parts = value.forward.parts if value.forward else (value.member,)
         identity = {
-            **{k: v for k, v in self.key.items() if k != VIEWS or decision.views > 1},
+            **{k: v for k, v in self.key.items() if k != VIEWS or decision.views == views},
             "format": FORMAT_VERSION,
             "part": part,
             "kind": value.kind,

@@ -115,7 +115,10 @@ class DKD(Stage):
         else:
             share = self._weights(node, batch, confidence)
         found, rows = {"confidence": confidence, "share": share}, taught(node, batch)
-        return found if rows is None else {name: values[rows] for name, values in found.items()}
+        if rows is None:
+            return found
+        gone = ~rows.unsqueeze(1)
+        return {name: values.masked_fill(gone, torch.nan) for name, values in found.items()}
 
     def problem(self, node: StageNode) -> tuple[str, str] | None:
         """Refuse a k that is no number of teachers, and an unknown load balance."""

@@ -90,12 +90,23 @@ class STA(Stage):
 
         A mask that has collapsed to a constant has no spread; at first all are about one half.
         """
-        masknet = batch.module(node.forwards[node.teachers[0].name].masknet)
+        name = node.teachers[0].name
+        masknet, there = batch.module(node.forwards[name].masknet), batch.there(name)
         if not isinstance(masknet, MaskNet) or masknet.last_mask is None:
             return {}
         mask = masknet.last_mask.to(torch.get_default_dtype())
+        if there is not None:  # of nobody's mask the last one is another batch's
+            blank = mask.new_full((len(there), mask.shape[1]), torch.nan)
+            mask = blank.masked_scatter(there.unsqueeze(1), mask) if there.any() else blank
         return {
             "mask_mean": mask.mean(1),
             "mask_spread_channels": mask.std(1, correction=0),
-            "mask_spread_samples": mask.std(0, correction=0).mean().expand(len(mask)),
+            "mask_spread_samples": _spread_of_known(mask),
         }
+
+
+def _spread_of_known(mask: Tensor) -> Tensor:
+    """Return the spread over the samples that have a mask, for each of them: [batch] float."""
+    has = ~mask.isnan().any(1)
+    spread = mask[has].std(0, correction=0).mean()
+    return torch.where(has, spread, torch.nan)

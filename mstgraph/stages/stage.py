@@ -147,7 +147,7 @@ class Stage(ABC):
     def statistics(self, node: StageNode, batch: Batch) -> Mapping[str, Tensor]:
         """Return values of each sample ([batch, ...] float) whose means are reported.
 
-        Samples that take part in none of it may be left out.
+        Those of samples that take part in none of it are nan.
         """
         return {}
 

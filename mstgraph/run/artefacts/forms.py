@@ -5,7 +5,11 @@ A key that is not here may be there: what a reader does not need, it does not as
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypedDict
+
+from mstgraph.support.disk.descriptions import read_description
+from mstgraph.support.files import read_json
 
 
 class Result(TypedDict):
@@ -219,3 +223,18 @@ class Summary(TypedDict):
     routing: dict[str, list[Routed]]
     stages: list[SummaryStage]
     device: str
+
+
+def read_student(path: Path, advice: str) -> dict[str, Any]:
+    """Read ``student-NAME.json``, of a student of one modality or of several.
+
+    Args:
+        path: the file.
+        advice: what to do about a damaged one.
+
+    Raises:
+        UserError: it is not of its form.
+    """
+    several = "inputs" in read_json(path, advice)
+    form = StudentOfSeveral if several else StudentDescription
+    return read_description(path, form, advice)

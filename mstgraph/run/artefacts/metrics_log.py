@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,6 +51,8 @@ class MetricsLog:
             self._lines.write(json.dumps(json_ready(record), ensure_ascii=False) + "\n")
             self._lines.flush()
             for name, value in named_scalars(node, record):
+                if not math.isfinite(value):  # what is undefined has no place in a curve
+                    continue
                 summary = scalar(name, value)
                 event = Event(wall_time=time.time(), step=record["epoch"], summary=summary)
                 self._events.write_event(event)

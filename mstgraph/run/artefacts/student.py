@@ -31,11 +31,10 @@ from mstgraph.declare.load import load
 from mstgraph.derive.experiment import Experiment
 from mstgraph.networks.inputs import Integers
 from mstgraph.networks.presence import takes_lengths
-from mstgraph.run.artefacts.forms import StudentDescription, StudentOfSeveral
+from mstgraph.run.artefacts.forms import read_student
 from mstgraph.run.artefacts.run_folder import CONFIG
-from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.files import file_digest, read_json
+from mstgraph.support.files import file_digest
 from mstgraph.support.numerics import masked
 from mstgraph.support.weights import load_weights
 
@@ -110,6 +109,21 @@ class Student(nn.Module):
             logits: Tensor = self.network(*inputs, **beside)
             return logits
 
+    def refuse_several(self, what: str) -> None:
+        """Refuse a student of several modalities where one is all that can be given.
+
+        Args:
+            what: takes or is one alone, in words.
+
+        Raises:
+            UserError: it has several.
+        """
+        if len(self.modalities) > 1:
+            raise UserError(
+                f"the student '{self.member}' sees {self.modality}, but {what} one modality; "
+                "expected a student of one, or to ask it in Python: mstgraph.load_student(RUN)"
+            )
+
     def _normalised(self, place: int, values: Tensor) -> Tensor:
         if self.modalities[place] in self.integers:
             return values.to(torch.int64)
@@ -180,9 +194,7 @@ def load_student(
     if target not in found:
         raise UserError(f"'{folder}' has no student '{target}'{nearest(str(target), found)}")
     advice = "give the run's command again to have it written anew"
-    several = "inputs" in read_json(found[target], advice)
-    form = StudentOfSeveral if several else StudentDescription
-    description = read_description(found[target], form, advice)
+    description = read_student(found[target], advice)
     _check_extents(found[target], description, advice)
     configuration = _configuration(folder, description, code) if network is None else None
     with _entered(configuration):
