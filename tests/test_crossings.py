@@ -145,7 +145,11 @@ touch/Member.trained = False
 """
     for cache in (True, False):
         experiment = opened(KD + stored, f"engine.cache = {cache}")
-        assert experiment.data.normalisation == {"others": "standard", "touch": "none"}
+        assert experiment.data.normalisation == {
+            "rgb": "standard",
+            "depth": "standard",
+            "touch": "none",
+        }
         small.run(experiment, tmp_path / f"run-{cache}")
     small.assert_weights(tmp_path / "run-True", tmp_path / "run-False", 1e-5)
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from mstgraph.data.answers import StoreWithAnswers, answered
-from mstgraph.data.normalisation import OTHERS
 from mstgraph.declare.configuration import Configuration, find_file
 from mstgraph.declare.graph import Graph
 from mstgraph.declare.settings import Data, Normalisation
@@ -48,7 +47,10 @@ def with_answers(
     if source.store is not None and files:
         source = replace(source, store=StoreWithAnswers(source.store.path, files))
     given = data.normalisation
-    every: Mapping[str, Normalisation] = {OTHERS: given} if isinstance(given, str) else given
+    named = [name for name, modality in source.modalities.items() if not modality.integers]
+    every: Mapping[str, Normalisation] = (
+        dict.fromkeys(named, given) if isinstance(given, str) else given
+    )
     untouched: dict[str, Normalisation] = {member.inputs[0]: "none" for member in stored.values()}
     return source, replace(data, normalisation={**every, **untouched})
 
