@@ -83,9 +83,9 @@ def _rows(path: Path, modality: str) -> Iterator[Item]:
         rows = rows[1:]
     for line, fields in rows:
         text = delimiter.join(fields)
-        file = path.parent / text
-        named = modality in names and isfile(file)  # of a text longer than a name it says no
-        yield Item(f"{path}:{line}", file if named else text)
+        beside = path.parent / text
+        named = modality in names and isfile(beside)  # of a text longer than a name it says no
+        yield Item(f"{path}:{line}", beside if named else text)
 
 
 def _numbers(rows: Iterable[Sequence[str]]) -> bool:
