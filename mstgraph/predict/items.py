@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 from typing import TextIO
 
@@ -35,8 +36,8 @@ def items(inputs: Iterable[str | Path], modality: str, stdin: TextIO) -> Iterato
 
     Args:
         inputs: what was named.
-        modality: the column of a table that holds the item; one without such a column is an item
-            by all of its fields.
+        modality: the column of a table that holds the item, where it names a file beside the
+            table, that file; one without such a column is an item by all of its fields.
         stdin: standard input.
     """
     for given in inputs:
@@ -81,7 +82,10 @@ def _rows(path: Path, modality: str) -> Iterator[Item]:
     elif _numbers(fields for _, fields in rows[1:2]) and not _numbers([names]):
         rows = rows[1:]
     for line, fields in rows:
-        yield Item(f"{path}:{line}", delimiter.join(fields))
+        text = delimiter.join(fields)
+        beside = path.parent / text
+        named = modality in names and isfile(beside)  # of a text longer than a name it says no
+        yield Item(f"{path}:{line}", beside if named else text)
 
 
 def _numbers(rows: Iterable[Sequence[str]]) -> bool:

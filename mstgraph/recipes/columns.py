@@ -122,8 +122,12 @@ class Images(Source):
 
     def read(self, rows: Rows, row: int) -> np.ndarray:
         """Return the picture, resized."""
+        return self.opened(*file_of(rows, self.columns[0], row))
+
+    def opened(self, path: Path, content: bytes | None = None) -> np.ndarray:
+        """Return a picture as it is stored; ``content`` is the file's if that lies in a table."""
         height, width = self.size
-        picture = images.colour(*file_of(rows, self.columns[0], row))
+        picture = images.colour(path, content)
         resampling = raw.extra("PIL.Image", "mstgraph[raw]").Resampling.BILINEAR
         return np.asarray(picture.resize((width, height), resampling)).transpose(2, 0, 1).copy()
 
@@ -141,7 +145,10 @@ class Sounds(Source):
 
     def read(self, rows: Rows, row: int) -> np.ndarray:
         """Return the spectrogram."""
-        path, content = file_of(rows, self.columns[0], row)
+        return self.opened(*file_of(rows, self.columns[0], row))
+
+    def opened(self, path: Path, content: bytes | None = None) -> np.ndarray:
+        """Return a recording as it is stored; ``content`` is the file's if that lies in a table."""
         return self.log_mel(sounds.recording(path, self.log_mel.rate, content))
 
 

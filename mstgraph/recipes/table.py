@@ -17,14 +17,16 @@ from torch import nn
 
 from mstgraph.recipes import columns as reading
 from mstgraph.recipes.raw import existing
-from mstgraph.recipes.rows import PARTS, SPLIT, Rows, part_of, read_rows
+from mstgraph.recipes.rows import PARTS, SPLIT, Rows, part_of, read_rows, suffix_kind
 from mstgraph.recipes.sounds import LogMel
 from mstgraph.store.recipe import Labels, Modality, Recipe
 from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.text import shape_in_words
 
 NUMBERS = "numbers"  # the modality that columns of numbers are together
 UNKNOWN = -1
 PRETENDED = 0.5  # share of the rows from which on classes look like no classes
+WORDS = {"image": "a picture", "sound": "a recording"}
 FEW = 20  # rows of which any number of classes may be meant
 
 
@@ -121,6 +123,27 @@ class Table(Recipe):
         """
         values = {name: source.read(self.rows, index) for name, source in self.sources.items()}
         return {**values, "label": np.array(self._target(index))}
+
+    def item(self, modality: Modality, raw: Path | str) -> np.ndarray:
+        """Return a picture, a recording, an array or a line of numbers, as `sample` stores it.
+
+        Raises:
+            UserError: it cannot be read, or is no item of this modality.
+            ValueError: it is no array and no line of the modality's numbers.
+        """
+        path = Path(raw)
+        kind = suffix_kind(path.name)
+        if kind not in ("image", "sound"):
+            return super().item(modality, path if kind == "array" else raw)
+        source: reading.Images | reading.Sounds
+        if kind == "image":
+            source = reading.Images((), tuple(modality.shape[-2:]))  # type: ignore[arg-type]
+        else:
+            source = reading.Sounds((), LogMel(self.rate, self.seconds, self.bands))
+        if source.modality(modality.name) != modality:
+            shape = shape_in_words(modality.shape)
+            raise UserError(f"it holds {WORDS[kind]}; expected {shape} of '{modality.name}'")
+        return source.opened(path)
 
     def identifier(self, index: int) -> str:
         """Return the line."""

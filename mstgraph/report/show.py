@@ -83,7 +83,7 @@ def _teachers_table(
             teacher["member"],
             teacher["point"]
             or f"none ({'learns on' if teacher['learns'] else 'frozen'}, unmasked)",
-            shape_in_words(teacher.get("feature", [])),
+            shape_in_words(teacher.get("feature", [])) if teacher["point"] else "",
             f"{teacher['masknet_parameters']:,}" if teacher["point"] else "",
             teacher["loss"],
         )
@@ -133,7 +133,8 @@ def _stage_line(
 
 
 def _constant_line(constant: Mapping[str, Any]) -> str:
-    size = size_in_words(constant["bytes"])
+    # Without a store nobody knows yet how many samples there are.
+    size = size_in_words(constant["bytes"]) if constant["bytes"] else "size not known yet"
     if constant["placement"] == "recompute":
         return f"computes again: {constant['value']}, {size} ({constant['reason']})"
     return f"keeps: {constant['value']}, {size}, {constant['placement']} ({constant['reason']})"

@@ -117,3 +117,21 @@ def test_a_word_far_below_among_numbers_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join(["x,label", *lines, "many,a"]))
     with pytest.raises(UserError, match=r"line 62 of .* has 'many' in 'x'; expected a number"):
         opened(tmp_path / "a.csv").sample(60)
+
+
+def test_raw_items_are_read_as_samples_are(tmp_path: Path) -> None:
+    """What a student is shown in use is bit for bit what the store would hold of the file."""
+    table = write_own_data(tmp_path / "raw", rows=3)
+    options = {"sizes": "36x30", "seconds": 0.5, "rate": 8000}
+    recipe = opened(table, **options)
+    kept, in_use = recipe.sample(1), load_recipe(RECIPE, None, options, for_items=True)
+    for modality, raw in zip(
+        recipe.modalities(),
+        (*(tmp_path / "raw" / name for name in ("1.jpg", "1.wav", "1.npy")), None),
+        strict=True,
+    ):
+        given = raw or str(float(kept["numbers"][0]))
+        np.testing.assert_array_equal(in_use.item(modality, given), kept[modality.name])
+    numbers = recipe.modalities()[-1]
+    with pytest.raises(UserError, match="it holds a picture; expected 1 of 'numbers'"):
+        in_use.item(numbers, tmp_path / "raw/1.jpg")

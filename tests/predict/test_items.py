@@ -38,6 +38,14 @@ def test_a_column_of_the_modalitys_name_holds_the_item(tmp_path: Path) -> None:
     assert named(path) == [(f"{path}:2", 'soft, and "warm"')]
 
 
+def test_a_column_may_name_files_beside_the_table(tmp_path: Path) -> None:
+    """As the tables that data come in do, from wherever one asks; other text stays text."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"touch,label\n1.png,a\n2.png,b\n{'long ' * 100},c\n")
+    (tmp_path / "1.png").touch()
+    assert [raw for _, raw in named(path)] == [tmp_path / "1.png", "2.png", "long " * 100]
+
+
 def test_rows_of_text_are_all_items(tmp_path: Path) -> None:
     """Nobody can tell a first row of text from a name, unless numbers follow."""
     path = tmp_path / "t.csv"

@@ -86,6 +86,19 @@ def test_members_and_teachers_are_told(experiment: Make) -> None:
     assert re.search(r"3 │ +2 │ depth +│ hidden1 +│ 6 +│", found)
 
 
+def test_what_is_not_there_has_no_size(experiment: Make) -> None:
+    """Kept values before there is a store, and the feature of a teacher without a mask point."""
+    bindings = "depth/Member.masks = ()", "fused/Member.masks = 'fusion'"
+    document = plan_document(experiment(TWO, *bindings), nothing_done)
+    for stage in document["stages"]:
+        for constant in stage["constants"]:
+            constant["bytes"] = 0
+    found = text(document, 160)
+    assert "response of fused with its MaskNet at fusion, size not known yet, memory" in found
+    assert " 0.0 kB" not in found
+    assert "a single value" not in found
+
+
 def test_parts_of_several_students_are_told_apart(experiment: Make) -> None:
     """With two students, a MaskNet and a gate say whose they are; gaps in a range are kept."""
     found = text(plan_document(experiment(SEVERAL), nothing_done), 160)

@@ -71,6 +71,7 @@ def _over_epochs(
             epochs, values, color=colour, linestyle=line, marker=mark, label=teacher["name"], lw=1.8
         )
     axes.set_ylim(0, None)
+    axes.locator_params(axis="x", integer=True)  # there is no epoch 1.5
 
 
 def _fused(run: Records) -> set[str]:

@@ -7,7 +7,9 @@ from mstgraph.viz.canvas import MUTED, NEUTRAL, Figure, blend, colours
 from mstgraph.viz.sheet import Panels, heat, sheet, style
 from mstgraph.viz.wanted import Wanted, nothing_to_show
 
-WORDS = "right: on how many of a column's errors a row is right, %; a student can gain from those"
+WORDS = (
+    "right side: on how many of a column's errors a row is right, %; a student can gain from those"
+)
 
 
 def draw(wanted: Wanted) -> Figure:
