@@ -15,6 +15,7 @@ from mstgraph.recipes import table as tables
 from mstgraph.recipes.columns import LOOKED_AT, Images, Sounds, Source, file_of, is_empty
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.files import explained, write_text
 from mstgraph.support.text import shape_in_words
 
 LABELS = ("label", "labels", "class", "category", "target", "y")
@@ -77,11 +78,21 @@ def new(
         f"{name}.gin": _gin(found, place, data, name),
         "README.md": _readme(found, place, data, name),
     }
-    place.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        with (place / file).open("x", encoding="utf-8") as opened:
-            opened.write(text)
+    with explained(place):
+        place.mkdir(parents=True, exist_ok=True)
+    _write({place / file: text for file, text in files.items()})
     return place / f"{name}.gin"
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    """Write all of them, or none."""
+    try:
+        for path, text in texts.items():
+            write_text(path, text)
+    except BaseException:
+        for path in texts:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def look(

@@ -24,6 +24,7 @@ from mstgraph.cli.run import run
 from mstgraph.cli.show import show
 from mstgraph.cli.store import store
 from mstgraph.support.errors import RunError, UserError, in_words, users_line
+from mstgraph.support.text import printable
 
 LONGEST_SHOWN = 100  # characters of a path in a sentence
 
@@ -49,13 +50,15 @@ class Commands(click.Group):
                 name = str(error.filename)
                 shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
                 _end(ctx, f"'{shown}' cannot be used: {error.strerror}", 2)
+            if isinstance(error, MemoryError):
+                _end(ctx, "there is not enough memory for this; expected smaller numbers", 1)
             raise
 
 
 def _end(ctx: click.Context, sentence: str, code: int) -> NoReturn:
     if ctx.meta.get(DEBUG):
         traceback.print_exc()
-    click.echo(f"mstgraph: {sentence}", err=True)
+    click.echo(f"mstgraph: {printable(sentence)}", err=True)
     sys.exit(code)
 
 

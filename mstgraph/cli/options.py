@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mstgraph.support.errors import UserError
+from mstgraph.support.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +44,7 @@ log_every = click.option(
 
 
 class GivenPath(click.Path):
-    """A path that somebody wrote; an empty one would be the working directory."""
+    """A path that somebody wrote, in letters; an empty one would be the working directory."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -53,6 +54,10 @@ class GivenPath(click.Path):
         if not str(value):
             name = param.human_readable_name if param else "the path"
             raise UserError(f"{name} is an empty text; expected a path")
+        try:
+            str(value).encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"the path '{value}' is not in UTF-8; expected one that is") from error
         return super().convert(value, param, ctx)
 
 
@@ -79,7 +84,7 @@ def console() -> Console:
 
 def notice(sentence: str) -> None:
     """Print a sentence on standard error."""
-    click.echo(f"mstgraph: {sentence}", err=True)
+    click.echo(f"mstgraph: {printable(sentence)}", err=True)
 
 
 def all_bindings(

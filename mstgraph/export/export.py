@@ -30,7 +30,7 @@ from mstgraph.run.artefacts.run_folder import locked, student_files
 from mstgraph.run.artefacts.student import Student
 from mstgraph.support.disk.own_folder import OwnFolder
 from mstgraph.support.errors import RunError, UserError, nearest
-from mstgraph.support.files import json_text, write_atomically, write_text
+from mstgraph.support.files import explained, json_text, write_atomically, write_text
 from mstgraph.tasks.task import Task
 
 FORMATS: Mapping[str, Format] = {
@@ -38,6 +38,7 @@ FORMATS: Mapping[str, Format] = {
 }
 CARD, NUMBERS, PAGE = "README.md", "export.json", "predict.py"
 DEPLOYED = Path(__file__).with_name("deployed.py")  # needs ONNX Runtime: read, never imported
+MOST = {"batch": 2**16, "threads": 2**10, "calibration": 2**20}  # beyond any that is of use
 MOST_APART = 0.01  # of the outputs: where a maximum's place is an output, rounding can move it
 
 
@@ -71,9 +72,11 @@ class Wanted:
         """
         if self.format not in FORMATS:
             raise UserError(f"there is no format '{self.format}'{nearest(self.format, FORMATS)}")
-        for name in ("batch", "threads", "calibration"):
+        for name, most in MOST.items():
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}, expected at least 1")
+            if getattr(self, name) > most:
+                raise UserError(f"{name} is {getattr(self, name)}, expected at most {most}")
         if self.output not in ("logits", "probabilities"):
             raise UserError(
                 f"output is '{self.output}'{nearest(self.output, ('logits', 'probabilities'))}"
@@ -121,7 +124,8 @@ def export(
     raw = Raw(experiment, student.modality)
     model = _model(experiment, student, raw, wanted)
     with TemporaryDirectory() as temporary, threads_of_torch(wanted.threads), torch.no_grad():
-        paths = _write(chosen, model, raw, student.member, wanted, Path(temporary))
+        with explained(Path(temporary)):
+            paths = _write(chosen, model, raw, student.member, wanted, Path(temporary))
         ways = {"torch": _of_torch(model)}
         ways |= {name: chosen.answer(path, wanted.threads) for name, path in paths.items()}
         sizes = {name: _size(chosen.files(path)) for name, path in paths.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,8 +23,11 @@ class TorchExport(Format):
 
     def write(self, model: Model, path: Path) -> None:
         """Write the exported program, with its facts as files beside it in the archive."""
-        with path.open("wb") as file, quiet():
-            torch.export.save(model.exported(), file, extra_files=dict(model.facts))
+        # Through memory: torch ends the program where a file takes no more.
+        content = io.BytesIO()
+        with quiet():
+            torch.export.save(model.exported(), content, extra_files=dict(model.facts))
+        path.write_bytes(content.getbuffer())
 
     def answer(self, path: Path, threads: int) -> Answer:
         """Return what runs the file; torch has one number of threads for all that it runs."""

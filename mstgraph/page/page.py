@@ -20,6 +20,8 @@ from mstgraph.support.files import json_ready, write_text
 from mstgraph.support.numerics import choose_device
 
 TEMPLATE = Path(__file__).parent / "template"
+MARK = b'<meta name="generator" content="mstgraph">'  # tells a page that may be written again
+MARKED = 1000  # bytes at its beginning, among which the mark stands
 
 
 def write_page(
@@ -42,6 +44,7 @@ def write_page(
     Raises:
         UserError: a folder is neither, or a library is not installed.
     """
+    refuse_others(out, folders)
     script, render = _library(), _template()
     benches = [folder for folder in folders if (folder / RESULTS).is_file()]
     runs = [Records(folder) for folder in folders if folder not in benches]
@@ -49,6 +52,23 @@ def write_page(
     articles += [side_by_side(runs)] if len(runs) > 1 else []
     articles += [of_record(run, method, device, notice) for run in runs]
     write_text(out, render(articles, script))
+
+
+def refuse_others(out: Path, folders: Sequence[Path]) -> None:
+    """Refuse to write over a file that is no page, or into the folder of a run.
+
+    Raises:
+        UserError: there is such a file, or a folder of the name.
+    """
+    if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
+        raise UserError(f"'{out}' lies in a folder that is shown; expected a place beside it")
+    if not out.exists():
+        return
+    if not out.is_file() or MARK not in out.read_bytes()[:MARKED]:
+        raise UserError(
+            f"'{out}' is there already and is no page of mstgraph's; expected that you move it, or "
+            "another file with --out"
+        )
 
 
 def of_record(run: Records, method: str, device: str, notice: Callable[[str], None]) -> Article:

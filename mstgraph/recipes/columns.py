@@ -19,6 +19,8 @@ from mstgraph.support.text import shape_in_words
 
 Kind = Literal["image", "sound", "array", "number", "text"]
 LOOKED_AT = 50  # rows that tell what a column holds; a later one that differs is refused by name
+LARGEST = float(np.finfo(np.float32).max)
+SHOWN = 40  # characters of a value in a sentence
 
 
 def kind_of(rows: Rows, column: str) -> Kind:
@@ -48,18 +50,25 @@ def _kind_of_value(value: Any) -> Kind:
         return "array"
     if isinstance(value, str) and (kind := suffix_kind(value)):
         return kind  # type: ignore[return-value]
-    return "text" if number(value) is None else "number"
+    return "text" if _float(value) is None else "number"
 
 
 def number(value: Any) -> float | None:
     """Return a finite number that a value is or says, or None."""
+    found = _float(value)
+    return None if found is None or not math.isfinite(found) else found
+
+
+def _float(value: Any) -> float | None:
+    """Return what a value says as a number, be it nan or infinite, or None."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        found = float(value)
+        return float(value)
+    except OverflowError:
+        return math.inf
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
 
 
 class Source(ABC):
@@ -206,8 +215,12 @@ class Numbers(Source):
     def _number(rows: Rows, column: str, row: int) -> float:
         value = _value(rows, column, row)
         found = number(value)
-        if found is None:
-            raise UserError(f"{rows.lines[row]} has '{value}' in '{column}'; expected a number")
+        if found is None or abs(found) > LARGEST:
+            shown = str(value) if len(str(value)) <= SHOWN else f"{str(value)[:SHOWN]}…"
+            raise UserError(
+                f"{rows.lines[row]} has '{shown}' in '{column}'; expected a number that is finite "
+                "in float32"
+            )
         return found
 
 

@@ -77,6 +77,8 @@ def existing(raw: Path | None, requires: str) -> Path:
         raise UserError(requires)
     if not Path(raw).exists():
         raise UserError(f"{raw} does not exist; {requires}")
+    if not (Path(raw).is_file() or Path(raw).is_dir()):  # a pipe would be waited for without end
+        raise UserError(f"{raw} is neither a file nor a folder; {requires}")
     return Path(raw)
 
 

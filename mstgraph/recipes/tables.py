@@ -52,7 +52,8 @@ def table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[Row]
 
     Args:
         path: the file.
-        columns: columns that it must have, of which no field may be empty.
+        columns: columns that it must have, of which no field may be empty; () for all that
+            there are, empty fields and all.
         delimiter: between two fields.
 
     Raises:
@@ -84,6 +85,7 @@ def _check_names(path: Path, names: Sequence[str], columns: Sequence[str]) -> No
     for column in columns:
         if column not in names:
             raise UserError(f"{path} has no column '{column}'{nearest(column, names)}")
+    for column in columns or names:  # without any that are named, all are wanted
         if names.count(column) > 1:
             raise UserError(f"{path} has two columns '{column}'; expected one")
 

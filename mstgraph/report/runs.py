@@ -50,9 +50,16 @@ def run_folders(folder: Path) -> Iterator[Path]:
 def run_rows(path: Path, below: Path) -> list[list[str]]:
     """Return the rows of a run: one for each student, one for a run that is not finished."""
     name = str(path.relative_to(below)) if path != below else path.name
+    try:
+        return _rows(path, name)
+    except (AttributeError, KeyError, TypeError, ValueError):  # JSON of another form
+        return [[name, "damaged", *[""] * (len(COLUMNS) - 2)]]
+
+
+def _rows(path: Path, name: str) -> list[list[str]]:
     plan = _read(path / PLAN)
     if plan is None:
-        return [[name, "damaged", *[""] * (len(COLUMNS) - 2)]]
+        raise ValueError("the plan is no JSON")
     summary = _read(path / SUMMARY)
     data = plan.get("data", {})
     synthetic = f" [{data['synthetic']}]" if data.get("synthetic") else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 
@@ -23,3 +24,16 @@ def shape_in_words(extents: Sequence[int]) -> str:
     '512×15×20'
     """
     return "×".join(map(str, extents)) or "a single value"
+
+
+def printable(text: str) -> str:
+    r"""Return a text that commands no terminal: control characters and lone surrogates as �.
+
+    Ends of lines and tabs stay.
+
+    >>> printable("a\x1b[31m b")
+    'a�[31m b'
+    """
+    return "".join(
+        "�" if unicodedata.category(x) in ("Cc", "Cs") and x not in "\n\t" else x for x in text
+    )

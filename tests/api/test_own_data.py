@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 import mstgraph
 from mstgraph.api.own_data import look
+from mstgraph.recipes.table import Table
 from mstgraph.support.errors import UserError
 
 
@@ -68,3 +70,44 @@ def test_a_column_called_as_a_teacher_is_refused(
     with pytest.raises(UserError, match="a modality is called 'twin', as a teacher will be"):
         mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e39", "9" * 400])
+def test_a_number_that_is_not_finite_is_refused_by_line(tmp_path: Path, value: str) -> None:
+    """Its column is one of numbers all the same, and is not left out in silence."""
+    table = tmp_path / "a.csv"
+    table.write_text(f"x,label\n{value},a\n" + "1,a\n2,b\n" * 10)
+    recipe = Table(table)
+    assert [modality.shape for modality in recipe.modalities()] == [(1,)]
+    with pytest.raises(UserError, match=r"line 2 of .* in 'x'; expected a number that is finite"):
+        recipe.sample(0)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """One of them would be lost."""
+    (tmp_path / "a.csv").write_text("x,x,label\n1,2,a\n1,2,b\n")
+    with pytest.raises(UserError, match="has two columns 'x'; expected one"):
+        mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """It is neither a file nor a folder."""
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(UserError, match="is neither a file nor a folder"):
+        mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
+
+
+def test_all_files_are_written_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stops it half way leaves a folder in which it can begin again."""
+    (tmp_path / "a.csv").write_text("x,label\n" + "1,a\n2,b\n" * 10)
+
+    def full(path: Path, text: str) -> None:
+        if path.name == "README.md":
+            raise UserError("no space is left")
+        path.write_text(text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mstgraph.api.own_data.write_text", full)
+        with pytest.raises(UserError, match="no space"):
+            mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
+    assert mstgraph.new(tmp_path / "mine", tmp_path / "a.csv").is_file()

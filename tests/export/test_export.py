@@ -210,6 +210,7 @@ def test_a_folder_of_somebody_else_is_left_alone(digits_run: Execution) -> None:
         (Wanted("onx"), "no format 'onx'; did you mean 'onnx'"),
         (Wanted("torch", int8=True), "'torch' has no int8: .* expected onnx, openvino"),
         (Wanted("torch", batch=0), "batch is 0, expected at least 1"),
+        (Wanted("torch", threads=10**9), "threads is 1000000000, expected at most 1024"),
         (Wanted("torch", output="logit"), "output is 'logit'; did you mean 'logits'"),  # type: ignore[arg-type]
     ],
 )

@@ -15,6 +15,7 @@ pytest.importorskip("jinja2")
 
 from mstgraph.cli import main
 from mstgraph.page import page
+from mstgraph.support.errors import UserError
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -150,3 +151,16 @@ def test_text_of_a_user_is_no_code(tiny_run: Path, tmp_path: Path, read) -> None
         (copy / name).write_text(json.dumps(content))
     read(copy)
     assert "<script>alert" not in (tmp_path / "page.html").read_text()
+
+
+def test_a_file_of_other_hands_is_not_written_over(tmp_path: Path) -> None:
+    """Nor anything in the folder that is shown; a page is written again."""
+    mine, run = tmp_path / "mine.gin", tmp_path / "run"
+    mine.write_text("graph.target = 'a'")
+    run.mkdir()
+    with pytest.raises(UserError, match="is there already and is no page of mstgraph's"):
+        page.refuse_others(mine, [run])
+    with pytest.raises(UserError, match="lies in a folder that is shown"):
+        page.refuse_others(run / "plan.json", [run])
+    mine.write_bytes(b"<!doctype html>" + page.MARK)
+    page.refuse_others(mine, [run])

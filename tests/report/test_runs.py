@@ -78,3 +78,23 @@ def test_no_run_is_one_sentence(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, ["runs", str(folder)])
         assert result.exit_code == 2
         assert words in result.stderr
+
+
+@pytest.mark.parametrize("change", [{"stages": 3}, {"edges": [1]}, {"data": "x"}, {"alone": []}])
+def test_a_plan_of_another_form_is_damaged(run: Path, change: dict[str, object]) -> None:
+    """It is JSON, but not what a run leaves."""
+    (run / "plan.json").write_text(json.dumps({**PLAN, **change}))
+    assert run_rows(run, run.parent)[0][1] == "damaged"
+
+
+def test_what_is_said_of_synthetic_data_is_shown(run: Path) -> None:
+    """Brackets are no markup, whatever stands in them, and nothing commands the terminal."""
+    data = {"title": "[/red] :smile: \x1b[31mDigits", "synthetic": "random"}
+    (run / "plan.json").write_text(json.dumps({**PLAN, "data": data}))
+    result = CliRunner().invoke(main, ["runs", str(run.parent)], terminal_width=200)
+    assert result.exit_code == 0
+    said = " ".join(result.stdout.split())
+    assert "[/red]" in said
+    assert ":smile:" in said
+    assert "[random]" in said
+    assert "\x1b" not in result.stdout

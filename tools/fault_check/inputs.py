@@ -1,4 +1,4 @@
-"""Gin files and recipes as nobody means them: each is taken, or refused in one sentence."""
+"""Gin files, recipes and tables as nobody means them: each is taken, or refused in a sentence."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ VALUES = [
     *("@MLP", "@nothing", "%nothing", "@KL()", "@left/Member()", "@data()"),
 ]
 PIECES = (*"()[]{}'\"=@%/.,:#\n\t \\", "include", "import os", "é", "\0", "graph.", "= =", "\ufeff")
+TABLE = "x,y,label,split\n" + "".join(
+    f"{row % 7}.5,{row},{'abc'[row % 3]},{('train', 'val', 'test')[row // 3 % 3]}\n"
+    for row in range(36)
+)
+FIELDS = ("", "nan", "inf", "1e39", "-1", "é", '"', "x", "label", "=1+1", "a.png", "../a.npy")
 LINES = ("raise ValueError('mine')", "assert False", "1 / 0", "return None", "import nothing")
 
 
 def trials(moments: random.Random) -> Iterator[tuple[str, str]]:
     """Yield (what was changed, what is wrong with what came of it; empty for nothing)."""
     while True:
-        yield _gin(moments) if moments.random() < 0.6 else _recipe(moments)
+        way = moments.choices((_gin, _recipe, _table), (6, 3, 2))[0]
+        yield way(moments)
 
 
 def _gin(moments: random.Random) -> tuple[str, str]:
@@ -57,6 +63,26 @@ def _recipe(moments: random.Random) -> tuple[str, str]:
 
     outcome = forked(act, Path("said"), seconds=30)
     return _what(texts[name], text), fault_of(outcome, "")
+
+
+def _table(moments: random.Random) -> tuple[str, str]:
+    """Begin with a changed table as data of one's own, and prepare it."""
+    shutil.rmtree("own", ignore_errors=True)
+    lines = TABLE.split("\n")
+    for _ in range(moments.randint(1, 3)):
+        at = moments.choice((0, moments.randrange(len(lines))))
+        fields = lines[at].split(",")
+        fields[moments.randrange(len(fields))] = moments.choice(FIELDS)
+        lines[at] = ",".join(fields) if moments.random() < 0.6 else _spoilt(lines[at], moments)
+    text = "\n".join(lines)
+    Path("own.csv").write_text(text, encoding="utf-8", newline="")
+
+    def act() -> str:
+        mstgraph.new("own", "own.csv")
+        mstgraph.prepare("own/recipe.py", "own/store", raw="own.csv", progress=False)
+        return ""
+
+    return _what(TABLE, text), fault_of(forked(act, Path("said"), seconds=30), "")
 
 
 def _changed(text: str, moments: random.Random) -> str:

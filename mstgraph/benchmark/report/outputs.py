@@ -29,6 +29,7 @@ from mstgraph.benchmark.results.results import (
     StudentMetrics,
     save_results,
 )
+from mstgraph.report.console import Plain
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.support.files import write_json, write_text
 
@@ -166,7 +167,7 @@ def write_outputs(
 def _write_tables(results: Results, metrics: Sequence[str], folder: Path) -> None:
     tables = all_tables(results, metrics)
     text = io.StringIO()
-    console = Console(file=text, width=TEXT_WIDTH)
+    console = Plain(file=text, width=TEXT_WIDTH)
     for one in tables:
         print_table(one, console)
         console.print()
