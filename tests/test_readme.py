@@ -34,6 +34,7 @@ SMALLER = {
     "gin/bench/quick.gin": [
         *(f"{stage}.epochs = 1" for stage in ("Pretrain", "Hint", "Distill", "CI", "STA", "DKD")),
         "bench.seeds = (0,)",
+        "bench.students = (('zer', 'gin/mfeat_zer.gin'),)",
         *NARROW,
     ],
 }
