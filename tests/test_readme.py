@@ -135,3 +135,12 @@ def test_the_readme_has_the_two_commands() -> None:
     first, second = (line for block in two for line in block.splitlines())
     assert first.endswith("mstgraph run gin/nyudepth_rgb.gin")
     assert second.endswith("&& pytest -n 2")
+
+
+def test_the_first_command_installs_what_the_others_of_the_readme_need() -> None:
+    """Whoever never runs the tests can type the rest of the page all the same."""
+    lines = [line for block in blocks("sh", ["README.md"]) for line in block.splitlines()]
+    (extras,) = re.findall(r"-e '\.\[([\w,]+)\]'", lines[0])
+    kinds = {"report": "report", "draw": "report", "export": "onnx"}  # command → extra
+    words = [shlex.split(line)[1] for line in lines if line.startswith("mstgraph ")]
+    assert {kinds[word] for word in words if word in kinds} <= set(extras.split(","))
