@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 
 from mstgraph.distil.cuts import PROBE_BATCH, Crossing, alike, crossing_shapes, graph_part
 from mstgraph.distil.insertion import tapped
+from mstgraph.networks.inputs import drawn
 from mstgraph.support.seeds import python_seeded
 
 RANDOM = ("dropout", "rrelu", "fractional", "rand", "bernoulli", "multinomial", "normal_", "gumbel")
@@ -223,8 +224,9 @@ def still_holds(
         shapes: modality → shape of a sample.
     """
     device = next(iter(network.state_dict().values()), torch.empty(0)).device
-    generator = torch.Generator().manual_seed(0)
-    inputs = [torch.rand(PROBE_BATCH, *s, generator=generator).to(device) for s in shapes.values()]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        inputs = [drawn(PROBE_BATCH, shape).to(device) for shape in shapes.values()]
     pairs: list[tuple[Tensor, Tensor]] = []
     try:
         for mode in (True, False):
