@@ -27,11 +27,11 @@ class StoreWithAnswers(Store):
         super().__init__(path)
         self._answers = answers
         self.modalities = {**self.modalities, **answered(answers)}
-        self._given = {
+        given = {
             name: Column(name, DTYPE, rows.shape[1:], len(rows), len(rows))
             for name, rows in answers.items()
         }
-        self.columns = {**self.columns, **self._given}
+        self.columns = {**self.columns, **given}
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path, Mapping[str, np.ndarray]]]:  # type: ignore[override]
         return StoreWithAnswers, (self.path, self._answers)

@@ -10,6 +10,7 @@ import gin
 import torch
 from torch import Tensor
 
+from mstgraph.support.errors import nearest
 from mstgraph.support.seeds import derive_seed
 
 Inputs = Mapping[str, Tensor]
@@ -46,6 +47,30 @@ class Augmentation(ABC):
             generator: on the CPU; the only source of randomness. What is drawn for one modality
                 may not depend on which others are given, unless they are `together`.
         """
+
+
+@dataclass(frozen=True)
+class OfModalities(Augmentation):
+    """Changes the modalities that it names.
+
+    Attributes:
+        modalities: which.
+    """
+
+    modalities: tuple[str, ...] = ()
+
+    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
+        """Those that it names."""
+        return modality in self.modalities
+
+    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
+        """Refuse none, and names that the store does not have."""
+        if not self.modalities:
+            return "modalities", f"is empty, expected some of {', '.join(modalities)}"
+        for name in self.modalities:
+            if name not in modalities:
+                return "modalities", f"names '{name}'{nearest(name, modalities)}"
+        return None
 
 
 @gin.configurable("augmentation", module="mstgraph")

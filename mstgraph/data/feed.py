@@ -306,32 +306,32 @@ class Feed:
             seed: of the augmentation.
         """
         dtype = torch.get_default_dtype()
-        places_of, batches = batches, [self.positions(places) for places in batches]
+        positions_of = [self.positions(places) for places in batches]
         streamed = any(column is None for column in self._columns.values())
         stored = (
-            self._streamed(batches, first)
+            self._streamed(positions_of, first)
             if streamed
-            else (self._gather(positions, {}) for positions in batches)
+            else (self._gather(positions, {}) for positions in positions_of)
         )
         # What leaves here must be no view of a buffer: normalised inputs are new tensors anyway.
         copied = streamed and self.augmentation is not None
-        for number, (raw, positions) in enumerate(zip(stored, batches, strict=True), first):
+        for number, (raw, places) in enumerate(zip(stored, batches, strict=True), first):
             inputs: Inputs = {
                 n: raw[n].to(torch.int64 if n in self.pool.integers else dtype, copy=copied)
                 for n in self._read
             }
             labels = raw[LABELS].to(self._label_type, copy=streamed)
-            places = places_of[number - first]
             if self.views is not None:
                 inputs, labels = self._viewed(inputs, labels, places)
             elif self.augmentation is not None:
                 inputs, labels = self._augmented(inputs, labels, derive_seed(seed, number))
             normalised = {n: self.pool.normalised(n, inputs[n]) for n in self.modalities}
-            there = positions.to(self.device)
-            for name, lengths in self.lengths(there).items():
+            places = places.to(self.device)
+            positions = self.positions(places)
+            for name, lengths in self.lengths(positions).items():
                 if name in normalised:
                     normalised[name] = masked(normalised[name], lengths)
-            yield normalised, self._known(labels, there), places.to(self.device)
+            yield normalised, self._known(labels, positions), places
 
     def _augmented(self, inputs: Inputs, labels: Tensor, seed: int) -> tuple[Inputs, Tensor]:
         """Return a batch changed by the augmentation, which may not change its shapes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import gin
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mstgraph.data.augmentation import Augmentation, Inputs, drawn_seed
+from mstgraph.data.augmentation import Augmentation, Inputs, OfModalities, drawn_seed
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.seeds import derive_seed
 
@@ -71,7 +72,7 @@ class Crop(Augmentation):
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
-class Transforms(Augmentation):
+class Transforms(OfModalities):
     """Transforms of torchvision (``torchvision.transforms.v2``), one after the other.
 
     The maps of a sample, and its dense labels with ``labels``, go through them together: a window
@@ -85,7 +86,6 @@ class Transforms(Augmentation):
         labels: whether dense labels are transformed along: True for all that moves pixels.
     """
 
-    modalities: tuple[str, ...] = ()
     of: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     largest: float = 255.0
     labels: bool = False
@@ -95,19 +95,13 @@ class Transforms(Augmentation):
         """All its modalities: a transform may draw for one after the other."""
         return self.modalities
 
-    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
-        """Those that it names."""
-        return modality in self.modalities
-
     def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
         """Refuse names of modalities and transforms that do not exist, and options of others."""
-        for name in self.modalities:
-            if name not in modalities:
-                return "modalities", f"names '{name}'{nearest(name, modalities)}"
-        if not self.modalities or not self.of:
-            empty = "of" if self.modalities else "modalities"
-            return empty, "is empty, expected some"
-        self._built()
+        if wrong := super().problem(modalities):
+            return wrong
+        if not self.of:
+            return "of", "is empty, expected some"
+        _ = self._built
         return None
 
     def __call__(
@@ -115,7 +109,7 @@ class Transforms(Augmentation):
     ) -> tuple[Inputs, Tensor]:
         """Return the batch, each sample transformed with randomness of its own."""
         names, seed = [name for name in self.modalities if name in inputs], drawn_seed(generator)
-        transforms, kinds = self._built(), _import("torchvision.tv_tensors")
+        transforms, kinds = self._built, _import("torchvision.tv_tensors")
         dense = self.labels and labels.dim() == 3
         found = []
         for row in range(len(labels)):
@@ -131,6 +125,7 @@ class Transforms(Augmentation):
         changed = {n: v * self.largest for n, v in zip(names, stacked, strict=False)}
         return {**inputs, **changed}, stacked[-1] if dense else labels
 
+    @cached_property
     def _built(self) -> list[Any]:
         """Return the transforms; UserError for a name or option that torchvision does not know."""
         library = _import(LIBRARY)

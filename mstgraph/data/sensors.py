@@ -7,40 +7,20 @@ those of SpecAugment (Park et al. 2019, https://doi.org/10.21437/Interspeech.201
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 import gin
 import torch
 from torch import Tensor
 
-from mstgraph.data.augmentation import Augmentation, Inputs, drawn_seed
-from mstgraph.support.errors import nearest
+from mstgraph.data.augmentation import Inputs, OfModalities, drawn_seed
 from mstgraph.support.seeds import derive_seed
 
 
 @dataclass(frozen=True)
-class OfModalities(Augmentation):
-    """Changes each of some modalities by itself; labels stay.
-
-    Attributes:
-        modalities: which.
-    """
-
-    modalities: tuple[str, ...] = ()
-
-    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
-        """Those that it names."""
-        return modality in self.modalities
-
-    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
-        """Refuse none, and names that the store does not have."""
-        if not self.modalities:
-            return "modalities", f"is empty, expected some of {', '.join(modalities)}"
-        for name in self.modalities:
-            if name not in modalities:
-                return "modalities", f"names '{name}'{nearest(name, modalities)}"
-        return None
+class OfEach(OfModalities):
+    """Changes each of its modalities by itself; labels stay."""
 
     def __call__(
         self, inputs: Inputs, labels: Tensor, generator: torch.Generator
@@ -61,7 +41,7 @@ class OfModalities(Augmentation):
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
-class Jitter(OfModalities):
+class Jitter(OfEach):
     """Adds normal noise to every value.
 
     Attributes:
@@ -80,7 +60,7 @@ class Jitter(OfModalities):
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
-class Scale(OfModalities):
+class Scale(OfEach):
     """Multiplies each channel of each sample by a number near 1.
 
     Attributes:
@@ -97,13 +77,15 @@ class Scale(OfModalities):
 
 
 @dataclass(frozen=True)
-class Mask(OfModalities):
+class Mask(OfEach):
     """Puts the sample's mean in the place of a run of times or bands.
 
     Attributes:
+        axis: what is masked, of a batch.
         share: of the times or bands, the longest run.
     """
 
+    axis: ClassVar[int]
     share: float = 0.2
 
     def change(self, values: Tensor, generator: torch.Generator) -> Tensor:
@@ -119,21 +101,13 @@ class Mask(OfModalities):
         mean = values.flatten(1).mean(1).reshape(batch, *[1] * (values.dim() - 1))
         return torch.where(masked.reshape(shape).to(values.device), mean, values)
 
-    @property
-    @abstractmethod
-    def axis(self) -> int:
-        """What is masked, from the last axis on."""
-
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
 class TimeMask(Mask):
     """Masks times: the last axis of a sequence or a spectrogram."""
 
-    @property
-    def axis(self) -> int:
-        """The last."""
-        return -1
+    axis: ClassVar[int] = -1
 
 
 @gin.configurable(module="mstgraph")
@@ -141,7 +115,4 @@ class TimeMask(Mask):
 class FrequencyMask(Mask):
     """Masks bands: the last axis but one of a spectrogram."""
 
-    @property
-    def axis(self) -> int:
-        """The last but one."""
-        return -2
+    axis: ClassVar[int] = -2

@@ -11,8 +11,7 @@ import torch
 from mstgraph.declare.configuration import Configuration
 from mstgraph.distil.probing import looks_at_values
 from mstgraph.distil.shapes import OnlyShapes
-from mstgraph.networks.roles import Roles, layer_roles, numbered
-from mstgraph.networks.sequence import Sequence1d
+from mstgraph.networks.roles import Roles
 from mstgraph.support.errors import UserError, in_words
 
 OUTPUTS = 2  # of the network that is built to be asked; roles do not depend on it
@@ -35,11 +34,12 @@ def network_roles(
     Raises:
         UserError: the network cannot be built.
     """
-    if network is None or not _proposes(network):
+    if network is None or not isinstance(getattr(network, "roles", None), property):
         return {}
     with gin.config_scope(scope), torch.random.fork_rng(devices=[]):
         try:
-            return _proposed(_built(network, inputs))
+            roles: Roles = _built(network, inputs).roles
+            return roles
         except (Exception, SystemExit) as error:  # whatever building a network raises
             users = isinstance(error, UserError)
             text = str(error).splitlines()[0] if users else in_words(error)
@@ -47,20 +47,6 @@ def network_roles(
             place = place or configuration.where("Member", "network", scope)
             cannot = "" if users else "its network cannot be built: "
             raise UserError(f"{place}: member '{scope}': {cannot}{text}") from error
-
-
-def _proposes(network: Callable[..., Any]) -> bool:
-    known = isinstance(network, type) and issubclass(network, Sequence1d)
-    return known or isinstance(getattr(network, "roles", None), property)
-
-
-def _proposed(network: Any) -> Roles:
-    if isinstance(network, Sequence1d):
-        # Said here: its own file is part of the identity of all that was trained with it.
-        blocks = numbered("block", network.depth)
-        return layer_roles(blocks, "hidden", masks=(blocks[-1], "hidden"))
-    roles: Roles = network.roles
-    return roles
 
 
 def _built(network: Callable[..., Any], inputs: Mapping[str, tuple[int, ...]]) -> Any:

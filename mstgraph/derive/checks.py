@@ -28,7 +28,7 @@ def check_data(
     configuration: Configuration,
     splits: Collection[str],
     modalities: Mapping[str, Modality],
-    labels: Labels | None = None,
+    labels: Labels,
 ) -> None:
     """Refuse sizes and shares that are none, and what the store has not."""
     if data.batch_size < 1:
@@ -50,7 +50,7 @@ def check_data(
             "share such as 0.1, a number of samples such as 120, or None"
         )
     _check_normalisation(data, configuration, modalities)
-    if data.sampler is not None and labels is not None and labels.task != "classification":
+    if data.sampler is not None and labels.task != "classification":
         raise UserError(
             f"{configuration.where('data', 'sampler')}: data.sampler is '{data.sampler}', but "
             f"labels for {labels.task} are not one class of each sample; expected None"

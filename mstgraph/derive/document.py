@@ -11,7 +11,6 @@ import torch
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import Constants, find_constants
 from mstgraph.derive.keeping.passes import group_stages
-from mstgraph.derive.members.weights import Weights
 from mstgraph.stages.node import Part, Teacher
 from mstgraph.stages.stage import StageNode
 
@@ -101,7 +100,7 @@ def with_states(
 
 def _member(experiment: Experiment, index: int, name: str) -> dict[str, Any]:
     graph, shapes = experiment.plan.graph, experiment.parts.members[name]
-    member = graph.members[name]
+    member, weights = graph.members[name], experiment.parts.weights.get(name)
     return {
         "index": index,
         "name": name,
@@ -112,12 +111,8 @@ def _member(experiment: Experiment, index: int, name: str) -> dict[str, Any]:
         "output": list(shapes.output),
         "masks": list(member.masks),
         "initialisation": shapes.initialisation,
-        **({"weights": weights.document()} if (weights := _weights(experiment, name)) else {}),
+        **({"weights": weights.document()} if weights else {}),
     }
-
-
-def _weights(experiment: Experiment, name: str) -> Weights | None:
-    return experiment.parts.weights.get(name)
 
 
 def _role(experiment: Experiment, name: str) -> str:

@@ -46,7 +46,7 @@ class Cut:
         ordered = [n for n in graph.nodes if any(n in group for group in crossing.values())]
         self.names = tuple(node.name for node in ordered)
         self._points = {point: node.name for point, node in nodes.items()}
-        self._trunk = fx.GraphModule(network, _trunk_graph(graph, ordered))
+        self._trunk = fx.GraphModule(network, graph_part(graph, ordered))
         self._tails = {
             point: _Tail(network, graph, nodes[point], crossing[point]) for point in points
         }
@@ -141,16 +141,28 @@ def _crossing(graph: fx.Graph, at: fx.Node) -> set[fx.Node]:
     return found | {at}
 
 
-def _trunk_graph(graph: fx.Graph, outputs: Sequence[fx.Node]) -> fx.Graph:
-    trunk = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
-    wanted = _reachable(outputs, lambda node: node.all_input_nodes) | set(outputs)
+def graph_part(
+    graph: fx.Graph, wanted: Sequence[fx.Node], given: Sequence[fx.Node] = ()
+) -> fx.Graph:
+    """Return the graph from the inputs, and from what is given beside them, to some of the nodes.
+
+    Args:
+        graph: the whole.
+        wanted: what it returns, as a tuple; or the output of the whole, alone.
+        given: what it does not compute but takes, after the inputs.
+    """
+    part = fx.Graph()
+    needed = {*wanted, *_reachable(wanted, lambda n: () if n in given else n.all_input_nodes)}
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    copies = {node: part.node_copy(node) for node in inputs}
+    copies |= {node: part.placeholder(node.name) for node in given}
     for node in graph.nodes:
-        if node in wanted or node.op == "placeholder":
-            copies[node] = trunk.node_copy(node, lambda n: copies[n])
-    trunk.output(tuple(copies[node] for node in outputs))
-    trunk.lint()
-    return trunk
+        if node in needed and node not in copies:
+            copies[node] = part.node_copy(node, lambda n: copies[n])
+    if wanted[0].op != "output":
+        part.output(tuple(copies[node] for node in wanted))
+    part.lint()
+    return part
 
 
 def probe_cut(

@@ -14,8 +14,9 @@ from itertools import chain
 import torch
 from torch import Tensor, fx, nn
 
-from mstgraph.distil.cuts import PROBE_BATCH, Crossing, alike, crossing_shapes
+from mstgraph.distil.cuts import PROBE_BATCH, Crossing, alike, crossing_shapes, graph_part
 from mstgraph.distil.insertion import tapped
+from mstgraph.networks.inputs import drawn
 from mstgraph.support.seeds import python_seeded
 
 RANDOM = ("dropout", "rrelu", "fractional", "rand", "bernoulli", "multinomial", "normal_", "gumbel")
@@ -93,9 +94,9 @@ class _Halves:
         if not crossing:
             raise ValueError("nothing that is frozen comes before all that trains")
         self.names = tuple(node.name for node in crossing)
-        self.trunk = _part(graph, crossing, ())
+        self.trunk = graph_part(graph, crossing)
         (output,) = (node for node in graph.nodes if node.op == "output")
-        self.tail = _part(graph, (output,), crossing)
+        self.tail = graph_part(graph, (output,), crossing)
         self.needed = _places(self.tail, set(self.names))
 
 
@@ -132,27 +133,6 @@ def _is_fixed(node: fx.Node, network: nn.Module, frozen: Sequence[str]) -> bool:
 
 def _is_random(name: object) -> bool:
     return any(word in str(name).lower() for word in RANDOM)
-
-
-def _part(graph: fx.Graph, wanted: Sequence[fx.Node], given: Sequence[fx.Node]) -> fx.Graph:
-    """Return the graph from the inputs, and what is given beside them, to some of the nodes."""
-    part = fx.Graph()
-    needed, waiting = set(wanted), [node for node in wanted if node not in given]
-    while waiting:
-        for node in waiting.pop().all_input_nodes:
-            if node not in needed:
-                needed.add(node)
-                waiting += [] if node in given else [node]
-    inputs = [node for node in graph.nodes if node.op == "placeholder"]
-    copies = {node: part.node_copy(node) for node in inputs}
-    copies |= {node: part.placeholder(node.name) for node in given}
-    for node in graph.nodes:
-        if node in needed and node not in copies:
-            copies[node] = part.node_copy(node, lambda n: copies[n])
-    if wanted[0].op != "output":
-        part.output(tuple(copies[node] for node in wanted))
-    part.lint()
-    return part
 
 
 def _places(tail: fx.Graph, given: set[str]) -> frozenset[int]:
@@ -244,8 +224,9 @@ def still_holds(
         shapes: modality → shape of a sample.
     """
     device = next(iter(network.state_dict().values()), torch.empty(0)).device
-    generator = torch.Generator().manual_seed(0)
-    inputs = [torch.rand(PROBE_BATCH, *s, generator=generator).to(device) for s in shapes.values()]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        inputs = [drawn(PROBE_BATCH, shape).to(device) for shape in shapes.values()]
     pairs: list[tuple[Tensor, Tensor]] = []
     try:
         for mode in (True, False):

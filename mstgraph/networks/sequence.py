@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from mstgraph.networks import inputs as check
 from mstgraph.networks.mlp import Concatenation
+from mstgraph.networks.roles import Roles, layer_roles, numbered
 from mstgraph.support.errors import UserError
 from mstgraph.support.text import shape_in_words
 
@@ -109,6 +110,12 @@ class Sequence1d(SequenceBranch):
         (shape,) = inputs.values()
         super().__init__(shape, channels, kernel, hidden)
         self.classifier = nn.Linear(hidden, num_outputs)
+
+    @property
+    def roles(self) -> Roles:
+        """The hidden layer, and the last two blocks; masks go to the last block and behind it."""
+        hints = numbered("block", self.depth)
+        return layer_roles(hints, "hidden", masks=(hints[-1], "hidden"))
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return logits, [batch, num_outputs] float, of one tensor [batch, channels, time]."""

@@ -72,40 +72,28 @@ class _Account:
 
     def add(self, batch: Batch) -> None:
         settings = self.node.settings
-        losses, labels, rows = settings.validation_loss(self.node, batch), batch.labels, None
+        rows = batch.labelled() if self.task.unlabelled else None
+        losses = _of(settings.validation_loss(self.node, batch), rows)
         there = settings.judged(self.node, batch)
-        if self.task.unlabelled:
-            rows = batch.labelled()
-            losses, labels = losses[rows], labels[rows]
-            there = None if there is None else there[rows]
-        self.losses.append(losses if there is None else losses[there])
+        self.losses.append(_of(losses, None if there is None else _of(there, rows)))
+        labels = _of(batch.labels, rows)
+        patterns = batch.patterns(self.modalities) if self.by_sample else {}
         for name, accumulator in self.measured.items():
-            response, own = batch.response(name), batch.there(name)
-            outputs = response if rows is None else response[rows]
-            if own is not None:
-                own = own if rows is None else own[rows]
-            self._measure(accumulator, outputs, labels, own)
+            outputs, own = _of(batch.response(name), rows), batch.there(name)
+            if own is None and patterns:
+                own = torch.ones(len(batch), dtype=torch.bool, device=labels.device)
+            own = None if own is None else _of(own, rows)
+            accumulator.update(_of(outputs, own), _of(labels, own))
             if self.by_sample:
-                patterns = batch.patterns(self.modalities)
-                if own is None and patterns:
-                    own = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
                 self._keep_samples(name, outputs, labels, own)
-                for pattern, having in patterns.items():
-                    chosen = having if rows is None else having[rows]
-                    chosen = chosen if own is None else chosen & own
-                    self._measure_pattern(name, pattern, outputs, labels, chosen)
+            for pattern, having in patterns.items():
+                assert own is not None
+                chosen = _of(having, rows) & own
+                self._measure_pattern(name, pattern, outputs[chosen], labels[chosen])
         for name, values in settings.statistics(self.node, batch).items():
             self.statistics.setdefault(name, []).append(values)
             if self.by_sample:
-                self.samples.setdefault(name, []).append(values if rows is None else values[rows])
-
-    def _measure(
-        self, accumulator: Accumulator, outputs: Tensor, labels: Tensor, own: Tensor | None
-    ) -> None:
-        if own is None:
-            accumulator.update(outputs, labels)
-        else:
-            accumulator.update(outputs[own], labels[own])
+                self.samples.setdefault(name, []).append(_of(values, rows))
 
     def _keep_samples(self, name: str, outputs: Tensor, labels: Tensor, own: Tensor | None) -> None:
         """Keep what each sample contributes: nothing where the response takes no part."""
@@ -123,16 +111,14 @@ class _Account:
         if marks is not None:
             self.marks.setdefault(name, []).append(marks.cpu().numpy())
 
-    def _measure_pattern(
-        self, name: str, pattern: str, outputs: Tensor, labels: Tensor, chosen: Tensor
-    ) -> None:
+    def _measure_pattern(self, name: str, pattern: str, outputs: Tensor, labels: Tensor) -> None:
         """Measure the samples of one pattern of presence by themselves."""
         found = self.patterns.setdefault(name, {})
         if pattern not in found:
             found[pattern] = self.task.accumulator(labels.device), 0
         accumulator, count = found[pattern]
-        self._measure(accumulator, outputs, labels, chosen)
-        found[pattern] = accumulator, count + int(chosen.sum())
+        accumulator.update(outputs, labels)
+        found[pattern] = accumulator, count + len(labels)
 
     def _keep(self, name: str, contributions: Tensor | None) -> None:
         if contributions is not None:
@@ -148,18 +134,27 @@ class _Account:
             statistics={n: _mean_of_known(v).tolist() for n, v in statistics.items()},
             contributions={n: np.concatenate(found) for n, found in self.contributions.items()},
             marks={n: np.concatenate(found) for n, found in self.marks.items()},
-            patterns={}
-            if len({pattern for found in self.patterns.values() for pattern in found}) < 2
-            else {
-                name: {
-                    pattern: {"samples": count, **accumulator.metrics()}
-                    for pattern, (accumulator, count) in sorted(found.items())
-                    if count
-                }
-                for name, found in self.patterns.items()
-            },
+            patterns=self._by_pattern(),
             by_sample={n: torch.cat(v).float().cpu().numpy() for n, v in self.samples.items()},
         )
+
+    def _by_pattern(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Return response → pattern of presence → metrics; {} where all samples have the same."""
+        if len({pattern for found in self.patterns.values() for pattern in found}) < 2:
+            return {}
+        return {
+            name: {
+                pattern: {"samples": count, **accumulator.metrics()}
+                for pattern, (accumulator, count) in sorted(found.items())
+                if count
+            }
+            for name, found in self.patterns.items()
+        }
+
+
+def _of(values: Tensor, rows: Tensor | None) -> Tensor:
+    """Return the values of some samples ([batch] bool), [n, ...]; None: of all."""
+    return values if rows is None else values[rows]
 
 
 def _mean_of_known(values: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,36 +102,32 @@ class Keeper:
         if not values:
             return {}
         kept: dict[Question, Kept] = {}
-        try:
+        with ExitStack() as undone:
             for views in sorted({decision.views for decision in values}):
                 of_views = [decision for decision in values if decision.views == views]
-                kept |= self._fill_views(part, of_views, views)
+                kept |= self._fill_views(part, of_views, views, undone)
             for value in kept.values():
                 value.finish()
-        except BaseException:
-            for value in kept.values():
-                value.close()
-            raise
+            undone.pop_all()
         return kept
 
     def _fill_views(
-        self, part: str, decisions: Sequence[Decision], views: int
+        self, part: str, decisions: Sequence[Decision], views: int, undone: ExitStack
     ) -> dict[Question, Kept]:
-        """Compute the values that are kept for so many views of each sample."""
+        """Compute the values that are kept for so many views of each sample.
+
+        Whatever is opened is closed with ``undone``.
+        """
         needed = {m for d in decisions for m in self.networks.inputs_of[d.value.member]}
         augmentation = self.augmentation if views == self._views(part) else None
         feed = self.feed_for(part, sorted(needed), augmentation)
+        count = len(feed) * views
         kept: dict[Question, Kept] = {}
-        try:
-            count = len(feed) * views
-            for owner, value in self._allocated(decisions, part, count, feed.device):
-                kept[owner] = value
-                value.every_view = augmentation is None and self._views(part) is not None
-            self._compute_missing(part, feed, kept, count)
-        except BaseException:
-            for value in kept.values():
-                value.close()
-            raise
+        for owner, value in self._allocated(decisions, part, count, feed.device):
+            undone.callback(value.close)
+            kept[owner] = value
+            value.every_view = augmentation is None and self._views(part) is not None
+        self._compute_missing(part, feed, kept, count)
         return kept
 
     def _views(self, part: str) -> int | None:

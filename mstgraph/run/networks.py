@@ -239,7 +239,8 @@ class Networks:
         cut, network = self.frozen[forward.member], self.modules[forward.member]
         values = self.outputs(FrozenTrunk(forward.member), shared, rows)
         later = [tap for tap in forward.taps if tap not in cut.taps]
-        given = [shared.inputs[m] if i in cut.needed else None for i, m in self._inputs(forward)]
+        names = self.inputs_of[forward.member]
+        given = [shared.inputs[n] if i in cut.needed else None for i, n in enumerate(names)]
         if rows is not None:
             given = [None if value is None else value[rows] for value in given]
         with tapped(network, later) as features, autocast(self.precision, shared.labels.device):
@@ -252,9 +253,6 @@ class Networks:
         early = {tap: values[cut.taps[tap]] for tap in forward.taps if tap in cut.taps}
         outputs = {**features, **early, RESPONSE: logits}
         return {name: value.to(torch.get_default_dtype()) for name, value in outputs.items()}
-
-    def _inputs(self, question: Question) -> list[tuple[int, str]]:
-        return list(enumerate(self.inputs_of[question.member]))
 
     def _call(self, member: str, arguments: list[Tensor], lengths: Tensor | None) -> Tensor:
         """Run a network; one that overwrites its inputs gets copies, as others read them, too."""

@@ -214,8 +214,10 @@ class Training:
         """Return the optimiser, or None if the trained parts learn in their buffers alone."""
         parameters = [p for module in self.parts.values() for p in module.parameters()]
         settings = self.node.settings
-        if not parameters or not settings.rates:
-            return settings.optimizer(parameters, lr=settings.learning_rate) if parameters else None
+        if not parameters:
+            return None
+        if not settings.rates:
+            return settings.optimizer(parameters, lr=settings.learning_rate)
         groups = groups_by_rate(self.parts, settings.rates)
         self._shares = [share for share, _ in groups]
         return settings.optimizer([{"params": p} for _, p in groups], lr=settings.learning_rate)

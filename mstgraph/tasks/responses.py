@@ -1,4 +1,4 @@
-"""What responses of exclusive classes say: of several the mean, how sure, how far they agree."""
+"""What responses say: of several the mean, and of exclusive classes how sure and how far alike."""
 
 from __future__ import annotations
 
@@ -23,6 +23,21 @@ def entropy(logits: Tensor) -> Tensor:
     return -(log_p.exp() * log_p).sum(dim=1).reshape(len(logits), -1).mean(dim=1)
 
 
+def weighted_sum(responses: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Return Σ_j w_j z_j for each sample, [batch, num_outputs, ...] float.
+
+    Args:
+        responses: z_j of N teachers, [batch, num_outputs, ...] float each.
+        weights: [batch, N] float.
+    """
+    extent = [1] * (responses[0].dim() - 1)
+    terms = [
+        weight.view(-1, *extent) * outputs
+        for outputs, weight in zip(responses, weights.unbind(1), strict=True)
+    ]
+    return functools.reduce(torch.add, terms)
+
+
 def mean_response(responses: Sequence[Tensor], weights: Tensor) -> Tensor:
     """Return logits of several teachers as one: the weighted mean of their log-probabilities.
 
@@ -36,12 +51,7 @@ def mean_response(responses: Sequence[Tensor], weights: Tensor) -> Tensor:
     Returns:
         [batch, num_outputs, ...] float.
     """
-    extent = [1] * (responses[0].dim() - 1)
-    terms = [
-        weight.view(-1, *extent) * F.log_softmax(logits, dim=1)
-        for logits, weight in zip(responses, weights.unbind(1), strict=True)
-    ]
-    return functools.reduce(torch.add, terms)
+    return weighted_sum([F.log_softmax(logits, dim=1) for logits in responses], weights)
 
 
 def agreement(one: Tensor, other: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ knows what is predicted.
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -18,6 +17,7 @@ from torch import Tensor
 from mstgraph.data.labelled import UNKNOWN
 from mstgraph.store.recipe import Labels
 from mstgraph.support.errors import nearest
+from mstgraph.tasks.responses import weighted_sum
 
 RECALL = "recall:"  # and a class: the name of a metric of a single one
 
@@ -174,12 +174,7 @@ class Task(ABC):
         Returns:
             [batch, num_outputs, ...] float.
         """
-        extent = [1] * (responses[0].dim() - 1)
-        terms = [
-            weight.view(-1, *extent) * outputs
-            for outputs, weight in zip(responses, weights.unbind(1), strict=True)
-        ]
-        return functools.reduce(torch.add, terms)
+        return weighted_sum(responses, weights)
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
         """Return how unsure each response is, [batch] float; alike for all where none says it."""

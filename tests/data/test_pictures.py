@@ -108,6 +108,16 @@ def test_a_transform_sees_the_maps_of_a_sample_together() -> None:
 
 
 @pytest.mark.usefixtures("torchvision")
+def test_transforms_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches go through them, and whatever was checked before."""
+    dark = Transforms(("rgb",), (("Darken", {"most": 0.9}),))
+    assert dark.problem(("rgb",)) is None
+    monkeypatch.setitem(sys.modules, "torchvision.transforms.v2", None)
+    found, _ = dark({"rgb": torch.ones(2, 3, 2, 2)}, torch.zeros(2), seeded())
+    assert found["rgb"].shape == (2, 3, 2, 2)
+
+
+@pytest.mark.usefixtures("torchvision")
 def test_what_torchvision_does_not_know_is_refused() -> None:
     """The nearest name; an option that a transform does not take."""
     with pytest.raises(UserError, match=r"names 'Darkn', which .* did you mean 'Darken'"):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mstgraph.data.sensors import FrequencyMask, Jitter, OfModalities, Scale, TimeMask
+from mstgraph.data.sensors import FrequencyMask, Jitter, OfEach, Scale, TimeMask
 
 
-def changed(augmentation: OfModalities, values: Tensor, seed: int = 0, **others: Tensor) -> Tensor:
+def changed(augmentation: OfEach, values: Tensor, seed: int = 0, **others: Tensor) -> Tensor:
     """Return a modality ``x`` after an augmentation."""
     generator = torch.Generator().manual_seed(seed)
     found, _ = augmentation({**others, "x": values}, torch.zeros(len(values)), generator)
@@ -53,7 +53,7 @@ def test_a_mask_is_one_run_of_the_mean(kind: type[TimeMask], axis: int) -> None:
 
 
 @pytest.mark.parametrize("augmentation", ALL)
-def test_what_is_drawn_depends_on_the_name_alone(augmentation: OfModalities) -> None:
+def test_what_is_drawn_depends_on_the_name_alone(augmentation: OfEach) -> None:
     """Not on which other modalities are there, which the engine may have no need of."""
     both = type(augmentation)(("x", "y"))
     alone, beside = changed(both, VALUES), changed(both, VALUES, y=VALUES)

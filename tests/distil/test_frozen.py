@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from mstgraph.distil.frozen import FrozenCut, freeze, is_within, probe_frozen, still_holds
 from mstgraph.networks.fusenet import FuseNetBranch
+from mstgraph.networks.inputs import Integers, drawn
 from mstgraph.networks.mlp import FusedMLP
 
 PICTURE = {"a": (3, 8, 8)}
@@ -64,9 +65,22 @@ class Mixing(nn.Module):
         return self.head(self.trunk(self.norm(x.mean((2, 3)))))
 
 
+class Words(nn.Module):
+    """Looks words up, and answers with their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(4, 3)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [batch, 2]."""
+        return self.head(self.words(x).mean(1))
+
+
 def batch(shapes: Mapping[str, tuple[int, ...]]) -> list[Tensor]:
     """Return a batch of five."""
-    return [torch.randn(5, *shape) for shape in shapes.values()]
+    return [drawn(5, shape) for shape in shapes.values()]
 
 
 def step(network: nn.Module, answer: Tensor) -> dict[str, Tensor]:
@@ -77,6 +91,7 @@ def step(network: nn.Module, answer: Tensor) -> dict[str, Tensor]:
 
 
 CASES: dict[str, tuple[nn.Module, tuple[str, ...], Mapping[str, tuple[int, ...]]]] = {
+    "words, which are integers": (Words(), ("words",), {"a": Integers((6,))}),
     "the stem": (Pictures(), ("stem",), PICTURE),
     "up to the head": (Pictures(), ("stem", "block", "norm"), PICTURE),
     "one branch of two": (

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
@@ -98,11 +99,8 @@ def fitting_weights(given: str, path: Path, network: nn.Module) -> Weights:
     states, own = _translated(read_states(path), network), network.state_dict()
     renamed = _aligned(states, own)
     taken = {name: key for key, name in renamed.items() if _fits(name, states[key], own)}
-    left = {
-        key: _reason(renamed.get(key), states[key], own)
-        for key in states
-        if key not in set(taken.values())
-    }
+    used = set(taken.values())
+    left = {k: _reason(renamed.get(k), states[k], own) for k in states if k not in used}
     missing = tuple(name for name in own if name not in taken and not name.endswith(COUNTERS))
     # Vectors and counters fit many networks by chance: alone they are nothing.
     if not any(own[name].dim() > 1 for name in taken):
@@ -215,7 +213,7 @@ def _may_be_meant(path: Path) -> bool:
 
 def _fetched(url: str, place: str) -> Path:
     """Return torch's own copy of what lies at a URL, fetched once."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

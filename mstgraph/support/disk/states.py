@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from mstgraph.support.errors import UserError
@@ -44,8 +45,7 @@ def read_states(path: Path) -> dict[str, Tensor]:
 
 def _read_safetensors(path: Path) -> Any:
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+        return load_file(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from error
 

@@ -10,7 +10,8 @@ import torch
 from tiny_graphs import Make
 from torch import Tensor, nn
 
-from mstgraph.derive.members.weights import fitting_weights
+from mstgraph.declare.configuration import Configuration
+from mstgraph.derive.members.weights import find_weights, fitting_weights
 from mstgraph.support.errors import UserError
 
 
@@ -232,3 +233,15 @@ def test_what_makes_no_sense_is_refused(
     assert sentence in str(caught.value)
     assert "graph.gin:" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_url_is_looked_up_where_torch_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query is no part of the file's name, as `torch.hub` sees it: it is fetched once."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_args, **_options: 1 / 0)
+    (tmp_path / "checkpoints").mkdir()
+    kept = save({"a": torch.ones(1)}, tmp_path / "checkpoints" / "vgg16.pth")
+    url = "https://example.org/files/vgg16.pth?download=1"
+    assert find_weights(url, "m", "", Configuration()) == kept
