@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mstgraph.certainty.verdict import RIGHT
 from mstgraph.look.records import Records
-
-RIGHT, WRONG = 2, 1  # marks of places, see `mstgraph.tasks.task.Task.marks`
 
 
 @dataclass(frozen=True)

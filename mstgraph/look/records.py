@@ -81,10 +81,6 @@ class Records:
         """Names of the stages, in order."""
         return [stage["name"] for stage in self.plan["stages"]]
 
-    def kind(self, stage: str) -> str:
-        """Return what kind of stage it is."""
-        return next(str(s["kind"]) for s in self.plan["stages"] if s["name"] == stage)
-
     def last(self, target: str) -> str:
         """Return the stage that ends a student's training."""
         return str(self._of_plan("last")[target])
