@@ -51,7 +51,7 @@ def _cards(
     )
     raw = {name: opened.raw(name, positions) for name in seen}
     answers = {title: counts(run, place) for title, place in run.responses().items()}
-    share = run.folder.statistics(run.last(target)).get("share")
+    share = run.statistics(run.last(target)).get("share")
     teachers = [teacher["name"] for teacher in run.plan["teachers"].get(target, ())]
     told, cards = [c for c in answers.values() if c is not None], []
     for i, position in enumerate(positions):
