@@ -108,6 +108,11 @@ class Records:
         """Students, in order."""
         return [str(name) for name in self.plan["targets"]]
 
+    @cached_property
+    def fused(self) -> set[str]:
+        """Members that see several modalities."""
+        return {member["name"] for member in self.plan["members"] if len(member["inputs"]) > 1}
+
     def artefact(self, stage: str) -> dict[str, Any] | None:
         """Return what a finished stage says of itself; None of one that is not finished."""
         return self.folder.artefact(stage)
