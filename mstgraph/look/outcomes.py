@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mstgraph.certainty.verdict import RIGHT
 from mstgraph.look.records import Records
-
-RIGHT, WRONG = 2, 1  # marks of places, see `mstgraph.tasks.task.Task.marks`
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ def routing_by_class(records: Records, target: str) -> np.ndarray | None:
     or of a run by an earlier version, which did not keep it.
     """
     stage = records.last(target)
-    share = records.folder.statistics(stage).get("share")
-    if share is None or target not in records.folder.samples(stage):
+    share = records.statistics(stage).get("share")
+    if share is None or target not in records.samples(stage):
         return None
     found = counts(records, (stage, target))
     if found is None or len(share) != len(found.labelled):
@@ -136,9 +135,9 @@ class Changed:
 def changed(records: Records, target: str) -> Changed | None:
     """Return the samples that changed, most changed first; None where nobody knows."""
     alone, last = records.alone(target), records.last(target)
-    if alone is None or target not in records.folder.samples(alone):
+    if alone is None or target not in records.samples(alone):
         return None
-    if target not in records.folder.samples(last):
+    if target not in records.samples(last):
         return None
     one, other = (counts(records, (stage, target)) for stage in (last, alone))
     if one is None or other is None:

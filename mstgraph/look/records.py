@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ class Records:
             raise UserError(f"'{path}' has no {PLAN}; expected the folder of a run")
         self.path = path
         self.folder = RunFolder(path)
+        # Every chart asks for them: a stage's are read, and compared with their digest, once.
+        self.samples = cache(self.folder.samples)
+        self.statistics = cache(self.folder.statistics)
+        self._marks = cache(self.folder.marks)
 
     @cached_property
     def plan(self) -> dict[str, Any]:
@@ -81,10 +85,6 @@ class Records:
         """Names of the stages, in order."""
         return [stage["name"] for stage in self.plan["stages"]]
 
-    def kind(self, stage: str) -> str:
-        """Return what kind of stage it is."""
-        return next(str(s["kind"]) for s in self.plan["stages"] if s["name"] == stage)
-
     def last(self, target: str) -> str:
         """Return the stage that ends a student's training."""
         return str(self._of_plan("last")[target])
@@ -107,6 +107,11 @@ class Records:
     def targets(self) -> list[str]:
         """Students, in order."""
         return [str(name) for name in self.plan["targets"]]
+
+    @cached_property
+    def fused(self) -> set[str]:
+        """Members that see several modalities."""
+        return {member["name"] for member in self.plan["members"] if len(member["inputs"]) > 1}
 
     def artefact(self, stage: str) -> dict[str, Any] | None:
         """Return what a finished stage says of itself; None of one that is not finished."""
@@ -136,22 +141,22 @@ class Records:
         finals = {stage for pair in shown.values() for stage in pair if stage}
         for stage in (s for s in self.plan["stages"] if s["name"] not in finals):
             for name in stage.get("responses", {}):
-                if name in self.folder.samples(stage["name"]) and name not in self.targets:
+                if name in self.samples(stage["name"]) and name not in self.targets:
                     found[name] = (str(stage["name"]), str(name))
         for target, (last, alone) in shown.items():
-            if alone and target in self.folder.samples(alone):
+            if alone and target in self.samples(alone):
                 found[f"{target} alone"] = (alone, target)
-            if target in self.folder.samples(last):
+            if target in self.samples(last):
                 found[f"{target} distilled"] = (last, target)
         return found
 
     def contributions(self, place: tuple[str, str]) -> np.ndarray:
         """Return what each test sample contributes, [samples, statistics]."""
-        return self.folder.samples(place[0])[place[1]]
+        return self.samples(place[0])[place[1]]
 
     def marks(self, place: tuple[str, str]) -> np.ndarray | None:
         """Return where a response is right: [samples, places], 2 right, 1 wrong, 0 not counted."""
-        return self.folder.marks(place[0]).get(place[1])
+        return self._marks(place[0]).get(place[1])
 
 
 def history_row(stage: str, record: Mapping[str, Any]) -> dict[str, Any]:

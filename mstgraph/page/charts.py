@@ -91,7 +91,7 @@ def heat(
     layers: list[Spec] = [
         {"mark": {"type": "rect"}, "encoding": {"color": colour, "tooltip": tooltip}}
     ]
-    if max(size) <= MOST_NUMBERED:
+    if not crowded:
         dark = f"abs(datum['{value}']) > {0.55 if most is None else 0.6 * most}"
         ink = {"condition": {"test": dark, "value": "white"}, "value": "#1f2933"}
         text = {"type": "text", "fontSize": 10, "aria": False}
@@ -100,21 +100,17 @@ def heat(
     return {"encoding": place, "layer": layers, "height": height}
 
 
-def intervals(y: str, x: str, count: int, *, colour: str = "") -> Spec:
+def intervals(y: str, x: str, count: int) -> Spec:
     """Return points with the lines from ``low`` to ``high``, and a line at 0.
 
     Args:
         y: name of the points, in the order of the data.
         x: name of a number.
         count: how many there are, which gives the height.
-        colour: name of what colours them.
     """
     along: Spec = {"field": y, "type": "nominal", "sort": None, "title": None}
     along["axis"] = {"labelLimit": 190}
     ends = {"x": {"field": "low", "type": "quantitative", "title": x}, "x2": {"field": "high"}}
-    shade: Spec = {"color": {"field": colour, "type": "nominal", "legend": _LEGEND}}
-    shade = shade if colour else {}
-    offset: Spec = {"yOffset": {"field": colour}} if colour else {}
     shown = [
         {"field": n, **({} if n == y else {"type": "quantitative", "format": "+.4f"})}
         for n in (y, x, "low", "high")
@@ -128,15 +124,13 @@ def intervals(y: str, x: str, count: int, *, colour: str = "") -> Spec:
             },
             {
                 "mark": {"type": "rule", "strokeWidth": 2},
-                "encoding": {"y": along, **ends, **shade, **offset},
+                "encoding": {"y": along, **ends},
             },
             {
                 "mark": {"type": "point", "filled": True, "size": 55},
                 "encoding": {
                     "y": along,
                     "x": {"field": x, "type": "quantitative"},
-                    **shade,
-                    **offset,
                     "tooltip": shown,
                 },
             },

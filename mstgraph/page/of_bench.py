@@ -79,21 +79,19 @@ def _gains(results: Results) -> list[Block]:
 
 
 def _differences(results: Results, column: Column) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
-    for index, row in enumerate(results.rows):
-        alone = results.controls(index, column)
-        for seed, value in results.values(index, column).items():
-            if seed in alone and index != results.baseline:
-                found.append({"row": row.name, "seed": seed, "gain": value - alone[seed]})
-    return found
+    return [
+        {"row": row.name, "seed": seed, "gain": gain}
+        for index, row in enumerate(results.rows)
+        if index != results.baseline
+        for seed, gain in results.gains(index, column).items()
+    ]
 
 
 def _intervals(results: Results, column: Column) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for index, row in enumerate(results.rows):
-        interval, values = results.interval(index, column), results.values(index, column)
-        alone = results.controls(index, column)
-        gains = [value - alone[seed] for seed, value in values.items() if seed in alone]
+        interval = results.interval(index, column)
+        gains = [*results.gains(index, column).values()]
         if interval and gains:
             ends = {"low": interval[0], "high": interval[1]}
             found.append({"row": row.name, "gain": sum(gains) / len(gains), **ends})

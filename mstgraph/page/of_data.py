@@ -51,7 +51,7 @@ def _cards(
     )
     raw = {name: opened.raw(name, positions) for name in seen}
     answers = {title: counts(run, place) for title, place in run.responses().items()}
-    share = run.folder.statistics(run.last(target)).get("share")
+    share = run.statistics(run.last(target)).get("share")
     teachers = [teacher["name"] for teacher in run.plan["teachers"].get(target, ())]
     told, cards = [c for c in answers.values() if c is not None], []
     for i, position in enumerate(positions):
@@ -173,12 +173,11 @@ def segmentation(run: Records, opened: Opened, target: str) -> Section | None:
         asked = opened.asked(title, place)
         logits = asked.outputs(opened.batch(positions, [asked.forward.member]))[RESPONSE]
         answers[title] = logits.argmax(1).numpy(force=True)
-    (modality,) = opened.experiment.inputs_of[target]
-    raw = opened.raw(modality, positions)
+    raw = {name: opened.raw(name, positions) for name in opened.experiment.inputs_of[target]}
     cards = []
     for i, position in enumerate(positions):
         shown = {"label": labels[i], **{title: maps[i] for title, maps in answers.items()}}
-        pictures = [sample_picture(raw[i], modality)]
+        pictures = [sample_picture(values[i], name) for name, values in raw.items()]
         pictures += [map_picture(m, name, count, ignored[i]) for name, m in shown.items()]
         score = f"{100 * found.score[position]:+.1f} % of its pixels"
         mark = "mended" if found.score[position] > 0 else "spoilt"

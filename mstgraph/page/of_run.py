@@ -143,11 +143,10 @@ def _short(name: str) -> str:
 def routing(run: Records) -> list[Section]:
     """Which teachers the gate trusts."""
     sections = []
-    fused = {m["name"] for m in run.plan["members"] if len(m["inputs"]) > 1}
     for target in run.plan["gates"]:
         teachers = run.plan["teachers"][target]
         history = run.history(run.last(target))
-        dashed = [teacher["name"] for teacher in teachers if teacher["member"] not in fused]
+        dashed = [teacher["name"] for teacher in teachers if teacher["member"] not in run.fused]
         blocks: list[Block] = []
         for key, title in (("confidence", "Gate's confidence"), ("share", "Share of samples")):
             data = [

@@ -12,10 +12,11 @@ from matplotlib.image import imsave
 
 from mstgraph.look.items import Kind, kind_of, picture
 from mstgraph.page.parts import Picture
+from mstgraph.viz.canvas import colours
 
 LARGEST = 224  # pixels of a side; larger images are thinned out
 IGNORED = (0.12, 0.14, 0.16)
-_HUES = ("#2f74d0", "#e07b1f", "#2f9e62", "#c0418a", "#b8901a", "#1d97a8", "#7656c8", "#a0522d")
+_HUES = colours(8)
 
 
 def sample_picture(values: np.ndarray, name: str, shown: np.ndarray | None = None) -> Picture:
@@ -53,11 +54,11 @@ def map_picture(classes: np.ndarray, name: str, count: int, ignored: np.ndarray)
 
 
 def _overlaid(image: np.ndarray, shown: np.ndarray | None) -> np.ndarray:
-    colours = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
+    coloured = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
     if shown is None:
-        return colours
+        return coloured
     share = 0.55 * np.clip(shown, 0, 1)[..., None]
-    mixed: np.ndarray = (1 - share) * colours + share * colormaps["inferno"](shown)[..., :3]
+    mixed: np.ndarray = (1 - share) * coloured + share * colormaps["inferno"](shown)[..., :3]
     return mixed
 
 

@@ -11,6 +11,7 @@ import pytest
 from mstgraph.certainty.samples import save_samples
 from mstgraph.look.outcomes import changed, confusion, counts, routing_by_class, transfer
 from mstgraph.look.records import Records
+from mstgraph.run.artefacts import run_folder
 
 LABELS = np.array([0, 0, 1, 1, 2, 2])
 ALONE = np.array([0, 1, 1, 0, 2, 0])
@@ -70,6 +71,21 @@ def test_a_confusion_counts_what_is_taken_for_what(records: Records) -> None:
     expected = np.zeros((3, 3), int)
     np.add.at(expected, (LABELS, ALONE), 1)
     np.testing.assert_array_equal(confusion(found), expected)
+
+
+def test_a_stage_is_read_once_however_many_ask(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kind of what it left: contributions, marks, statistics."""
+    read, load = [], run_folder.load_samples
+    monkeypatch.setattr(
+        run_folder, "load_samples", lambda *place: (read.append(place), load(*place))[1]
+    )
+    for _ in range(2):
+        transfer(records)
+        changed(records, "me")
+        routing_by_class(records, "me")
+    assert len(read) == len(set(read)) == 3 + 3 + 1
 
 
 def test_changed_samples_are_those_of_another_answer(records: Records) -> None:

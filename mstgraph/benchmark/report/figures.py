@@ -77,7 +77,8 @@ def draw_gains(results: Results, method: str) -> Figure:
     for at, column in enumerate(columns):
         for i, row in enumerate(rows):
             place = at + (i - (len(rows) - 1) / 2) * step
-            _box(axes, place, 0.62 * step, _gains(results, row, column), hues[i])
+            gains = [*results.gains(row, column).values()]
+            _box(axes, place, 0.62 * step, gains, hues[i])
     axes.axhline(0, color=MUTED, linewidth=1.1, dashes=(4, 2.5), zorder=1.5)
     axes.set_xticks(range(len(columns)), names)
     axes.set_xlim(-0.5, len(columns) - 0.5)
@@ -86,11 +87,6 @@ def draw_gains(results: Results, method: str) -> Figure:
     )
     _style(axes, x="", y=f"gain in {_metric(results, columns)}")
     return figure
-
-
-def _gains(results: Results, row: int, column: Column) -> list[float]:
-    alone, values = results.controls(row, column), results.values(row, column)
-    return [value - alone[seed] for seed, value in values.items() if seed in alone]
 
 
 def _box(axes: Any, at: float, width: float, values: Sequence[float], colour: str) -> None:

@@ -150,6 +150,12 @@ class Results:
         cells = self.cells_of(row, column.student)
         return _finite({seed: cell.control for seed, cell in cells.items()}, column.metric)
 
+    def gains(self, row: int, column: Column) -> dict[int, float]:
+        """Return seed → value less the control's, where both are there."""
+        alone = self.controls(row, column)
+        values = self.values(row, column).items()
+        return {seed: value - alone[seed] for seed, value in values if seed in alone}
+
     def interval(self, row: int, column: Column) -> tuple[float, float] | None:
         """Return the 95 % interval of a row's gain over its control, if there is one."""
         place = (row, column.student, column.metric)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mstgraph.look.outcomes import routing_by_class
-from mstgraph.look.records import Records
 from mstgraph.viz.canvas import Figure, colours
 from mstgraph.viz.sheet import Panels, heat, legend, sheet, style
 from mstgraph.viz.wanted import Wanted, nothing_to_show
@@ -41,7 +40,7 @@ def draw(wanted: Wanted) -> Figure:
         (("confidence", "gate's confidence, mean"), ("share", "share of samples")),
         strict=False,
     ):
-        _over_epochs(axes, history, key, teachers, _fused(run))
+        _over_epochs(axes, history, key, teachers, run.fused)
         style(axes, name, "epoch")
     legend(panels[0][0])
     if by_class is not None:
@@ -72,7 +71,3 @@ def _over_epochs(
         )
     axes.set_ylim(0, None)
     axes.locator_params(axis="x", integer=True)  # there is no epoch 1.5
-
-
-def _fused(run: Records) -> set[str]:
-    return {member["name"] for member in run.plan["members"] if len(member["inputs"]) > 1}

@@ -1,0 +1,40 @@
+"""Sections that show data, of runs that are cheaper told than trained."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from mstgraph.look.outcomes import Changed
+from mstgraph.page import of_data
+from mstgraph.page.parts import Gallery
+
+
+def test_maps_of_a_student_of_several_modalities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each modality that it sees is shown, then the label; what changed is mended or spoilt."""
+    score = np.array([0.0, -0.25, 0.5])
+    found = Changed(np.array([2]), np.array([1]), score)
+    monkeypatch.setattr(of_data, "changed", lambda *_: found)
+    run: Any = SimpleNamespace(classes=["wall", "bed"], responses=dict)
+    opened: Any = SimpleNamespace(
+        labels=lambda positions: np.zeros((len(positions), 4, 4), int),
+        raw=lambda name, positions: np.zeros((len(positions), 3, 4, 4), np.uint8),
+        ids=lambda: np.array([7, 8, 9]),
+        store=SimpleNamespace(labels_spec=SimpleNamespace(ignored=None, unknown=None)),
+        experiment=SimpleNamespace(inputs_of={"car": ("camera", "depth")}),
+    )
+    section = of_data.segmentation(run, opened, "car")
+    assert section is not None
+    (gallery,) = section.blocks
+    assert isinstance(gallery, Gallery)
+    assert [(card.title, card.mark) for card in gallery.cards] == [
+        ("sample 9", "mended"),
+        ("sample 8", "spoilt"),
+    ]
+    for card in gallery.cards:
+        assert [one.name for one in card.pictures] == ["camera", "depth", "label"]
