@@ -10,17 +10,24 @@ from pathlib import Path
 import click
 
 import mstgraph
-from mstgraph.cli.options import GivenPath, console, debug, notice
+from mstgraph.cli.options import (
+    GivenPath,
+    console,
+    debug,
+    device,
+    member,
+    notice,
+)
 
 
 @click.command()
 @click.argument("run_folder", type=GivenPath(), metavar="RUN")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
-@click.option("--member", help="Which student, where the run has several.")
+@member
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each item.")
 @click.option("--pictures", type=GivenPath(), help="Folder for maps as PNG, of a segmentation.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Items at a time.")
-@click.option("--device", default="auto", show_default=True)
+@device
 @click.option("--no-code", is_flag=True, help="Refuse modules and a recipe of the run's own.")
 @debug
 def predict(
