@@ -16,6 +16,8 @@ from mstgraph.cli.options import (
     bindings,
     console,
     debug,
+    device,
+    no_code,
     notice,
     precision,
     seed,
@@ -35,10 +37,10 @@ from mstgraph.cli.options import (
     metavar="RUN",
     help="Ask the members of a finished run, in place of GIN.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@device
 @click.option("--out", type=GivenPath(), help="Folder [runs/NAME-advise-seedN].")
 @click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON.")
-@click.option("--no-code", is_flag=True, help="Refuse a RUN that brings modules of its own.")
+@no_code
 @debug
 def advise(
     files: tuple[str, ...],

@@ -13,6 +13,7 @@ from mstgraph.cli.options import (
     GivenPath,
     all_bindings,
     debug,
+    device,
     log_every,
     no_cache,
     notice,
@@ -53,7 +54,7 @@ from mstgraph.support.errors import RunError
     metavar="ADDRESS",
     help="Hand the stages to a Ray cluster: host:port, auto, or local for --jobs workers here.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@device
 @click.option("--out", type=GivenPath(), help="Folder [runs/bench-NAME].")
 @click.option(
     "--artefacts",

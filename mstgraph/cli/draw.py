@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 import mstgraph
-from mstgraph.cli.options import bindings, debug, notice
+from mstgraph.cli.options import (
+    bindings,
+    debug,
+    device,
+    method,
+    notice,
+)
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError, nearest
 
@@ -41,14 +47,9 @@ class _Drawing(click.Command):
     help="Of the picture; several are several options.",
 )
 @click.option("--student", help="Which student, where a run has several  [the first].")
-@click.option(
-    "--method",
-    default="pca",
-    show_default=True,
-    help="How features are laid out: pca; tsne or umap with mstgraph[embeddings].",
-)
+@method
 @click.option("--samples", type=click.IntRange(min=1), help="Test samples at most.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@device
 @debug
 def draw(
     source: tuple[str, ...],

@@ -8,7 +8,14 @@ from pathlib import Path
 import click
 
 import mstgraph
-from mstgraph.cli.options import GivenPath, console, debug, notice
+from mstgraph.cli.options import (
+    GivenPath,
+    console,
+    debug,
+    device,
+    no_code,
+    notice,
+)
 
 
 @click.command("eval")
@@ -20,9 +27,9 @@ from mstgraph.cli.options import GivenPath, console, debug, notice
     default="test",
     show_default=True,
 )
-@click.option("--device", default="auto", show_default=True)
+@device
 @click.option("--json", "as_json", is_flag=True, help="Print metrics as JSON.")
-@click.option("--no-code", is_flag=True, help="Refuse a run that brings modules of its own.")
+@no_code
 @debug
 def evaluate(
     run_folder: Path, split: str | None, part: str, device: str, as_json: bool, no_code: bool

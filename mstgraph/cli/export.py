@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 import mstgraph
-from mstgraph.cli.options import GivenPath, console, debug, notice
+from mstgraph.cli.options import (
+    GivenPath,
+    console,
+    debug,
+    member,
+    no_code,
+    notice,
+)
 
 
 @click.command()
@@ -20,7 +27,7 @@ from mstgraph.cli.options import GivenPath, console, debug, notice
     help="onnx, torch (torch.export), executorch, openvino.",
 )
 @click.option("--out", type=GivenPath(), help="Folder [exports/RUN-MEMBER-FORMAT].")
-@click.option("--member", help="Which student, where the run has several.")
+@member
 @click.option("--output", default="logits", show_default=True, help="logits or probabilities.")
 @click.option("--int8", is_flag=True, help="Eight bits, by the runtime's static quantisation.")
 @click.option(
@@ -41,7 +48,7 @@ from mstgraph.cli.options import GivenPath, console, debug, notice
     "--batch", type=int, default=32, show_default=True, help="The larger batch that is timed."
 )
 @click.option("--threads", type=int, default=1, show_default=True)
-@click.option("--no-code", is_flag=True, help="Refuse a run that brings modules of its own.")
+@no_code
 @debug
 def export(run_folder: Path, no_code: bool, **wanted: Any) -> None:
     """Write a student as a file for devices: raw values in, logits or probabilities out.

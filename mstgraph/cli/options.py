@@ -31,8 +31,19 @@ no_cache = click.option(
     is_flag=True,
     help="Same as -p 'engine.cache = False': keep nothing that could be kept. Slower, as exact.",
 )
-
-
+device = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …"
+)
+member = click.option("--member", help="Which student, where the run has several.")
+method = click.option(
+    "--method",
+    default="pca",
+    show_default=True,
+    help="How features are laid out: pca; tsne or umap with mstgraph[embeddings].",
+)
+no_code = click.option(
+    "--no-code", is_flag=True, help="Refuse a run that brings modules of its own."
+)
 log_every = click.option(
     "--log-every",
     type=click.FloatRange(min=0),

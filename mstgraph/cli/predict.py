@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import mstgraph
-from mstgraph.cli.options import GivenPath, console, debug, notice
+from mstgraph.cli.options import (
+    GivenPath,
+    console,
+    debug,
+    device,
+    member,
+    notice,
+)
+
+if TYPE_CHECKING:
+    from mstgraph.predict.predict import Predictions
 
 
 @click.command()
 @click.argument("run_folder", type=GivenPath(), metavar="RUN")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
-@click.option("--member", help="Which student, where the run has several.")
+@member
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each item.")
 @click.option("--pictures", type=GivenPath(), help="Folder for maps as PNG, of a segmentation.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Items at a time.")
-@click.option("--device", default="auto", show_default=True)
+@device
 @click.option("--no-code", is_flag=True, help="Refuse modules and a recipe of the run's own.")
 @debug
 def predict(
@@ -41,36 +52,27 @@ def predict(
     A run's folder is code, and so is the recipe that its configuration names: see `mstgraph eval
     --help`.
     """
-    from mstgraph.predict.pictures import (
-        check_maps,
-        palette,
-        picture_folder,
-        picture_name,
-        write_map,
-    )
-
     run = mstgraph.open_run(run_folder)
     code = False if no_code else None
     found = run.predict(inputs, member=member, batch=batch, device=device, code=code, notice=notice)
     said = []
-    with ExitStack() as stack:
-        if pictures is not None:
-            check_maps(found.task.extent, len(found.task.classes))
-            own = stack.enter_context(picture_folder(pictures))
-            colours = palette(len(found.task.classes), found.task.labels.ignored)
-        for number, prediction in enumerate(found):
-            document = prediction.document()
-            if pictures is not None:
-                place = own.path / picture_name(number, prediction.name)
-                own.make(place.name)
-                write_map(place, prediction.index, colours)
-                document["picture"] = str(place)
-            if as_json:
-                click.echo(json.dumps(document, ensure_ascii=False))
-            else:
-                said.append(document)
+    for document in _documents(found, pictures, batch):
+        if as_json:
+            click.echo(json.dumps(document, ensure_ascii=False))
+        else:
+            said.append(document)
     if not as_json:
         from mstgraph.report.predictions import print_predictions
 
         print_predictions(said, console())
     sys.exit(1 if found.skipped else 0)
+
+
+def _documents(found: Predictions, pictures: Path | None, batch: int) -> Iterator[dict[str, Any]]:
+    if pictures is None:
+        yield from (prediction.document() for prediction in found)
+        return
+    from mstgraph.predict.pictures import draw_maps
+
+    for prediction, place in draw_maps(found, pictures, batch):
+        yield {**prediction.document(), "picture": str(place)}

@@ -7,20 +7,22 @@ from pathlib import Path
 import click
 
 import mstgraph
-from mstgraph.cli.options import GivenPath, console, debug, notice
+from mstgraph.cli.options import (
+    GivenPath,
+    console,
+    debug,
+    device,
+    method,
+    notice,
+)
 from mstgraph.support.errors import UserError
 
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=GivenPath(), metavar="RUN…|BENCH")
 @click.option("--out", type=GivenPath(), help="The file  [NAME-report.html].")
-@click.option(
-    "--method",
-    default="pca",
-    show_default=True,
-    help="How features are laid out: pca; tsne or umap with mstgraph[embeddings].",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@method
+@device
 @debug
 def report(folders: tuple[Path, ...], out: Path | None, method: str, device: str) -> None:
     """Write one page about a run, several runs side by side, or a benchmark.

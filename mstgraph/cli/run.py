@@ -15,6 +15,7 @@ from mstgraph.cli.options import (
     bindings,
     console,
     debug,
+    device,
     files,
     log_every,
     no_cache,
@@ -30,7 +31,7 @@ from mstgraph.cli.options import (
 @seed
 @precision
 @no_cache
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@device
 @click.option("--out", type=GivenPath(), help="Run folder [runs/NAME-seedN].")
 @log_every
 @debug

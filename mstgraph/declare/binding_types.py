@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,7 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, gin.config.ConfigurableReference)
 
 
+@functools.lru_cache(maxsize=1000)  # asked for every binding of every cell of a benchmark
 def _types(wrapped: Callable[..., Any]) -> dict[str, Any]:
     source: Any = wrapped
     if isinstance(wrapped, type) and not is_dataclass(wrapped):

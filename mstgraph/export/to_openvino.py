@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mstgraph.export.format import Answer, Format, Model, needed, quiet
-from mstgraph.support.errors import users_code
+from mstgraph.support.errors import UserError, users_code
 
 
 class OpenVino(Format):
@@ -59,4 +59,11 @@ class OpenVino(Format):
 def _save(converted: Any, model: Model, path: Path) -> None:
     for name, value in model.facts.items():
         converted.set_rt_info(value, ["mstgraph", name])
-    needed("openvino", OpenVino.name).save_model(converted, path, compress_to_fp16=False)
+    try:
+        needed("openvino", OpenVino.name).save_model(converted, path, compress_to_fp16=False)
+    except RuntimeError as error:  # of a full disk it says no more than "iostream error"
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"OpenVINO cannot write '{path.name}' ({reason}); expected enough space for temporary "
+            f"files in '{path.parent}'; nothing was written"
+        ) from error

@@ -5,11 +5,13 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mstgraph.predict.predict import Prediction, Predictions
 from mstgraph.run.artefacts.run_folder import locked
 from mstgraph.support.disk.own_folder import OwnFolder
 from mstgraph.support.errors import UserError
@@ -17,6 +19,32 @@ from mstgraph.support.files import write_atomically
 
 GOLDEN = 0.618033988749895  # of a turn: hues that stay apart however many there are
 MOST = 256  # classes that a PNG's palette holds
+
+
+def draw_maps(
+    predictions: Predictions, folder: Path, batch: int
+) -> Iterator[tuple[Prediction, Path]]:
+    """Write the map of each prediction, and yield both.
+
+    Args:
+        predictions: of a segmentation.
+        folder: where to; pictures of an earlier call are removed.
+        batch: how many names are recorded at a time: the record is written whole, so that one for
+            each picture would take as long as all before it.
+
+    Raises:
+        UserError: there are no maps, or too many classes; or see `picture_folder`.
+    """
+    task, numbered = predictions.task, enumerate(predictions)
+    check_maps(task.extent, len(task.classes))
+    colours = palette(len(task.classes), task.labels.ignored)
+    with picture_folder(folder) as own:
+        while some := list(islice(numbered, batch)):
+            places = [own.path / picture_name(number, one.name) for number, one in some]
+            own.make(*(place.name for place in places))
+            for (_, prediction), place in zip(some, places, strict=True):
+                write_map(place, prediction.index, colours)
+                yield prediction, place
 
 
 def palette(count: int, ignored: int | None) -> list[tuple[int, int, int]]:

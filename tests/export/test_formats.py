@@ -87,6 +87,14 @@ def test_formats_of_extras(
     assert all(path.is_file() for path in chosen.files(small))
 
 
+def test_what_openvino_cannot_write_is_told_in_a_sentence(model: Model, tmp_path: Path) -> None:
+    """Its own word for a full disk, or a place that is none, is an error of its insides."""
+    pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"OpenVINO cannot write 'plain\.xml' \(.*nothing was"):
+        FORMATS["openvino"].write(model, tmp_path / "file" / "plain.xml")
+
+
 @pytest.mark.parametrize("name", ["onnx", "openvino", "executorch"])
 def test_a_missing_library_is_named_with_its_extra(
     name: str, monkeypatch: pytest.MonkeyPatch
