@@ -74,5 +74,5 @@ def _documents(found: Predictions, pictures: Path | None, batch: int) -> Iterato
         return
     from mstgraph.predict.pictures import draw_maps
 
-    for prediction, place in draw_maps(found, pictures, batch):
+    for prediction, place in draw_maps(found, found.task, pictures, batch):
         yield {**prediction.document(), "picture": str(place)}

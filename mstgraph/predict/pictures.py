@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.predict.predict import Prediction, Predictions
+from mstgraph.predict.prediction import Prediction
 from mstgraph.run.artefacts.run_folder import locked
 from mstgraph.support.disk.own_folder import OwnFolder
 from mstgraph.support.errors import UserError
+from mstgraph.tasks.task import Task
 from mstgraph.support.files import write_atomically
 
 GOLDEN = 0.618033988749895  # of a turn: hues that stay apart however many there are
@@ -22,12 +23,13 @@ MOST = 256  # classes that a PNG's palette holds
 
 
 def draw_maps(
-    predictions: Predictions, folder: Path, batch: int
+    predictions: Iterable[Prediction], task: Task, folder: Path, batch: int
 ) -> Iterator[tuple[Prediction, Path]]:
     """Write the map of each prediction, and yield both.
 
     Args:
-        predictions: of a segmentation.
+        predictions: of a segmentation, in their order.
+        task: the segmentation.
         folder: where to; pictures of an earlier call are removed.
         batch: how many names are recorded at a time: the record is written whole, so that one for
             each picture would take as long as all before it.
@@ -35,7 +37,7 @@ def draw_maps(
     Raises:
         UserError: there are no maps, or too many classes; or see `picture_folder`.
     """
-    task, numbered = predictions.task, enumerate(predictions)
+    numbered = enumerate(predictions)
     check_maps(task.extent, len(task.classes))
     colours = palette(len(task.classes), task.labels.ignored)
     with picture_folder(folder) as own:

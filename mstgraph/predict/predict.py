@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,6 +14,7 @@ import torch
 from mstgraph.declare.configuration import find_file
 from mstgraph.derive.experiment import Experiment
 from mstgraph.predict.items import Item, items
+from mstgraph.predict.prediction import Prediction
 from mstgraph.run.artefacts.student import Student
 from mstgraph.store.build.checks import checked
 from mstgraph.store.load import load_recipe
@@ -25,44 +25,6 @@ from mstgraph.support.files import file_digest
 from mstgraph.support.lookup import SHIPPED
 
 Notice = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the student says of one item.
-
-    Attributes:
-        name: of the item.
-        outputs: probabilities of exclusive classes, or the task's outputs, [outputs, *extent].
-        classes: names of the classes; none where outputs are no classes.
-    """
-
-    name: str
-    outputs: np.ndarray
-    classes: tuple[str, ...]
-
-    @property
-    def index(self) -> np.ndarray:
-        """The most probable class, [] or [height, width] int64."""
-        return self.outputs.argmax(0)
-
-    def document(self) -> dict[str, Any]:
-        """Return it as plain data; of a map the share of each class that it shows."""
-        if not self.classes:
-            return {"item": self.name, "outputs": self.outputs.tolist()}
-        if self.outputs.ndim > 1:
-            counts = np.bincount(self.index.ravel(), minlength=len(self.classes))
-            shares = counts / counts.sum()
-            shown = {self.classes[i]: float(shares[i]) for i in np.flatnonzero(counts)}
-            return {"item": self.name, "shares": shown}
-        chances = dict(zip(self.classes, self.outputs.tolist(), strict=True))
-        index = int(self.index)
-        return {
-            "item": self.name,
-            "class": self.classes[index],
-            "index": index,
-            "probabilities": chances,
-        }
 
 
 def open_recipe(experiment: Experiment, code: bool | None, notice: Notice) -> Recipe:

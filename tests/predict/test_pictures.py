@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from mstgraph.predict.pictures import (
     picture_name,
     write_map,
 )
-from mstgraph.predict.predict import Prediction
+from mstgraph.predict.prediction import Prediction
 from mstgraph.recipes import images
 from mstgraph.support.errors import UserError
 
@@ -62,26 +62,15 @@ def test_only_its_own_pictures_are_replaced(tmp_path: Path) -> None:
         pass
 
 
-class Answers:
-    """Stands for what a student of a segmentation says of some items."""
-
-    task = SimpleNamespace(
-        extent=(2, 3), classes=("wall", "floor", "door"), labels=SimpleNamespace(ignored=None)
-    )
-
-    def __init__(self, outputs: np.ndarray):
-        self.outputs = outputs
-
-    def __iter__(self) -> Iterator[Prediction]:
-        return (Prediction(f"{n}.npy", one, ()) for n, one in enumerate(self.outputs))
-
-
 @pytest.mark.parametrize("batch", [1, 2, 9])
 def test_maps_are_the_same_whatever_the_batch(tmp_path: Path, batch: int) -> None:
     """One for each item, in their order, in a folder that knows all of them for its own."""
-    answers = Answers(np.random.default_rng(0).normal(size=(5, 3, 2, 3)))
+    outputs = np.random.default_rng(0).normal(size=(5, 3, 2, 3))
+    said = [Prediction(f"{n}.npy", one, ()) for n, one in enumerate(outputs)]
+    labels = SimpleNamespace(ignored=None)
+    task: Any = SimpleNamespace(extent=(2, 3), classes=("wall", "floor", "door"), labels=labels)
     places = []
-    for prediction, place in draw_maps(answers, tmp_path / "maps", batch):  # type: ignore[arg-type]
+    for prediction, place in draw_maps(said, task, tmp_path / "maps", batch):
         np.testing.assert_array_equal(images.codes(place), prediction.outputs.argmax(0))
         places.append(place.name)
     assert places == [f"{n:05d}-{n}.png" for n in range(5)]
