@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from mstgraph.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mstgraph.predict.predict import Predictions
+    from mstgraph.predict.prediction import Prediction
+    from mstgraph.tasks.task import Task
 
 
 @click.command()
@@ -56,7 +57,7 @@ def predict(
     code = False if no_code else None
     found = run.predict(inputs, member=member, batch=batch, device=device, code=code, notice=notice)
     said = []
-    for document in _documents(found, pictures, batch):
+    for document in _documents(found, found.task, pictures, batch):
         if as_json:
             click.echo(json.dumps(document, ensure_ascii=False))
         else:
@@ -68,11 +69,13 @@ def predict(
     sys.exit(1 if found.skipped else 0)
 
 
-def _documents(found: Predictions, pictures: Path | None, batch: int) -> Iterator[dict[str, Any]]:
+def _documents(
+    found: Iterable[Prediction], task: Task, pictures: Path | None, batch: int
+) -> Iterator[dict[str, Any]]:
     if pictures is None:
         yield from (prediction.document() for prediction in found)
         return
     from mstgraph.predict.pictures import draw_maps
 
-    for prediction, place in draw_maps(found, found.task, pictures, batch):
+    for prediction, place in draw_maps(found, task, pictures, batch):
         yield {**prediction.document(), "picture": str(place)}

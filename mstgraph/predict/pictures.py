@@ -15,8 +15,8 @@ from mstgraph.predict.prediction import Prediction
 from mstgraph.run.artefacts.run_folder import locked
 from mstgraph.support.disk.own_folder import OwnFolder
 from mstgraph.support.errors import UserError
-from mstgraph.tasks.task import Task
 from mstgraph.support.files import write_atomically
+from mstgraph.tasks.task import Task
 
 GOLDEN = 0.618033988749895  # of a turn: hues that stay apart however many there are
 MOST = 256  # classes that a PNG's palette holds
