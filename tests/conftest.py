@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from mstgraph.store import load_recipe
 from mstgraph.store.build.builder import build
 
 torch.set_num_threads(1)
+os.fsync = lambda descriptor: None  # no test survives a power cut; a disk's pace is a tenth of them
 LONG = (  # these begin first, so that no process waits for another at the end
     *(
         "test_readme",

@@ -117,7 +117,7 @@ class Transforms(OfModalities):
             if dense:
                 given.append(kinds.Mask(labels[row]))
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive_seed(seed, row))
+                torch.default_generator.manual_seed(derive_seed(seed, row))
                 for transform in transforms:
                     given = list(transform(*given)) if len(given) > 1 else [transform(*given)]
             found.append([values.as_subclass(Tensor) for values in given])

@@ -46,7 +46,7 @@ from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError, in_words
 from mstgraph.support.files import known_digest
-from mstgraph.support.seeds import derive_seed, python_seeded
+from mstgraph.support.seeds import derive_seed, python_seeded, seed_torch
 from mstgraph.support.text import shape_in_words
 from mstgraph.tasks.task import Task
 
@@ -140,7 +140,7 @@ class Parts:
             OnlyShapes() if meta else nullcontext(),
         ):
             # All devices' generators take a while; without numbers one is enough.
-            (torch.default_generator.manual_seed if meta else torch.manual_seed)(seed)
+            (torch.default_generator.manual_seed if meta else seed_torch)(seed)
             return self._construct(part)
 
     def start(self, part: Part, module: nn.Module) -> None:

@@ -18,7 +18,7 @@ from mstgraph.distil.insertion import rewritten, tapped
 from mstgraph.distil.overwriting import is_copy, overwrite_copies
 from mstgraph.distil.shapes import OnlyShapes
 from mstgraph.networks.inputs import drawn, dtype_of
-from mstgraph.support.seeds import python_seeded
+from mstgraph.support.seeds import python_seeded, seed_torch
 
 PROBE_BATCH = 3
 ROUNDING = 1e-4  # of the largest value
@@ -222,7 +222,7 @@ def holds(
     device = next(iter(network.state_dict().values()), torch.empty(0)).device
     try:
         with torch.random.fork_rng(), python_seeded(0), torch.no_grad():
-            torch.manual_seed(0)
+            seed_torch(0)
             inputs = [drawn(PROBE_BATCH, shape).to(device) for shape in shapes.values()]
             with tapped(network, points) as features:
                 whole = network(*(values.clone() for values in inputs))

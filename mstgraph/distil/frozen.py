@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from mstgraph.distil.cuts import PROBE_BATCH, Crossing, alike, crossing_shapes, graph_part
 from mstgraph.distil.insertion import tapped
 from mstgraph.networks.inputs import drawn
-from mstgraph.support.seeds import python_seeded
+from mstgraph.support.seeds import python_seeded, seed_torch
 
 RANDOM = ("dropout", "rrelu", "fractional", "rand", "bernoulli", "multinomial", "normal_", "gumbel")
 """What is in the name of torch's layers and functions that draw random numbers."""
@@ -225,13 +225,13 @@ def still_holds(
     """
     device = next(iter(network.state_dict().values()), torch.empty(0)).device
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        seed_torch(0)
         inputs = [drawn(PROBE_BATCH, shape).to(device) for shape in shapes.values()]
     pairs: list[tuple[Tensor, Tensor]] = []
     try:
         for mode in (True, False):
             with _unchanged(network, frozen, mode):
-                torch.manual_seed(0)
+                seed_torch(0)
                 with tapped(network, cut.taps) as features:
                     whole = network(*(values.clone() for values in inputs))
             with _unchanged(network, frozen, mode):
@@ -240,7 +240,7 @@ def still_holds(
                 pairs += [(turned[name].flip(0), crossing[name].clone()) for name in cut.names]
                 pairs += [(crossing[name].clone(), features[tap]) for tap, name in cut.taps.items()]
                 given = [v.clone() if i in cut.needed else None for i, v in enumerate(inputs)]
-                torch.manual_seed(0)
+                seed_torch(0)
                 pairs.append((cut.tail(given, crossing, mode), whole))
     except Exception:  # whatever the network's own code raises on such input
         return False

@@ -33,7 +33,7 @@ from mstgraph.stages.parameters import groups_by_rate
 from mstgraph.stages.stage import StageNode, Term
 from mstgraph.support.errors import RunError
 from mstgraph.support.interrupt import Interrupt, Interrupted
-from mstgraph.support.seeds import derive_seed, seed_python
+from mstgraph.support.seeds import derive_seed, seed_python, seed_torch
 from mstgraph.tasks.task import Task
 
 
@@ -95,7 +95,7 @@ class Training:
         state = self.state
         if state.batch == 0:
             state.sums = {}
-            torch.manual_seed(derive_seed(self.setting.seed, self.node.name, "epoch", state.epoch))
+            seed_torch(derive_seed(self.setting.seed, self.node.name, "epoch", state.epoch))
             state.random = random_states(self.device)
         restore_random_states(state.random, self.device)
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mstgraph.support.files import (
     file_digest,
     json_ready,
     read_json,
+    write_atomically,
     write_json,
     write_text,
 )
@@ -80,3 +82,23 @@ def test_a_digest_is_that_of_the_whole_file(size: int, tmp_path: Path) -> None:
     content = np.random.default_rng(0).bytes(size)
     (tmp_path / "file").write_bytes(content)
     assert file_digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut there is the old file or the whole new one: content, name, then folder."""
+    did: list[str] = []
+    replace = os.replace
+
+    def rename(source: Path, target: Path) -> None:
+        did.append("name")
+        replace(source, target)
+
+    def durable(descriptor: int) -> None:
+        did.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "content")
+
+    monkeypatch.setattr(os, "fsync", durable)
+    monkeypatch.setattr(os, "replace", rename)
+    write_atomically(tmp_path / "file", lambda path: path.write_text("new"))
+    assert did == ["content", "name", "folder"]
