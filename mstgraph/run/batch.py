@@ -123,6 +123,8 @@ class Batch:
 
     def there(self, *names: str) -> Tensor | None:
         """Return in which samples all of some responses take part, [batch] bool; None: in all."""
+        if not self._shared.lengths:  # nobody lacks anything
+            return None
         members = dict.fromkeys(self.node.forwards[name].member for name in names)
         every = (self._networks.there(member, self._shared) for member in members)
         found = [there for there in every if there is not None]

@@ -187,8 +187,7 @@ def evaluate(
     Returns:
         The result of each stage, in order.
     """
-    for module in networks.modules.values():
-        module.eval()
+    networks.ready(())
     accounts = [_Account(node, task, feed, by_sample) for node in nodes]
     for number, (inputs, labels, positions) in enumerate(feed.epoch(batch_size)):
         seed_python(derive_seed(0, "evaluation", number))

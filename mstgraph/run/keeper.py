@@ -140,8 +140,7 @@ class Keeper:
         blocks = -(-count // self.block_size)
         ranges = torch.arange(count).split(self.block_size)
         wanted = [b for b in range(blocks) if any(k.missing(b) for k in kept.values())]
-        for module in self.networks.modules.values():
-            module.eval()
+        self.networks.ready(())
         batches = feed.batches([ranges[block] for block in wanted])
         for done, (block, (inputs, labels, places)) in enumerate(
             zip(wanted, batches, strict=True), 1

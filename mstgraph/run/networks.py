@@ -95,11 +95,19 @@ class Networks:
         self.precision = precision
         self.rules = defaultdict(InputRule, rules or {})
         self._leaves_inputs: set[tuple[str, bool]] = set()  # member, in training
+        self._modes: dict[str, bool] = {}  # part → whether it was last put into training mode
 
     def ready(self, trained: Collection[str]) -> None:
-        """Put the parts that are trained into training mode, all else into eval mode."""
+        """Put the parts that are trained into training mode, all else into eval mode.
+
+        One that is in its mode already is left alone: to go through the modules of a dozen frozen
+        teachers twice an epoch takes longer than a step of a small student.
+        """
         for name, module in self.modules.items():
-            module.train(name in trained)
+            mode = name in trained
+            if self._modes.get(name) is not mode or module.training is not mode:
+                module.train(mode)
+                self._modes[name] = mode
             freeze(module, self.stays.get(name, ()))
 
     def outputs(self, question: Question, shared: Shared, rows: Tensor | None = None) -> Outputs:

@@ -247,8 +247,11 @@ class Training:
             trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(trained, settings.clip)
         self.optimizer.step()
-        # Gradients go before the next stage of the group needs the memory.
-        self.optimizer.zero_grad(set_to_none=True)
+        # Gradients go before the next stage of the group needs the memory. Torch's `zero_grad` does
+        # no more, but profiles itself, which costs as much as a layer of a small network.
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def _restore(self) -> None:
         for name, states in self.state.parts.items():

@@ -137,6 +137,43 @@ def test_a_response_is_computed_once_per_batch() -> None:
     assert len(batch) == small.BATCH
 
 
+def test_where_nobody_lacks_anything_nobody_is_asked_who_is_there() -> None:
+    """It is what the networks say when asked; with a lack, they are asked."""
+    world = small.world(Distill(), "distill")
+    batch, names = world.batch(), ("s", *NAMES)
+    members = [world.node.forwards[name].member for name in names]
+    answers = [world.networks.there(member, batch._shared) for member in members]
+    assert [batch.there(name) for name in names] == answers == [None] * len(names)
+    assert batch.there(*names) is batch.each_there(names) is None
+    (lacking, _) = small.INPUTS_OF["f"]
+    world.lengths = {lacking: torch.tensor([0, *[1] * (small.BATCH - 1)])}
+    there = world.batch().each_there(["f.joint"])
+    assert there is not None
+    assert there.flatten().tolist() == [False, *[True] * (small.BATCH - 1)]
+
+
+def test_parts_are_put_into_another_mode_only() -> None:
+    """As if each were put there every time; what somebody else changed is put right."""
+    world = small.world(Distill(), "distill")
+    networks, asked = world.networks, []
+    for name, module in networks.modules.items():
+        module.register_module("dropout", nn.Dropout())
+        train = module.train
+        module.train = lambda mode=True, name=name, train=train: (asked.append(name), train(mode))[1]
+    networks.ready(())
+    assert asked == list(networks.modules)
+    for trained in (["s"], ["s"], [], ["t", "s"], []):
+        asked.clear()
+        before = {name: module.training for name, module in networks.modules.items()}
+        networks.ready(trained)
+        for name, module in networks.modules.items():
+            assert {m.training for m in module.modules()} == {name in trained}
+        assert asked == [name for name in before if before[name] != (name in trained)]
+    networks.modules["f"].train()
+    networks.ready(())
+    assert not networks.modules["f"].dropout.training
+
+
 @pytest.mark.parametrize("way", ["whole", "cut", "trunks kept", "untraceable"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_way_gives_the_same_response(way: str, name: str) -> None:

@@ -21,6 +21,9 @@ from mstgraph.support.disk.forms import check_form
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import explained, json_ready
 
+FLUSH_SECONDS = 1.0
+"""Least time between flushes of events: each waits for the disk, and an epoch may take less."""
+
 
 class MetricsLog:
     """Writes each epoch's record, then passes it on.
@@ -38,6 +41,7 @@ class MetricsLog:
             self._lines = (folder / METRICS).open("x", encoding="utf-8")
             # Not a SummaryWriter: its thread dies of a full disk, and the run waits for it.
             self._events = EventsWriter(str(folder / "events"), OWN_EVENTS)
+        self._flushed = -math.inf
 
     def batch_done(
         self, node: StageNode, epoch: int, batch: int, sums: Mapping[str, Tensor]
@@ -56,7 +60,9 @@ class MetricsLog:
                 summary = scalar(name, value)
                 event = Event(wall_time=time.time(), step=record["epoch"], summary=summary)
                 self._events.write_event(event)
-            self._events.flush()
+            if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+                self._events.flush()
+                self._flushed = time.monotonic()
         self.listener.epoch_done(node, record)
 
     def close(self) -> None:

@@ -93,6 +93,25 @@ def test_lines_are_there_at_once_and_no_thread_writes(tmp_path: Path) -> None:
     log.close()
 
 
+def test_short_epochs_do_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events are flushed once a second, and in the end all of them are there."""
+    now, flushed = [0.0], []
+    flush = metrics_log.EventsWriter.flush
+    monkeypatch.setattr(metrics_log.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        metrics_log.EventsWriter, "flush", lambda self: (flushed.append(now[0]), flush(self))[1]
+    )
+    log, node = MetricsLog(tmp_path, Listener()), small.world(Pretrain(), "pretrain").node
+    for epoch in range(1, 8):
+        now[0] = epoch / 4
+        log.epoch_done(node, {"epoch": epoch, "loss": 1 / epoch})
+    assert flushed == [0.25, 1.25]
+    log.close()
+    assert [step for step, tag, _ in events(tmp_path) if tag == "loss"] == list(range(1, 8))
+
+
 def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the events go."""
 
