@@ -306,27 +306,27 @@ class Feed:
             seed: of the augmentation.
         """
         dtype = torch.get_default_dtype()
-        positions_of = [self.positions(places) for places in batches]
+        places_of = _moved(batches, self.device)
         streamed = any(column is None for column in self._columns.values())
         stored = (
-            self._streamed(positions_of, first)
+            self._streamed([self.positions(places) for places in batches], first)
             if streamed
-            else (self._gather(positions, {}) for positions in positions_of)
+            else (self._gather(self.positions(places)) for places in places_of)
         )
         # What leaves here must be no view of a buffer: normalised inputs are new tensors anyway.
         copied = streamed and self.augmentation is not None
-        for number, (raw, places) in enumerate(zip(stored, batches, strict=True), first):
+        together = zip(stored, batches, places_of, strict=True)
+        for number, (raw, on_cpu, places) in enumerate(together, first):
             inputs: Inputs = {
                 n: raw[n].to(torch.int64 if n in self.pool.integers else dtype, copy=copied)
                 for n in self._read
             }
             labels = raw[LABELS].to(self._label_type, copy=streamed)
             if self.views is not None:
-                inputs, labels = self._viewed(inputs, labels, places)
+                inputs, labels = self._viewed(inputs, labels, on_cpu)
             elif self.augmentation is not None:
                 inputs, labels = self._augmented(inputs, labels, derive_seed(seed, number))
             normalised = {n: self.pool.normalised(n, inputs[n]) for n in self.modalities}
-            places = places.to(self.device)
             positions = self.positions(places)
             for name, lengths in self.lengths(positions).items():
                 if name in normalised:
@@ -397,20 +397,24 @@ class Feed:
 
         def fill(positions: Tensor, buffer: Buffer) -> dict[str, Tensor]:
             ahead.advance(len(positions))
-            return self._gather(positions, buffer.rows(len(positions)))
+            there, rows = positions.to(self.device), buffer.rows(len(positions))
+            ids = self.ids[positions.numpy()]
+            read = {name: self.pool.read(ids, name, rows[name]) for name in names}
+            return {**self._gather(there), **read}
 
         yield from stream(batches, ring, fill)
 
-    def _gather(self, positions: Tensor, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a batch as stored: from the device where it is there, else read into rows."""
-        there = positions.to(self.device)
-        ids = self.ids[positions.numpy()]
-        return {
-            name: self.pool.read(ids, name, rows[name])
-            if column is None
-            else _select(column, there)
-            for name, column in self._columns.items()
-        }
+    def _gather(self, positions: Tensor) -> dict[str, Tensor]:
+        """Return of a batch what stays on the device, as stored."""
+        columns = self._columns.items()
+        return {n: _select(column, positions) for n, column in columns if column is not None}
+
+
+def _moved(batches: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+    """Return tensors on a device, moved as one: the program waits for a GPU at each such copy."""
+    if not batches:
+        return ()
+    return torch.cat(list(batches)).to(device).split([len(batch) for batch in batches])
 
 
 def _label_type(stored: str) -> torch.dtype:

@@ -132,6 +132,8 @@ class Batch:
 
     def each_there(self, names: Sequence[str]) -> Tensor | None:
         """Return in which samples each response takes part, [batch, N] bool; None: in all."""
+        if not self._shared.lengths:
+            return None
         found = [self.there(name) for name in names]
         if all(there is None for there in found):
             return None

@@ -14,7 +14,7 @@ from by_name_worlds import captions
 from mstgraph.data import feed as feed_module
 from mstgraph.data import streaming
 from mstgraph.data.augmentation import Augmentation, HorizontalFlip, Inputs
-from mstgraph.data.feed import Pool, batch_positions
+from mstgraph.data.feed import Pool, _moved, batch_positions
 from mstgraph.data.order import WINDOW, epoch_order
 from mstgraph.data.streaming import PREFETCHED, Buffer
 from mstgraph.store import Store
@@ -364,3 +364,12 @@ def test_a_store_says_which_of_its_modalities_are_integers(tmp_path: Path) -> No
     said = {item["name"]: item.get("integers") for item in store.metadata["modalities"]}
     assert said == {"text": True, "picture": None, "sketch": None}
     assert [name for name, spec in store.modalities.items() if spec.integers] == ["text"]
+
+
+def test_positions_of_a_pass_are_moved_at_once() -> None:
+    """Each copy to a GPU waits for it; the batches are what they were."""
+    batches = [torch.tensor([3, 1]), torch.tensor([2]), torch.tensor([0, 4])]
+    moved = _moved(batches, torch.device("cpu"))
+    assert all(map(torch.equal, moved, batches))
+    assert len({batch.untyped_storage().data_ptr() for batch in moved}) == 1
+    assert list(_moved([], torch.device("cpu"))) == []

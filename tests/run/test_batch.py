@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -156,10 +158,14 @@ def test_parts_are_put_into_another_mode_only() -> None:
     """As if each were put there every time; what somebody else changed is put right."""
     world = small.world(Distill(), "distill")
     networks, asked = world.networks, []
+
+    def watched(name: str, train: Callable[[bool], nn.Module], mode: bool = True) -> nn.Module:
+        asked.append(name)
+        return train(mode)
+
     for name, module in networks.modules.items():
         module.register_module("dropout", nn.Dropout())
-        train = module.train
-        module.train = lambda mode=True, name=name, train=train: (asked.append(name), train(mode))[1]
+        module.train = partial(watched, name, module.train)  # type: ignore[method-assign]
     networks.ready(())
     assert asked == list(networks.modules)
     for trained in (["s"], ["s"], [], ["t", "s"], []):

@@ -57,8 +57,8 @@ def dkd(shape: Shape, place: Place, repeats: int) -> dict[str, Seconds]:
     """Return what DKD takes: filling, steps, epochs, and the student's epochs alone."""
     made = {way: ready(shape, way, "dkd", place, (1, 1, MANY)) for way in WAYS}
     alone = ready(shape, ON, ALONE, place, (1, 1, MANY))
-    filling = _filling(made[ON])
-    found = {"filling, DKD": {ON: filling}, "DKD step": _steps(made, repeats)}
+    filled = filling(made[ON])
+    found = {"filling, DKD": {ON: filled}, "DKD step": _steps(made, repeats)}
     made[ON][0].setting.keeper.kept("validation")
     if not shape.extent:  # of kept values none costs more than another
         as_it_is(made[ON])
@@ -82,7 +82,7 @@ def _epoch(trainings: Sequence[Training]) -> Callable[[], float]:
     return measure
 
 
-def _filling(trainings: Sequence[Training]) -> float:
+def filling(trainings: Sequence[Training]) -> float:
     """Return the seconds of keeping a stage's constants of the training split."""
     keeper, device = trainings[0].setting.keeper, trainings[0].setting.training.device
     started = finished(device)
@@ -98,7 +98,7 @@ def measure(shape: Shape, place: Place, repeats: int) -> dict[str, Seconds]:
         "STA step": steps(shape, "sta", place, repeats),
     }
     kept = ready(shape, ON, "sta", place, (MANY, MANY, MANY))
-    found["filling, STA 100 epochs"] = {ON: _filling(kept)}
+    found["filling, STA 100 epochs"] = {ON: filling(kept)}
     found["STA step, 100 epochs"] = _steps({ON: kept}, repeats)
     del kept
     found |= dkd(shape, place, repeats)
