@@ -1,7 +1,7 @@
 """Measure what the engine gains: stages with it, without it, and the student trained alone.
 
     python tools/bench_engine.py [--shape NAME …] [--samples N] [--batch B] [--device auto]
-                                 [--precision fp32] [--repeats R] [--json FILE]
+                                 [--precision fp32] [--repeats R] [--epochs] [--json FILE]
 
 Ways, measured in turns in one process:
 
@@ -53,12 +53,18 @@ def bench(
     *,
     memory: bool,
     run: bool,
+    epochs: bool = False,
 ) -> Table:
-    """Build the shape's store in a temporary directory and return quantity → way → figure."""
+    """Build the shape's store in a temporary directory and return quantity → way → figure.
+
+    ``epochs``: DKD's epochs and the student's alone, and nothing else.
+    """
     with tempfile.TemporaryDirectory() as directory:
         place = Place(Path(directory) / "store", Path(directory) / "runs", device, precision)
         build(RandomData(shape), place.store)
         with numerics(precision, device):
+            if epochs:
+                return measure.epochs(shape, place, repeats)
             found: dict[str, Mapping[str, float]] = dict(measure.measure(shape, place, repeats))
             if run and shape.really_run:
                 found["run, 1/1/100, really"] = measure.really_run(shape, place, measure.BUDGETS[0])
@@ -114,6 +120,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
     parser.add_argument("--no-memory", action="store_true", help="measure no peaks")
     parser.add_argument("--no-run", action="store_true", help="run no whole runs")
+    parser.add_argument("--epochs", action="store_true", help="measure DKD's epochs alone")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -138,6 +145,7 @@ def main() -> None:
             arguments.repeats,
             memory=not arguments.no_memory,
             run=not arguments.no_run,
+            epochs=arguments.epochs,
         )
         print(show(f"{name}, batch {shape.batch}", tables[name]), end="\n\n", flush=True)
     if arguments.json:

@@ -99,6 +99,13 @@ def test_whole_table():
     json.dumps(table)
 
 
+def test_epochs_alone():
+    """What DKD's epochs cost against the student's is to be had by itself."""
+    table = bench_engine.bench(TINY, CPU, "fp32", 1, memory=False, run=False, epochs=True)
+    assert set(table) == {"DKD epoch, validated", measure.PLAIN_EPOCH}
+    assert "DKD epoch ÷ student's plain epoch" in bench_engine.show("tiny", table)
+
+
 def test_runs_are_the_sum_of_their_parts():
     """A composed run is filling once, and each stage's step times batches times epochs."""
     found = {

@@ -56,19 +56,25 @@ def _steps(made: Mapping[str, Sequence[Training]], repeats: int) -> Seconds:
 def dkd(shape: Shape, place: Place, repeats: int) -> dict[str, Seconds]:
     """Return what DKD takes: filling, steps, epochs, and the student's epochs alone."""
     made = {way: ready(shape, way, "dkd", place, (1, 1, MANY)) for way in WAYS}
-    alone = ready(shape, ON, ALONE, place, (1, 1, MANY))
     filled = filling(made[ON])
     found = {"filling, DKD": {ON: filled}, "DKD step": _steps(made, repeats)}
-    made[ON][0].setting.keeper.kept("validation")
+    return found | epochs(shape, place, repeats, made[ON])
+
+
+def epochs(
+    shape: Shape, place: Place, repeats: int, made: Sequence[Training] = ()
+) -> dict[str, Seconds]:
+    """Return what an epoch of DKD takes, and one of the student alone; ``made``: DKD, if ready."""
+    made = made or ready(shape, ON, "dkd", place, (1, 1, MANY))
+    alone = ready(shape, ON, ALONE, place, (1, 1, MANY))
+    for part in ("train", "validation"):
+        made[0].setting.keeper.kept(part)
     if not shape.extent:  # of kept values none costs more than another
-        as_it_is(made[ON])
-    for training in (*made[ON], *alone):
+        as_it_is(made)
+    for training in (*made, *alone):
         training.state.batch = 0
-    epochs = {ON: _epoch(made[ON]), ALONE: _epoch(alone)}
-    seconds = in_turns(epochs, max(LEAST_EPOCHS, repeats))
-    found["DKD epoch, validated"] = {ON: seconds[ON]}
-    found[PLAIN_EPOCH] = {ON: seconds[ALONE]}
-    return found
+    seconds = in_turns({ON: _epoch(made), ALONE: _epoch(alone)}, max(LEAST_EPOCHS, repeats))
+    return {"DKD epoch, validated": {ON: seconds[ON]}, PLAIN_EPOCH: {ON: seconds[ALONE]}}
 
 
 def _epoch(trainings: Sequence[Training]) -> Callable[[], float]:
