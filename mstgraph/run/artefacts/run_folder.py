@@ -126,7 +126,8 @@ class RunFolder:
         """
         artefact = self._written(name)
         if artefact is not None:
-            artefact |= {part: _measured(artefact[part]) for part in ("validation", "test")}
+            parts = artefact.keys() & {"validation", "test"}
+            artefact |= {part: _measured(artefact[part]) for part in parts}
         return artefact
 
     def finished(self, name: str) -> dict[str, Any]:
