@@ -1,0 +1,69 @@
+"""The stages of one run as jobs: the same bits, whoever trains them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_worlds import DIVERGES, EPOCHS, World, weights
+
+from mstgraph.benchmark.execute.dispatch import Options
+from mstgraph.benchmark.execute.one_run import SideBySide
+from mstgraph.benchmark.execute.work import do
+from mstgraph.derive.opening import open_experiment
+from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.run.execute import Execution
+from mstgraph.run.reporter import Silent
+from mstgraph.support.errors import RunError
+
+
+class _Noting(Silent):
+    """Notes which stages it is told of."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bool]] = []
+
+    def stage_line(self, name: str, artefact: Any, reused: bool) -> None:
+        self.told.append((name, reused))
+
+
+def _run(folder: str, *bindings: str, jobs: bool = True) -> list[tuple[str, bool]]:
+    import torch
+
+    noting, given = _Noting(), (*EPOCHS, *bindings)
+    elsewhere = SideBySide(["rgb.gin"], given, Options(Path(folder), Path(folder, "stages")), do)
+    experiment = open_experiment(["rgb.gin"], given)
+    execution = Execution(experiment, RunFolder(Path(folder)), torch.device("cpu"), noting)
+    execution.run(elsewhere if jobs else None)
+    return noting.told
+
+
+def _summary(folder: str) -> dict[str, Any]:
+    students: dict[str, Any] = json.loads(Path(folder, "summary.json").read_text())["students"]
+    return students
+
+
+@pytest.mark.usefixtures("world")
+def test_stages_as_jobs_leave_what_a_run_leaves() -> None:
+    """Bit for bit, each told of once; a second time all of it is there."""
+    plain, jobs = _run("plain", jobs=False), _run("jobs")
+    assert sorted(jobs) == sorted(plain)
+    assert weights("jobs/stages") == weights("plain/stages")
+    student = "student-rgb.safetensors"
+    assert Path("jobs", student).read_bytes() == Path("plain", student).read_bytes()
+    assert _summary("jobs") == _summary("plain")
+    assert not Path("jobs/.scratch").exists()
+    assert {reused for _, reused in _run("jobs")} == {True}
+    told = dict(_run("jobs", "DKD.k = 2"))
+    assert {name for name, reused in told.items() if not reused} == {"dkd-rgb"}
+
+
+def test_a_stage_that_fails_takes_only_those_that_need_it(world: World) -> None:
+    """The run ends with its sentence; what is sound is there for the next one."""
+    broken = [f"STA.{b.split('.')[1]}" if b.startswith("DKD") else b for b in DIVERGES]
+    with pytest.raises(RunError, match=r"^stage sta-rgb-\S+: "):
+        _run("out", *broken)
+    there = {path.parent.name for path in Path("out/stages").glob("*/artefact.json")}
+    assert there == {"ci", "alone-rgb"}
