@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from rich.console import Console
 
@@ -25,18 +25,26 @@ class Board:
         self.console, self.search, self.study, self.base = console, search, study, base
         self.total = search.trials
 
-    def begin(self, total: int, notice: Callable[[str], None]) -> None:
-        """Say what will be done."""
+    def begin(
+        self, total: int, changed: Mapping[str, Collection[str]], notice: Callable[[str], None]
+    ) -> None:
+        """Say what will be done.
+
+        Args:
+            total: how many trials there are.
+            changed: setting → the stages that it changes.
+            notice: is told what the user should know.
+        """
         self.total, size = total, combinations(self.search.settings)
         if size <= self.search.trials:
             notice(f"there are {size:.0f} combinations of values: each is tried once")
         label = f" [{self.base.synthetic}]" if self.base.synthetic else ""
-        settings = ", ".join(setting.written for setting in self.search.settings)
         seeds = f"seed {', '.join(map(str, self.search.seeds))}"
-        self._say(
-            f"{total} trials of {self.base.target}{label}, {seeds}: {settings}; a stage that a "
-            "setting does not touch serves them all"
-        )
+        self._say(f"{total} trials of {self.base.target}{label}, {seeds}")
+        for setting in self.search.settings:
+            stages = [name for name in self.base.artefacts if name in changed[setting.name]]
+            count = f"{len(stages)} of {len(self.base.artefacts)} stages"
+            self._say(f"  {setting.written}: changes {count}: {', '.join(stages)}")
 
     def ended(self, number: int) -> None:
         """Say how a trial ended."""
@@ -48,7 +56,8 @@ class Board:
 
     def _value(self, value: float) -> str:
         metric = self.base.primary
-        known = [metric.merit(t.value) for t in self.study.trials if t.value is not None]
+        values = map(self.study.value, self.study.trials)
+        known = [metric.merit(other) for other in values if other is not None]
         first = known.count(metric.merit(value)) == 1
         best = ", the best so far" if first and metric.merit(value) == max(known) else ""
         return f"{metric.title} {value:.4f} on validation{best}"

@@ -143,7 +143,7 @@ def _run(
         own = OwnFolder(options.folder, "search")
         stack.enter_context(locked(options.folder, own))
         base = open_base(search, prepare, notice)
-        check_values(search)
+        changed = check_values(search)
         own.make(SEARCH, JOURNAL, TABLE, WINNER)
         make_folder(options.folder, options.artefacts)
         remember_workers(options)
@@ -162,7 +162,7 @@ def _run(
             interrupt,
             board.ended,
         )
-        board.begin(trials.total, notice)
+        board.begin(trials.total, changed, notice)
         journal = (options.folder / JOURNAL).resolve()
         watching = DoTrial(do, journal if search.prune else None, search.seeds[0])
         try:

@@ -60,14 +60,21 @@ def open_base(search: Search, prepare: Prepare | None, notice: Callable[[str], N
     return describe_cell(cell, experiment)
 
 
-def check_values(search: Search) -> None:
+def check_values(search: Search) -> dict[str, set[str]]:
     """Open the experiment with the ends of each range and with every choice.
+
+    Returns:
+        Setting → the stages that it changes, as the gin files have the others.
 
     Raises:
         UserError: one of them is at fault, or no stage depends on a setting.
     """
+    changed: dict[str, set[str]] = {}
     for setting in search.settings:
         opened = [_opened(search, setting, value) for value in setting.values.probes]
+        artefacts = [set(cell.artefacts.items()) for cell in opened]
+        same = set.intersection(*artefacts)
+        changed[setting.name] = {stage for found in artefacts for stage, _ in found - same}
         others = [other for other in search.settings if other is not setting]
         if any(isinstance(other.values, Choice) for other in others):
             continue  # it may matter with another choice than the gin files have
@@ -76,6 +83,7 @@ def check_values(search: Search) -> None:
                 f"{setting.place}: nothing that '{opened[0].target}' learns from depends on "
                 f"{setting.name}; expected a setting that its stages read"
             )
+    return changed
 
 
 def _opened(search: Search, setting: Setting, value: str) -> OpenCell:

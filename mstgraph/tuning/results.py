@@ -123,7 +123,7 @@ def gather(
             number=trial.number,
             settings=values_of(trial, search.settings),
             state=study.state(trial),
-            value=trial.value,
+            value=study.value(trial),
             values=tuple(trial.user_attrs.get(VALUES, ())),
             why=trial.user_attrs.get(WHY, ""),
             stages=tuple(trial.user_attrs.get(STAGES, ())),

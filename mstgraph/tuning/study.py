@@ -125,6 +125,11 @@ class Study:
         hopeless: bool = trial.should_prune()
         return hopeless
 
+    def value(self, trial: Any) -> float | None:
+        """Return what a trial came to; None unless it was trained to its end."""
+        value: float | None = trial.value if self.state(trial) == "done" else None
+        return value
+
     def state(self, trial: Any) -> str:
         """Return ``"done"``, ``"pruned"``, ``"failed"`` or ``"under way"``."""
         words = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}

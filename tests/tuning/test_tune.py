@@ -87,6 +87,7 @@ def test_what_no_setting_touches_is_trained_once(
     assert result.exit_code == 0, result.output
     assert trained == ["pretrain-fused", *["distill-rgb"] * 3]
     assert "there are 3 combinations of values: each is tried once" in result.output
+    assert f"  {TEMPERATURE}: changes 1 of 2 stages: distill-rgb\n" in result.output
     assert "3 trials asked for 6 stages; 4 were trained: " in result.output
     assert result.output.rstrip().endswith("mstgraph run out/winner.gin")
     rows = list(csv.DictReader(Path("out/trials.csv").read_text().splitlines()))
@@ -159,11 +160,17 @@ def test_a_hopeless_trial_ends_early_and_a_broken_one_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither has a value; the others go on, and other seeds follow those that survived."""
-    monkeypatch.setattr(Study, "is_hopeless", lambda self, number, epoch, value: number == 1)
+    noting = Study.is_hopeless
+
+    def second(self: Study, number: int, epoch: int, value: float) -> bool:
+        noting(self, number, epoch, 1.0)  # the best of all, had it been trained to its end
+        return number == 1
+
+    monkeypatch.setattr(Study, "is_hopeless", second)
     tuned = tune(RATE, trials=3, seeds="0-1", bindings=("Adam.eps = 1e-30",))
     states = {trial.settings["Distill.learning_rate"]: trial for trial in tuned.trials}
     done, pruned, failed = (states[rate] for rate in ("1e-3", "2e-3", "1e30"))
-    assert (pruned.state, pruned.why) == ("pruned", f"{PRUNED}1 of 2")
+    assert (pruned.state, pruned.value, pruned.why) == ("pruned", None, f"{PRUNED}1 of 2")
     assert failed.state == "failed"
     assert failed.why.startswith("stage distill-rgb: ")
     assert done.state == "done"
