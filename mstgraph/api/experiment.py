@@ -34,6 +34,7 @@ from mstgraph.run.artefacts.run_folder import STAGES, RunFolder, default_folder
 from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Reporter, Silent
 from mstgraph.support.disk.own_folder import named_folder
+from mstgraph.support.errors import UserError
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import choose_device
 
@@ -149,7 +150,7 @@ class Experiment:
         progress: bool | Reporter = True,
         log_every: float = LOG_EVERY,
         jobs: int = 1,
-        threads: int = 1,
+        threads: int | None = None,
         ray: str = "",
     ) -> Run:
         """Train every stage that is not finished yet, after preparing a store that is missing.
@@ -164,7 +165,7 @@ class Experiment:
             log_every: seconds between two lines where standard output is no terminal; 0 for none.
             jobs: stages trained at a time, each in a process, where more than one; those that do
                 not wait for each other.
-            threads: torch's threads of each of several processes, or of Ray's tasks.
+            threads: torch's threads of each of several processes, or of Ray's tasks; default: 1.
             ray: address of a Ray cluster in place of processes; empty for none. What a stage takes
                 there is its ``resources``.
 
@@ -174,14 +175,20 @@ class Experiment:
                 written, or a module of the user's was edited after it was loaded.
             RunError: a stage failed, with a loss that is no number for example.
         """
+        if threads is not None and jobs == 1 and not ray:
+            raise UserError(
+                f"threads is {threads}, but there is one process, which has as many as torch takes "
+                "(OMP_NUM_THREADS); expected --jobs or --ray beside it"
+            )
         where = choose_device("cpu" if ray else device)
         folder = RunFolder(named_folder(out, self.folder))
         folder.own.refuse_foreign()  # before the store is prepared, which may take hours
         self._prepare(bool(progress))
         elsewhere = None
         if jobs > 1 or ray:
-            there, lines = device if ray else str(where), log_every if progress is True else 0.0
-            options = Options(folder.path, folder.path / STAGES, jobs, threads, ray, there, lines)
+            there, stages = device if ray else str(where), folder.path / STAGES
+            lines = log_every if progress is True else 0.0
+            options = Options(folder.path, stages, jobs, threads or 1, ray, there, lines)
             elsewhere = SideBySide(self._files, self._bindings, options, do)
         Execution(self._opened, folder, where, self._reporter(progress, log_every)).run(elsewhere)
         return Run(folder.path)

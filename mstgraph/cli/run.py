@@ -24,7 +24,6 @@ from mstgraph.cli.options import (
     precision,
     ray,
     seed,
-    threads,
 )
 
 
@@ -35,7 +34,11 @@ from mstgraph.cli.options import (
 @precision
 @no_cache
 @jobs
-@threads
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of each of several jobs, on which numbers depend in their last digits  [1].",
+)
 @ray
 @device
 @click.option("--out", type=GivenPath(), help="Run folder [runs/NAME-seedN].")
@@ -48,7 +51,7 @@ def run(
     precision: str | None,
     no_cache: bool,
     jobs: int,
-    threads: int,
+    threads: int | None,
     address: str | None,
     device: str,
     out: Path | None,

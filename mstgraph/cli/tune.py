@@ -74,8 +74,8 @@ def tune(
 ) -> None:
     """Look for the settings under which the student does best on validation.
 
-    Every trial is the same graph with other values. A stage that a setting does not touch is
-    trained once and serves all trials: tuning DKD.k trains teachers once. The test split is never
+    Every trial is the same graph with other values. A stage that no setting changes is trained
+    once and serves all trials: tuning DKD.k trains teachers once. The test split is never
     read; the winner is a gin file, and running that file says what it is worth. After Ctrl-C the
     same command continues; a larger --trials goes on searching.
 

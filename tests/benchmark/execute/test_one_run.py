@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from bench_worlds import DIVERGES, EPOCHS, World, weights
 
+import mstgraph
 from mstgraph.benchmark.execute.dispatch import Options
 from mstgraph.benchmark.execute.one_run import SideBySide
 from mstgraph.benchmark.execute.work import do
@@ -16,7 +18,7 @@ from mstgraph.derive.opening import open_experiment
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Silent
-from mstgraph.support.errors import RunError
+from mstgraph.support.errors import RunError, UserError
 
 
 class _Noting(Silent):
@@ -30,8 +32,6 @@ class _Noting(Silent):
 
 
 def _run(folder: str, *bindings: str, jobs: bool = True) -> list[tuple[str, bool]]:
-    import torch
-
     noting, given = _Noting(), (*EPOCHS, *bindings)
     elsewhere = SideBySide(["rgb.gin"], given, Options(Path(folder), Path(folder, "stages")), do)
     experiment = open_experiment(["rgb.gin"], given)
@@ -67,3 +67,10 @@ def test_a_stage_that_fails_takes_only_those_that_need_it(world: World) -> None:
         _run("out", *broken)
     there = {path.parent.name for path in Path("out/stages").glob("*/artefact.json")}
     assert there == {"ci", "alone-rgb"}
+
+
+@pytest.mark.usefixtures("world")
+def test_threads_of_jobs_that_there_are_not_are_no_silent_setting() -> None:
+    """One process has the threads that torch takes."""
+    with pytest.raises(UserError, match=r"^threads is 4, but there is one process, .*--jobs"):
+        mstgraph.load("rgb.gin").run(threads=4, progress=False)
