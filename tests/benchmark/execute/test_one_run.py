@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,37 @@ from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Silent
 from mstgraph.support.errors import RunError, UserError
 
+FEWER = "depth/Member.masks = ('hidden1',)", "fused/Member.masks = ('fusion',)"
+
 
 class _Noting(Silent):
-    """Notes which stages it is told of."""
+    """A reporter and a tracker that notes which stages and epochs it is told of."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, bool]] = []
+        self.tracked: list[tuple[str, int, Any]] = []
 
     def stage_line(self, name: str, artefact: Any, reused: bool) -> None:
         self.told.append((name, reused))
 
+    def started(self, name: str, settings: str) -> None:
+        """Do nothing."""
 
-def _run(folder: str, *bindings: str, jobs: bool = True) -> list[tuple[str, bool]]:
-    noting, given = _Noting(), (*EPOCHS, *bindings)
+    def epoch(self, stage: str, epoch: int, values: Any) -> None:
+        self.tracked.append((stage, epoch, values["validation/loss"]))
+
+    def ended(self, values: Any) -> None:
+        """Do nothing."""
+
+
+def _run(folder: str, *bindings: str, jobs: bool = True) -> _Noting:
+    noting, given = _Noting(), (*EPOCHS, *FEWER, *bindings)
     elsewhere = SideBySide(["rgb.gin"], given, Options(Path(folder), Path(folder, "stages")), do)
     experiment = open_experiment(["rgb.gin"], given)
+    experiment = replace(experiment, engine=replace(experiment.engine, tracker=noting))
     execution = Execution(experiment, RunFolder(Path(folder)), torch.device("cpu"), noting)
     execution.run(elsewhere if jobs else None)
-    return noting.told
+    return noting
 
 
 def _summary(folder: str) -> dict[str, Any]:
@@ -49,14 +63,15 @@ def _summary(folder: str) -> dict[str, Any]:
 def test_stages_as_jobs_leave_what_a_run_leaves() -> None:
     """Bit for bit, each told of once; a second time all of it is there."""
     plain, jobs = _run("plain", jobs=False), _run("jobs")
-    assert sorted(jobs) == sorted(plain)
+    assert sorted(jobs.told) == sorted(plain.told)
+    assert sorted(jobs.tracked) == sorted(plain.tracked)
+    assert len(jobs.tracked) == 2 + 2 * 2 + 2 + 4  # the student alone as long as CI and DKD
     assert weights("jobs/stages") == weights("plain/stages")
     student = "student-rgb.safetensors"
     assert Path("jobs", student).read_bytes() == Path("plain", student).read_bytes()
     assert _summary("jobs") == _summary("plain")
     assert not Path("jobs/.scratch").exists()
-    assert {reused for _, reused in _run("jobs")} == {True}
-    told = dict(_run("jobs", "DKD.k = 2"))
+    told = dict(_run("jobs", "DKD.k = 2").told)
     assert {name for name, reused in told.items() if not reused} == {"dkd-rgb"}
 
 
