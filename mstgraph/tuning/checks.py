@@ -55,8 +55,7 @@ def open_base(search: Search, prepare: Prepare | None, notice: Callable[[str], N
     cell = search.cell(0, search.seeds[0], ())
     experiment = open_cell(cell, prepare, notice)
     for sentence in unread_on_command_line(experiment.configuration):
-        if "graph.alone" not in sentence:
-            notice(sentence)
+        notice(sentence)
     return describe_cell(cell, experiment)
 
 

@@ -129,7 +129,7 @@ def gather(
             stages=tuple(trial.user_attrs.get(STAGES, ())),
         )
         for trial in study.trials
-        if trial.params
+        if len(trial.params) == len(search.settings)
     ]
     names = {name for trial in trials for name in trial.stages}
     seconds = {name: taken for name in sorted(names) if (taken := _seconds(artefacts, name))}

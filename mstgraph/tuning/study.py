@@ -44,18 +44,27 @@ class Study:
         journal: the file that they stand in; it is made if it is missing.
         higher_is_better: which way the metric counts.
         warmup: epochs of a trial before it may be given up.
+
+    Raises:
+        UserError: Optuna is not installed, or the journal is damaged.
     """
 
     def __init__(self, journal: Path, higher_is_better: bool, warmup: int = 0):
         self.optuna = library()
         backend = self.optuna.storages.journal.JournalFileBackend(str(journal.resolve()))
-        self._study = self.optuna.create_study(
-            study_name="tune",
-            storage=self.optuna.storages.JournalStorage(backend),
-            direction="maximize" if higher_is_better else "minimize",
-            pruner=self.optuna.pruners.MedianPruner(COMPARED, n_warmup_steps=warmup),
-            load_if_exists=True,
-        )
+        try:
+            self._study = self.optuna.create_study(
+                study_name="tune",
+                storage=self.optuna.storages.JournalStorage(backend),
+                direction="maximize" if higher_is_better else "minimize",
+                pruner=self.optuna.pruners.MedianPruner(COMPARED, n_warmup_steps=warmup),
+                load_if_exists=True,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"'{journal}' is damaged: {error}; expected a journal of Optuna's: remove it, and "
+                "the search begins anew with the stages that are there"
+            ) from error
 
     def try_all(self, settings: Sequence[Setting]) -> None:
         """Let the next trials be every combination of values, each once; they are finite."""

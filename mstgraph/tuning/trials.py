@@ -72,7 +72,10 @@ class Trials:
     def begin(self) -> None:
         """Go on with what an earlier command began, and begin as many as may be under way."""
         for found in self.study.under_way:
-            self._start(found)
+            if len(found.params) < len(self.search.settings):  # a kill came between
+                self.study.give_up(found.number, "stopped before it had its values")
+            else:
+                self._start(found)
         self._fill()
 
     def update(self) -> None:

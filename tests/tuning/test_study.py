@@ -77,6 +77,13 @@ def test_how_a_trial_ended_is_known_to_whoever_opens_the_journal(tmp_path: Path)
     assert (again.begun, again.ended) == (4, 3)
 
 
+def test_a_journal_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    """And says what to do."""
+    (tmp_path / "journal").write_text("not a journal\n[]\n")
+    with pytest.raises(UserError, match=r"journal' is damaged: .*; expected a journal of Optuna's"):
+        Study(tmp_path / "journal", True)
+
+
 def test_without_optuna_the_command_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
