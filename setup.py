@@ -15,6 +15,7 @@ VERSION = next(
 RAW = ["h5py>=3.8", "Pillow>=10"]
 PICTURES = ["matplotlib>=3.8"]
 RAY = ["ray>=2.30"]
+TUNE = ["optuna>=5.0"]
 REPORT = [*PICTURES, "jinja2>=3.1", "vl-convert-python>=1.8"]
 EMBEDDINGS = ["scikit-learn>=1.4", "umap-learn>=0.5.6"]
 TRACKERS = ["mlflow>=2.16"]
@@ -87,6 +88,7 @@ setup(
     ],
     extras_require={
         "ray": RAY,
+        "tune": TUNE,
         "raw": RAW,
         "pictures": PICTURES,
         "report": REPORT,
@@ -110,6 +112,7 @@ setup(
             *HUGGING_FACE,
             *ONNX,
             *DOCS,
+            *TUNE,
             "click>=8.2",  # its test runner tells standard error apart
             "pytest>=8",
             "pytest-xdist>=3.5",

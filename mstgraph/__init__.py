@@ -40,6 +40,7 @@ __all__ = [
     "new",
     "open_run",
     "prepare",
+    "tune",
     "write_page",
 ]
 
@@ -60,6 +61,7 @@ _HOMES = {
     "new": "mstgraph.api.own_data",
     "open_run": "mstgraph.api.run",
     "prepare": "mstgraph.report.preparation",
+    "tune": "mstgraph.tuning.call",
     "write_page": "mstgraph.page.page",
 }
 

@@ -15,5 +15,6 @@ from mstgraph.run.reporter import Silent as Silent
 from mstgraph.support.errors import RunError as RunError
 from mstgraph.support.errors import UserError as UserError
 from mstgraph.support.interrupt import Interrupted as Interrupted
+from mstgraph.tuning.call import tune as tune
 
 __version__: str

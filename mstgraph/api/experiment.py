@@ -17,6 +17,9 @@ from rich.console import Console
 from mstgraph.advice.advise import advise, members_alone, without_distillation
 from mstgraph.api.advice import Advice
 from mstgraph.api.run import Run
+from mstgraph.benchmark.execute.dispatch import Options
+from mstgraph.benchmark.execute.one_run import SideBySide
+from mstgraph.benchmark.execute.work import do
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive import experiment as derived
 from mstgraph.derive.document import plan_document
@@ -27,10 +30,11 @@ from mstgraph.report.layers import layers_of
 from mstgraph.report.preparation import prepare_declared
 from mstgraph.report.progress import LOG_EVERY, ConsoleReporter
 from mstgraph.report.show import print_plan
-from mstgraph.run.artefacts.run_folder import RunFolder, default_folder
+from mstgraph.run.artefacts.run_folder import STAGES, RunFolder, default_folder
 from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Reporter, Silent
 from mstgraph.support.disk.own_folder import named_folder
+from mstgraph.support.errors import UserError
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import choose_device
 
@@ -145,6 +149,9 @@ class Experiment:
         device: str = "auto",
         progress: bool | Reporter = True,
         log_every: float = LOG_EVERY,
+        jobs: int = 1,
+        threads: int | None = None,
+        ray: str = "",
     ) -> Run:
         """Train every stage that is not finished yet, after preparing a store that is missing.
 
@@ -156,6 +163,11 @@ class Experiment:
             device: ``"auto"`` takes a GPU where there is one; ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
             progress: bars and a line per stage on standard output, nothing, or who is told.
             log_every: seconds between two lines where standard output is no terminal; 0 for none.
+            jobs: stages trained at a time, each in a process, where more than one; those that do
+                not wait for each other.
+            threads: torch's threads of each of several processes, or of Ray's tasks; default: 1.
+            ray: address of a Ray cluster in place of processes; empty for none. What a stage takes
+                there is its ``resources``.
 
         Raises:
             Interrupted: a KeyboardInterrupt that names the stage; its state is saved.
@@ -163,11 +175,22 @@ class Experiment:
                 written, or a module of the user's was edited after it was loaded.
             RunError: a stage failed, with a loss that is no number for example.
         """
-        where = choose_device(device)
+        if threads is not None and jobs == 1 and not ray:
+            raise UserError(
+                f"threads is {threads}, but there is one process, which has as many as torch takes "
+                "(OMP_NUM_THREADS); expected --jobs or --ray beside it"
+            )
+        where = choose_device("cpu" if ray else device)
         folder = RunFolder(named_folder(out, self.folder))
         folder.own.refuse_foreign()  # before the store is prepared, which may take hours
         self._prepare(bool(progress))
-        Execution(self._opened, folder, where, self._reporter(progress, log_every)).run()
+        elsewhere = None
+        if jobs > 1 or ray:
+            there, stages = device if ray else str(where), folder.path / STAGES
+            lines = log_every if progress is True else 0.0
+            options = Options(folder.path, stages, jobs, threads or 1, ray, there, lines)
+            elsewhere = SideBySide(self._files, self._bindings, options, do)
+        Execution(self._opened, folder, where, self._reporter(progress, log_every)).run(elsewhere)
         return Run(folder.path)
 
     def advise(

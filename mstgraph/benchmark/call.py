@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from mstgraph.benchmark.execute.dispatch import Options
 from mstgraph.benchmark.execute.work import do
 from mstgraph.benchmark.plan.benchmark import declare, parse_seeds
 from mstgraph.benchmark.report.outputs import print_results, write_figures
 from mstgraph.benchmark.results.results import Results
-from mstgraph.benchmark.run import Options, run_bench
+from mstgraph.benchmark.run import run_bench
 from mstgraph.report.console import standard_console
 from mstgraph.report.preparation import prepare_declared
 from mstgraph.report.progress import LOG_EVERY

@@ -7,18 +7,25 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 from rich.console import Console
 from rich.progress import Progress
 
+from mstgraph.benchmark.execute.dispatch import (
+    WORKERS,
+    Options,
+    remember_workers,
+    work_off,
+    workers_for,
+    workplace,
+)
 from mstgraph.benchmark.execute.live import Board
-from mstgraph.benchmark.execute.schedule import Outcome, Schedule
-from mstgraph.benchmark.execute.workers import Do, InProcess, Processes, RayCluster, Workers
+from mstgraph.benchmark.execute.schedule import Schedule
+from mstgraph.benchmark.execute.workers import Do
 from mstgraph.benchmark.execute.workplace import Workplace, is_held
-from mstgraph.benchmark.plan.benchmark import Benchmark, Cell
+from mstgraph.benchmark.plan.benchmark import Benchmark
+from mstgraph.benchmark.plan.cell import Cell
 from mstgraph.benchmark.plan.dag import Job, OpenCell, by_urgency, jobs_of, unfinished
 from mstgraph.benchmark.plan.opening import at_its_place, describe_cell, open_cell, place_of
 from mstgraph.benchmark.report.outputs import CONFIG, gather, outputs, read_artefact, write_outputs
@@ -26,43 +33,12 @@ from mstgraph.benchmark.results.results import Results
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive.source import Prepare
 from mstgraph.run.artefacts.run_folder import locked
-from mstgraph.support.disk.descriptions import read_description, write_description
-from mstgraph.support.disk.own_folder import LOCK, SCRATCH, OwnFolder, make_folder
+from mstgraph.support.disk.own_folder import LOCK, OwnFolder
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.files import explained, write_text
+from mstgraph.support.files import write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
 
-LOOK_EVERY = 0.5  # seconds between two looks at the clock and at Ctrl-C
-WORKERS = "workers.json"
 Refused = list[tuple[Cell, str]]
-
-
-class _Settings(TypedDict):
-    threads: int
-    device: str
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a benchmark is run; nothing here changes its numbers but threads and device.
-
-    Attributes:
-        folder: where everything goes.
-        artefacts: what stages leave; benchmarks that name the same folder share them.
-        jobs: processes on this machine.
-        threads: torch's threads in each.
-        ray: address of a Ray cluster in place of processes; empty for none.
-        device: where to compute.
-        log_every: seconds between two lines on how far planning and stages are; 0 for none.
-    """
-
-    folder: Path
-    artefacts: Path
-    jobs: int = 1
-    threads: int = 1
-    ray: str = ""
-    device: str = "auto"
-    log_every: float = 0.0
 
 
 def run_bench(
@@ -99,7 +75,7 @@ def run_bench(
             stack.enter_context(locked(options.artefacts, own_folder(options.artefacts)))
         own.make(*outputs(benchmark))
         stack.enter_context(interrupt)
-        place = _workplace(options)
+        place = workplace(options)
         cells, refused = open_cells(
             benchmark, console, interrupt, prepare, notice, options.log_every
         )
@@ -120,13 +96,8 @@ def run_bench(
         )
         try:
             with board:
-                work_off(
-                    schedule,
-                    _workers(options, do, place, benchmark, interrupt),
-                    place,
-                    interrupt,
-                    board,
-                )
+                workers = workers_for(options, do, place, interrupt, benchmark.settings.resources)
+                work_off(schedule, workers, place, interrupt, board.update)
         finally:
             results = gather(benchmark, cells, refused, schedule, place.artefacts)
             write_outputs(results, benchmark, cells, schedule, options.folder)
@@ -146,21 +117,6 @@ def _earlier_benchmark(path: Path) -> list[str] | None:
     """Return what an earlier version, which kept no record, made in a benchmark's folder."""
     made = (path / LOCK).is_file() and any((path / n).is_file() for n in (CONFIG, WORKERS))
     return [entry.name for entry in path.iterdir()] if made else None
-
-
-def _workplace(options: Options) -> Workplace:
-    place = Workplace(
-        artefacts=options.artefacts.resolve(),
-        scratch=options.folder.resolve() / SCRATCH,
-        device=options.device,
-        threads=options.threads,
-        share=1 if options.ray else max(1, options.jobs),
-        log_every=options.log_every,
-    )
-    make_folder(options.folder.resolve(), place.scratch)
-    with explained(place.scratch):
-        place.stop_file.unlink(missing_ok=True)
-    return place
 
 
 def open_cells(
@@ -243,31 +199,13 @@ def _check_metrics(benchmark: Benchmark, cells: Sequence[OpenCell]) -> None:
 def _remember(benchmark: Benchmark, options: Options) -> None:
     """Write what is run; artefacts of another number of threads or device are not taken over."""
     write_text(options.folder / CONFIG, benchmark.gin_text)
-    file, settings = (
-        options.artefacts / WORKERS,
-        {
-            "threads": options.threads,
-            "device": options.device,
-        },
-    )
-    if file.is_file():
-        advice = "remove it if --threads and --device are those that everything here was made with"
-        before = read_description(file, _Settings, advice)
-        for name, value in settings.items():
-            if before.get(name) != value:
-                raise UserError(
-                    f"'{options.artefacts}' was made with --{name} {before.get(name)}, which "
-                    f"numbers depend on in their last digits, not with --{name} {value}; expected "
-                    "the same, or another folder with --out"
-                )
-    write_description(file, settings)
+    remember_workers(options)
 
 
 def _schedule(jobs: Sequence[Job], place: Workplace) -> Schedule:
     names = [name for job in jobs for name in job.artefacts]
-    there = {name: read_artefact(place.artefacts, name) for name in names}
-    finished = {name: artefact["seconds"] for name, artefact in there.items() if artefact}
-    return Schedule(by_urgency(unfinished(jobs, set(finished))), finished)
+    finished = {name for name in names if read_artefact(place.artefacts, name)}
+    return Schedule(by_urgency(unfinished(jobs, finished)), finished)
 
 
 def _announce(
@@ -304,50 +242,6 @@ def _announce_held(schedule: Schedule, place: Workplace, notice: Callable[[str],
             f"a process of an earlier command is still at work in '{place.scratch}' on {stages}; "
             "they go on here as soon as it has ended"
         )
-
-
-def _workers(
-    options: Options, do: Do, place: Workplace, benchmark: Benchmark, interrupt: Interrupt
-) -> Workers:
-    if options.ray:
-        return RayCluster(do, place, options.ray, benchmark.settings.resources, options.jobs)
-    if options.jobs > 1:
-        return Processes(do, place, options.jobs)
-    return InProcess(do, place, lambda: interrupt.requested)
-
-
-def work_off(
-    schedule: Schedule, workers: Workers, place: Workplace, interrupt: Interrupt, board: Board
-) -> None:
-    """Hand out jobs until nothing is left to start, or somebody asks to stop.
-
-    Whoever is at work then comes to a clean end first: its state is saved.
-    """
-    try:
-        while not schedule.over:
-            while not interrupt.requested and workers.free() and (job := schedule.ready()):
-                schedule.start(job)
-                workers.submit(job)
-            if interrupt.requested:
-                place.stop_file.touch()
-                if not schedule.running:
-                    break
-            for outcome in workers.finished(LOOK_EVERY):
-                _note(outcome, schedule, place, interrupt)
-                board.update()
-    finally:
-        place.stop_file.touch()
-        workers.close()
-
-
-def _note(outcome: Outcome, schedule: Schedule, place: Workplace, interrupt: Interrupt) -> None:
-    schedule.end(outcome)
-    if outcome.status == "interrupted":  # whoever stops one worker means the benchmark
-        interrupt.requested = True
-    if outcome.details:
-        folder = place.artefacts / outcome.job.name
-        make_folder(place.artefacts, folder)
-        write_text(folder / "error.txt", outcome.details)
 
 
 def _first_metric(cell: OpenCell, place: Workplace) -> float:

@@ -23,6 +23,7 @@ from mstgraph.cli.report import report, runs
 from mstgraph.cli.run import run
 from mstgraph.cli.show import show
 from mstgraph.cli.store import store
+from mstgraph.cli.tune import tune
 from mstgraph.support.errors import RunError, UserError, in_words, users_line
 from mstgraph.support.text import printable
 
@@ -77,6 +78,7 @@ def main() -> None:
     mstgraph export runs/mfeat_zer-seed0 --format onnx     the student for devices, measured
     mstgraph predict runs/mfeat_zer-seed0 values.csv       what it says of raw items
     mstgraph bench gin/bench/quick.gin    compare methods: a table over students and seeds
+    mstgraph tune gin/mfeat_zer.gin -s 'DKD.k = 1..4'      look for better settings
     mstgraph report runs/mfeat_zer-seed0  one page about a run, several, or a benchmark
     mstgraph runs                         a table of the runs in runs/
     mstgraph new mine --from table.csv    begin with data of your own
@@ -86,6 +88,6 @@ def main() -> None:
 
 for command in (
     *(show, layers, advise, run, prepare, store, new),
-    *(evaluate, export, predict, bench, draw, report, runs),
+    *(evaluate, export, predict, bench, tune, draw, report, runs),
 ):
     main.add_command(command)

@@ -14,10 +14,13 @@ from mstgraph.cli.options import (
     all_bindings,
     debug,
     device,
+    jobs,
     log_every,
     no_cache,
     notice,
     precision,
+    ray,
+    threads,
 )
 from mstgraph.support.errors import RunError
 
@@ -34,26 +37,9 @@ from mstgraph.support.errors import RunError
 @click.option("--seeds", help="0-4 or 0,2,5, in place of bench.seeds.")
 @precision
 @no_cache
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Stages trained at a time on this machine, each in a process.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Threads of each; numbers depend on them in their last digits, and on --jobs not at all.",
-)
-@click.option(
-    "--ray",
-    "address",
-    metavar="ADDRESS",
-    help="Hand the stages to a Ray cluster: host:port, auto, or local for --jobs workers here.",
-)
+@jobs
+@threads
+@ray
 @device
 @click.option("--out", type=GivenPath(), help="Folder [runs/bench-NAME].")
 @click.option(

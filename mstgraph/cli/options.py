@@ -44,6 +44,26 @@ method = click.option(
 no_code = click.option(
     "--no-code", is_flag=True, help="Refuse a run that brings modules of its own."
 )
+jobs = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Stages trained at a time on this machine, each in a process.",
+)
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of each; numbers depend on them in their last digits, and on --jobs not at all.",
+)
+ray = click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help="Hand the stages to a Ray cluster: host:port, auto, or local for --jobs workers here.",
+)
 log_every = click.option(
     "--log-every",
     type=click.FloatRange(min=0),

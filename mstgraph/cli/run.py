@@ -17,10 +17,12 @@ from mstgraph.cli.options import (
     debug,
     device,
     files,
+    jobs,
     log_every,
     no_cache,
     notice,
     precision,
+    ray,
     seed,
 )
 
@@ -31,6 +33,13 @@ from mstgraph.cli.options import (
 @seed
 @precision
 @no_cache
+@jobs
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of each of several jobs, on which numbers depend in their last digits  [1].",
+)
+@ray
 @device
 @click.option("--out", type=GivenPath(), help="Run folder [runs/NAME-seedN].")
 @log_every
@@ -41,6 +50,9 @@ def run(
     seed: int | None,
     precision: str | None,
     no_cache: bool,
+    jobs: int,
+    threads: int | None,
+    address: str | None,
     device: str,
     out: Path | None,
     log_every: float,
@@ -49,11 +61,21 @@ def run(
 
     Finished stages are reused as long as nothing changed that can change them. After Ctrl-C, a
     kill or a full disk, the same command continues.
+
+    Stages that do not wait for each other, such as teachers and specialised teachers, can be
+    trained side by side: in --jobs processes here, or by the machines of a --ray cluster.
     """
     chosen = all_bindings(bindings, seed, precision, no_cache)
     experiment = mstgraph.load(files, *chosen, notice=notice)
     try:
-        left = experiment.run(out, device=device, log_every=log_every)
+        left = experiment.run(
+            out,
+            device=device,
+            log_every=log_every,
+            jobs=jobs,
+            threads=threads,
+            ray=address or "",
+        )
     except mstgraph.Interrupted as stopped:
         notice(f"stopped in stage {stopped}; the same command continues there")
         sys.exit(INTERRUPTED)

@@ -31,6 +31,7 @@ DIGITS = 16  # of a hash
 NETWORKS = "mstgraph.networks."
 # Settings of stages that change nothing as they are by default.
 LEFT_OUT: Sequence[tuple[str, object]] = (("clip", None), ("accumulate", 1), ("rates", {}))
+WHERE = ("resources",)  # settings of stages that say where it is trained, whatever they are
 LONGEST_PATH = 4096  # longer text makes the system call fail
 
 
@@ -119,7 +120,7 @@ def _identity(
         settings = _by_content(describe(node.settings))
         running = _running(node, data)
     settings["batch_size"] = node.settings.batch_size or data.batch_size
-    settings = {k: v for k, v in settings.items() if (k, v) not in LEFT_OUT}
+    settings = {k: v for k, v in settings.items() if (k, v) not in LEFT_OUT and k not in WHERE}
     losses = [[t.name, _by_content(describe(t.loss))] for t in node.teachers]
     identity = {
         "format": FORMAT_VERSION,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,12 +17,19 @@ from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import cut_frozen, cut_networks, kept_in_words
 from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.run.artefacts.checkpoint import CHECKPOINT, Checkpoints
-from mstgraph.run.artefacts.metrics_log import MetricsLog
+from mstgraph.run.artefacts.metrics_log import MetricsLog, read_records
 from mstgraph.run.artefacts.modules import load_modules
-from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder, student_files
+from mstgraph.run.artefacts.run_folder import (
+    CONFIG,
+    METRICS,
+    PLAN,
+    SUMMARY,
+    RunFolder,
+    student_files,
+)
 from mstgraph.run.artefacts.student import student_description
 from mstgraph.run.artefacts.summary import collect, summarise
-from mstgraph.run.evaluation import evaluate
+from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.failures import in_users_words
 from mstgraph.run.keeper import Keeper
 from mstgraph.run.networks import Networks
@@ -50,6 +57,8 @@ class Execution:
         device: where to compute.
         reporter: who is told.
         interrupt: who may ask to stop; default: signals alone.
+        tests: whether stages are measured on the test split; if not, nothing of it is read, and
+            the artefacts that are left say nothing of it.
     """
 
     def __init__(
@@ -59,6 +68,7 @@ class Execution:
         device: torch.device,
         reporter: Reporter,
         interrupt: Interrupt | None = None,
+        tests: bool = True,
     ):
         assert experiment.source.store is not None
         self.experiment = experiment
@@ -68,6 +78,7 @@ class Execution:
         self.watched = None if tracker is None else Tracked(reporter, tracker)
         self.reporter = self.watched or reporter
         self.interrupt = interrupt or Interrupt()
+        self.tests = tests
         self.pool = Pool(
             experiment.source.store,
             experiment.split,
@@ -88,8 +99,12 @@ class Execution:
         """The task, with what it takes from the labels of the training split."""
         return self.experiment.task.fitted(self.pool.labels("train"))
 
-    def run(self) -> dict[str, Any]:
+    def run(self, elsewhere: Callable[[Execution], None] | None = None) -> dict[str, Any]:
         """Run every stage that is not finished yet, and return the summary.
+
+        Args:
+            elsewhere: finishes the stages in other processes, and calls `arrived` for each; None
+                trains them here, one group after the other.
 
         Raises:
             Interrupted: on request; the same command continues.
@@ -105,18 +120,38 @@ class Execution:
             self.folder.own.make(CONFIG, PLAN, SUMMARY, *self._students(), *self._modules())
             write_text(self.folder.path / CONFIG, self.experiment.gin_text)
             self._copy_modules()
-            document = plan_document(self.experiment, self.folder.state, self.folder.path)
-            self._write_plan(document)
+            self._write_plan()
             if self.watched:
                 self.watched.started(self.folder.path.name, self.experiment.gin_text)
             for name, shapes in self.experiment.parts.members.items():
                 self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
-            for group in group_stages(stages):
-                self._run_group(group)
-                self._write_plan(document)
-                if self.interrupt.requested:
-                    raise Interrupted(group[-1].name)
+            (elsewhere or Execution._run_all)(self)
             return self._conclude()
+
+    def _run_all(self) -> None:
+        for group in group_stages(list(self.experiment.plan.stages.values())):
+            self._run_group(group)
+            self._write_plan()
+            if self.interrupt.requested:
+                raise Interrupted(group[-1].name)
+
+    def arrived(self, node: StageNode, reused: bool) -> None:
+        """Tell of a stage that somebody else has finished in this folder.
+
+        Args:
+            node: the stage.
+            reused: whether it was there before.
+
+        Raises:
+            UserError: what it left is damaged, or gone again.
+        """
+        self.folder.settle(node.name)
+        self.folder.refuse_damaged(node.name)
+        if self.watched and not reused:
+            for record in read_records(self.folder.stage(node.name) / METRICS):
+                self.watched.epoch_done(node, record)
+        self.reporter.stage_line(node.name, self.folder.finished(node.name), reused)
+        self._write_plan()
 
     def _students(self) -> list[str]:
         """Return the names of the files that students are left in."""
@@ -169,10 +204,14 @@ class Execution:
         left = [n for n in self.folder.own.made() if n == SUMMARY or n.startswith("student-")]
         self.folder.own.remove(set(left) - current)
 
-    def _write_plan(self, document: Mapping[str, Any]) -> None:
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        return plan_document(self.experiment, self.folder.state, self.folder.path)
+
+    def _write_plan(self) -> None:
         """Write the plan, with what is done by now and the digests of what that left."""
         digests = self.folder.digests()
-        states = with_states(document, self.experiment, self.folder.state)
+        states = with_states(self._document, self.experiment, self.folder.state)
         stages = [
             {**stage, "artefact": digests[stage["name"]]}
             if stage["done"] and stage["name"] in digests
@@ -298,16 +337,7 @@ class Execution:
 
     def _finish(self, trainings: Sequence[Training], setting: Setting) -> None:
         """Test the best epochs and write the artefacts."""
-        nodes = [training.node for training in trainings]
-        results = evaluate(
-            nodes,
-            setting.networks,
-            self._feed("test", nodes, None),
-            setting.task,
-            setting.batch_size,
-            kept={},
-            by_sample=True,
-        )
+        results = self._tested(trainings, setting)
         peak = peak_memory(self.device)
         for training, test in zip(trainings, results, strict=True):
             state, node = training.state, training.node
@@ -316,7 +346,7 @@ class Execution:
                 "epochs": state.epoch - 1,
                 "best_epoch": state.best_epoch,
                 "validation": best["validation"],
-                "test": test.as_dict(),
+                **({} if test is None else {"test": test.as_dict()}),
                 "seconds": state.seconds,
                 "peak_memory": peak,
                 "device": str(self.device),
@@ -327,11 +357,26 @@ class Execution:
                 node,
                 setting.networks.modules,
                 artefact,
-                test.contributions,
-                test.marks,
-                test.by_sample,
+                *(() if test is None else (test.contributions, test.marks, test.by_sample)),
             )
             training.checkpoints.remove()
+
+    def _tested(
+        self, trainings: Sequence[Training], setting: Setting
+    ) -> Sequence[Evaluation | None]:
+        """Measure each stage on the test split, or on nothing."""
+        if not self.tests:
+            return [None] * len(trainings)
+        nodes = [training.node for training in trainings]
+        return evaluate(
+            nodes,
+            setting.networks,
+            self._feed("test", nodes, None),
+            setting.task,
+            setting.batch_size,
+            kept={},
+            by_sample=True,
+        )
 
     def _conclude(self) -> dict[str, Any]:
         """Write the students and the summary."""

@@ -79,6 +79,8 @@ class Stage(ABC):
             end of an epoch makes one, too.
         rates: path of a module → share of the learning rate that it is trained with,
             ``{'encoder': 0.1}``; 1 for all others. See `mstgraph.stages.parameters`.
+        resources: what it takes on a Ray cluster, ``{'num_cpus': 1, 'num_gpus': 0.5}``, ``memory``
+            in bytes, or a name of the cluster's own; changes no result. Empty: one core.
         learns_by_gradient: whether it needs parameters to train; else buffers are enough.
     """
 
@@ -101,6 +103,7 @@ class Stage(ABC):
     clip: float | None = None
     accumulate: int = 1
     rates: Mapping[str, float] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     @abstractmethod
     def losses(self, node: StageNode, batch: Batch, epoch: int) -> Mapping[str, Term]:
@@ -176,6 +179,9 @@ class Stage(ABC):
         for path, share in self.rates.items():
             if not isinstance(share, (int, float)) or not share > 0:
                 return "rates", f"of '{path}' is {share!r}, expected a share of more than 0"
+        for name, amount in self.resources.items():
+            if not isinstance(amount, (int, float)) or not amount >= 0:
+                return "resources", f"has {amount!r} of '{name}', expected a number of at least 0"
         if self.samples not in get_args(Samples):
             return "samples", f"is '{self.samples}'{nearest(str(self.samples), get_args(Samples))}"
         if self.by_metric and not self.selecting(node):

@@ -11,10 +11,11 @@ from typing import Any
 from rich.console import Console
 from tiny_graphs import TWO
 
+from mstgraph.benchmark.execute.dispatch import Options
 from mstgraph.benchmark.execute.work import do
 from mstgraph.benchmark.plan.benchmark import Benchmark, declare
 from mstgraph.benchmark.results.results import CellResult, Results
-from mstgraph.benchmark.run import Options, run_bench
+from mstgraph.benchmark.run import run_bench
 
 EPOCHS = (
     "Pretrain.epochs = 2",

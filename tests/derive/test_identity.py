@@ -612,9 +612,12 @@ def test_settings_of_training_count_once_they_are_set(experiment: Make) -> None:
         assert not {"clip", "accumulate", "rates"} & node.identity["settings"].keys()
     same = experiment(TWO, "CI.clip = None", "CI.accumulate = 1", "CI.rates = {}")
     assert not changed(plain, same)
+    # Where a stage is trained changes nothing, whatever it says.
+    assert not changed(plain, experiment(TWO, "CI.resources = {'num_cpus': 2, 'big': 1}"))
     for text, told in {
         "CI.rates = {'hiden1': 0.1}": "CI.rates names 'hiden1', in which stage ci trains",
         "CI.rates = {'hidden': 0}": "CI.rates of 'hidden' is 0, expected a share of more than 0",
+        "CI.resources = {'gpu': -1}": "CI.resources has -1 of 'gpu', expected a number of at least",
         "CI.accumulate = 0": "CI.accumulate is 0, expected at least 1",
         "CI.clip = 0.0": "CI.clip is 0.0, expected more than 0, or None",
     }.items():

@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from mstgraph.benchmark.execute.schedule import Schedule, State
-from mstgraph.benchmark.plan.benchmark import Benchmark, Cell
+from mstgraph.benchmark.plan.benchmark import Benchmark
+from mstgraph.benchmark.plan.cell import Cell
 from mstgraph.benchmark.plan.dag import OpenCell
 from mstgraph.report.tables import table
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from mstgraph.benchmark.plan.dag import Job, OpenCell
+from mstgraph.benchmark.plan.dag import Job, Stages
 
 State = Literal["waiting", "running", "done", "failed"]
 Status = Literal["done", "failed", "interrupted"]
@@ -34,20 +34,40 @@ class Outcome:
 
 
 class Schedule:
-    """The jobs of a benchmark on their way.
+    """Jobs on their way, such as those of a benchmark.
 
     Args:
         jobs: those that are left, each after all that it needs.
-        finished: artefact that is there already → seconds that its stage took.
+        finished: artefacts that are there already.
     """
 
-    def __init__(self, jobs: Sequence[Job], finished: Mapping[str, float]):
-        self.waiting = list(jobs)
+    def __init__(self, jobs: Sequence[Job], finished: Iterable[str]):
+        self.waiting: list[Job] = []
         self.running: dict[str, tuple[Job, float]] = {}
-        self.finished = set(finished)
+        self.finished: set[str] = set()
         self.failed: dict[str, str] = {}
-        self.stages = len(self.finished) + sum(len(job.artefacts) for job in jobs)
+        self.stages = 0
         self._durations: dict[str, list[float]] = {}
+        self.add(jobs, finished)
+
+    def add(self, jobs: Sequence[Job], finished: Iterable[str] = ()) -> None:
+        """Take up more jobs, and more artefacts that are there already.
+
+        Args:
+            jobs: none of their artefacts is `known`; each comes after all that it needs.
+            finished: of those that the jobs need.
+        """
+        new = set(finished) - self.known
+        self.finished |= new
+        self.waiting += jobs
+        self.stages += len(new) + sum(len(job.artefacts) for job in jobs)
+        self._fail_those_that_need_it()
+
+    @property
+    def known(self) -> set[str]:
+        """All artefacts that are there, on their way, or lost."""
+        coming = (*self.waiting, *(job for job, _ in self.running.values()))
+        return self.finished | {*self.failed, *(name for job in coming for name in job.artefacts)}
 
     @property
     def over(self) -> bool:
@@ -92,7 +112,7 @@ class Schedule:
                 self.failed |= dict.fromkeys(job.artefacts, self.failed[broken])
                 self.waiting.remove(job)
 
-    def state(self, cell: OpenCell) -> State:
+    def state(self, cell: Stages) -> State:
         """Return how far a cell is; of what it shares it is as far as the others."""
         own = set(cell.artefacts.values())
         if own <= self.finished:
@@ -102,7 +122,7 @@ class Schedule:
         at_work = {name for job, _ in self.running.values() for name in job.artefacts}
         return "running" if own & at_work else "waiting"
 
-    def error(self, cell: OpenCell) -> str:
+    def error(self, cell: Stages) -> str:
         """Return why a cell failed, "" if it has not."""
         return next((self.failed[a] for a in cell.artefacts.values() if a in self.failed), "")
 

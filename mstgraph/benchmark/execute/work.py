@@ -1,4 +1,4 @@
-"""One job of a benchmark, wherever it is done: open its cell, train its stages, say how it went."""
+"""One job, wherever it is done: open its cell, train its stages, say how it went."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 
 from mstgraph.benchmark.execute.schedule import Outcome, Status
+from mstgraph.benchmark.execute.told import Told, lines
 from mstgraph.benchmark.execute.workplace import Workplace, taken
 from mstgraph.benchmark.plan.dag import Job
-from mstgraph.benchmark.plan.opening import artefact_name, open_cell, places
+from mstgraph.benchmark.plan.opening import artefact_name, open_cell
 from mstgraph.declare.settings import Engine
 from mstgraph.derive.experiment import Experiment
-from mstgraph.report.progress import Lines
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.execute import Execution
 from mstgraph.support.errors import RunError, UserError, users_line
@@ -95,6 +95,7 @@ def do(
     place: Workplace,
     lost: Callable[[], bool] = lambda: False,
     takes_signals: bool = True,
+    told: Told = lines,
 ) -> Outcome:
     """Train a job's stages into the shared artefacts; never raises what concerns this job alone.
 
@@ -103,20 +104,21 @@ def do(
         place: where.
         lost: see `StopAsked`.
         takes_signals: whether Ctrl-C and SIGTERM come here, and not to whoever calls this.
+        told: makes the reporter.
     """
     started = time.monotonic()
     asked = StopAsked(place.stop_file, lost)
     interrupt = Interrupt(asked) if takes_signals else _Quiet(asked)
-    status, sentence, details = _tried(job, place, asked, interrupt)
+    status, sentence, details = _tried(job, place, asked, interrupt, told)
     seconds = time.monotonic() - started
     return Outcome(job, status, sentence, details, seconds)
 
 
 def _tried(
-    job: Job, place: Workplace, asked: StopAsked, interrupt: Interrupt
+    job: Job, place: Workplace, asked: StopAsked, interrupt: Interrupt, told: Told
 ) -> tuple[Status, str, str]:
     try:
-        _train(job, place, asked, interrupt)
+        _train(job, place, asked, interrupt, told)
     except Interrupted:
         return "interrupted", "", ""
     except (UserError, RunError) as error:
@@ -130,7 +132,7 @@ def _tried(
     return "done", "", ""
 
 
-def _train(job: Job, place: Workplace, asked: StopAsked, interrupt: Interrupt) -> None:
+def _train(job: Job, place: Workplace, asked: StopAsked, interrupt: Interrupt, told: Told) -> None:
     if asked():  # it waited in a queue
         raise Interrupted(job.name)
     torch.set_num_threads(place.threads)
@@ -138,32 +140,29 @@ def _train(job: Job, place: Workplace, asked: StopAsked, interrupt: Interrupt) -
     experiment = open_cell(job.cell)
     _check_planned(job, experiment)
     experiment = replace(experiment, engine=_shared(experiment.engine, device, place))
+    stages = experiment.plan.stages.items()
+    places = {name: place.folder_of(name, artefact_name(node)) for name, node in stages}
     Execution(
         experiment,
-        _Scratch(place.scratch / job.name, places(experiment, place.artefacts), asked),
+        _Scratch(place.scratch / job.name, places, asked),
         device,
-        Lines(_say, place.log_every, _label(job)),
+        told(job, place, experiment, interrupt),
         interrupt,
+        tests=place.tests,
     ).run_group(job.stages)
 
 
-def _label(job: Job) -> str:
-    files = " ".join(Path(file).stem for file in job.cell.files)
-    return f"{files} seed {job.cell.seed} · "
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
 def _shared(engine: Engine, device: torch.device, place: Workplace) -> Engine:
-    """Each worker sees all that is free and takes its share of it; what is declared holds as is."""
+    """Each worker sees all that is free and takes its share of it; what is declared holds as is.
+
+    A tracker is told of a whole run, by whoever sees all of it.
+    """
     memory, disk = engine.memory_gigabytes, engine.disk_gigabytes
     if memory is None:
         memory = engine.memory_budget(device) / place.share / 1e9
     if disk is None:
         disk = engine.disk_budget(place.scratch) / place.share / 1e9
-    return replace(engine, memory_gigabytes=memory, disk_gigabytes=disk)
+    return replace(engine, memory_gigabytes=memory, disk_gigabytes=disk, tracker=None)
 
 
 def _check_planned(job: Job, experiment: Experiment) -> None:

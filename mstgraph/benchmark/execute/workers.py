@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -22,6 +23,8 @@ from mstgraph.benchmark.plan.dag import Job
 from mstgraph.support.errors import UserError
 
 ANY_KIND = "*"
+RAYS_OWN = ("num_cpus", "num_gpus", "memory")  # Ray has names of its own for these
+ATTEMPTS = 3  # that a job gets whose machine or process Ray loses
 GRACE = 5.0  # seconds that a worker outlives its parent at most
 
 
@@ -218,7 +221,7 @@ class Processes:
 class RayCluster:
     """A Ray cluster: every job a task, on whichever machine has what it asks for.
 
-    The working directory, the stores and the benchmark's folder lie on a path that all machines
+    The working directory, the stores and the folder of what is run lie on a path that all machines
     share, and mstgraph is installed on each.
 
     Args:
@@ -226,7 +229,8 @@ class RayCluster:
         place: where; paths are absolute.
         address: of the cluster (``host:6379``, ``ray://host:10001``, ``auto``), or ``local`` to
             start one on this machine.
-        resources: kind of a stage, or ``'*'`` → resources of its task, as `Bench.resources`.
+        resources: kind of a stage, or ``'*'`` → resources of its task, as `Bench.resources`; what
+            a stage itself declares, `Stage.resources`, wins.
         local: workers of a cluster that is started here.
     """
 
@@ -249,6 +253,7 @@ class RayCluster:
         self.place = place
         self.resources = resources
         self._running: dict[Any, tuple[Job, float]] = {}
+        self._lost: Counter[str] = Counter()
         quiet: dict[str, Any] = {"include_dashboard": False, "num_cpus": local}
         more = quiet if address == "local" else {}
         try:
@@ -272,32 +277,40 @@ class RayCluster:
         self._running[reference] = (job, time.monotonic())
 
     def finished(self, timeout: float) -> list[Outcome]:
-        """Return the tasks that have ended; one that Ray lost counts as failed."""
+        """Return the jobs that have ended; one whose task Ray loses is begun again elsewhere."""
         if not self._running:
             return []
         ready, _ = self.ray.wait(list(self._running), timeout=timeout)
-        return [self._outcome(reference, *self._running.pop(reference)) for reference in ready]
+        outcomes = (self._outcome(reference, *self._running.pop(reference)) for reference in ready)
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self.ray.shutdown()
 
     def _options(self, job: Job) -> dict[str, Any]:
-        """Resources of a job: a group of stages is of one kind, or takes what the first asks."""
-        default: Mapping[str, float] = self.resources.get(ANY_KIND, {"num_cpus": 1})
-        asked = dict(self.resources.get(job.kinds[0], default))
-        known: dict[str, Any] = {
-            name: asked.pop(name) for name in ("num_cpus", "num_gpus") if name in asked
-        }
+        """Resources of a job: of each the most that one of its stages takes."""
+        asked: dict[str, float] = {}
+        for kind, declared in zip(job.kinds, job.resources, strict=True):
+            default: Mapping[str, float] = self.resources.get(ANY_KIND, {"num_cpus": 1})
+            for name, amount in (declared or self.resources.get(kind, default)).items():
+                asked[name] = max(amount, asked.get(name, 0))
+        known: dict[str, Any] = {name: asked.pop(name) for name in RAYS_OWN if name in asked}
         return {**known, **({"resources": asked} if asked else {}), "max_retries": 0}
 
-    def _outcome(self, reference: Any, job: Job, started: float) -> Outcome:
+    def _outcome(self, reference: Any, job: Job, started: float) -> Outcome | None:
+        """Return how a job went, or None if it was begun again: it goes on from its checkpoint."""
         try:
             outcome: Outcome = self.ray.get(reference)
             return outcome
         except self.ray.exceptions.RayError as error:
+            self._lost[job.name] += 1
+            if self._lost[job.name] < ATTEMPTS and not self.place.stop_file.exists():
+                self.submit(job)
+                return None
             first = (str(error).splitlines() or ["no message"])[0]
-            sentence = f"stage {', '.join(job.stages)}: Ray lost its task: {first}"
+            stages, times = ", ".join(job.stages), self._lost[job.name]
+            sentence = f"stage {stages}: Ray lost its task {times} times: {first}"
             return Outcome(job, "failed", sentence, str(error), time.monotonic() - started)
 
 

@@ -12,7 +12,7 @@ from mstgraph.support.disk.locks import InUse
 
 @dataclass(frozen=True)
 class Workplace:
-    """What every job of a benchmark has in common, wherever it is done.
+    """What all jobs have in common, wherever they are done.
 
     Attributes:
         artefacts: folder of what stages leave, on a path that all workers see.
@@ -22,6 +22,9 @@ class Workplace:
             number for all jobs and whatever their number.
         share: how many workers divide this machine's memory and disk between them.
         log_every: seconds between two lines of a worker on how far it is; 0 for none.
+        tests: whether finished stages are measured on the test split; if not, it is never opened.
+        by_name: whether artefacts are those of one run, whose folders have the stages' names; else
+            several runs share them, and a hash tells them apart.
     """
 
     artefacts: Path
@@ -30,6 +33,12 @@ class Workplace:
     threads: int = 1
     share: int = 1
     log_every: float = 0.0
+    tests: bool = True
+    by_name: bool = False
+
+    def folder_of(self, stage: str, artefact: str) -> Path:
+        """Return where a stage leaves its artefact."""
+        return self.artefacts / (stage if self.by_name else artefact)
 
     @property
     def stop_file(self) -> Path:

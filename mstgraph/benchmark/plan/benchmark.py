@@ -14,6 +14,7 @@ from typing import Any
 
 import gin
 
+from mstgraph.benchmark.plan.cell import Cell
 from mstgraph.benchmark.results.results import swept_values
 from mstgraph.declare.configuration import Configuration, find_file
 from mstgraph.declare.load import load
@@ -100,27 +101,6 @@ class MethodFile:
     def name(self) -> str:
         """What a person reads."""
         return f"{self.method} {self.teachers}".strip()
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run: a row's method for a student under a seed.
-
-    Attributes:
-        row: index of the row.
-        student: index of the student.
-        seed: the seed.
-        files: gin files, later ones win.
-        bindings: bindings on top of them, later ones win.
-        places: binding → where it was written, for those that no command line holds.
-    """
-
-    row: int
-    student: int
-    seed: int
-    files: tuple[str, ...]
-    bindings: tuple[str, ...]
-    places: Mapping[str, str]
 
 
 @dataclass(frozen=True)

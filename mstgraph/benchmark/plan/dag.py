@@ -6,16 +6,16 @@ that can share a pass through the data stay together, as in a single run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mstgraph.benchmark.plan.benchmark import Cell
+from mstgraph.benchmark.plan.cell import Cell
 from mstgraph.tasks.task import Metric, Task
 
 
 @dataclass(frozen=True)
-class OpenCell:
-    """What a cell needs and measures, as plain data: the experiment itself is closed again.
+class Stages:
+    """What a cell trains, as plain data: the experiment itself is closed again.
 
     Attributes:
         cell: the cell.
@@ -23,6 +23,22 @@ class OpenCell:
         artefacts: stage → name of its artefact.
         needs: artefact → artefacts whose weights it starts from.
         kinds: artefact → kind of its stage.
+        resources: artefact → what its stage declares that it takes, `Stage.resources`.
+    """
+
+    cell: Cell
+    groups: tuple[tuple[str, ...], ...]
+    artefacts: Mapping[str, str]
+    needs: Mapping[str, tuple[str, ...]]
+    kinds: Mapping[str, str]
+    resources: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class OpenCell(Stages):
+    """What a cell trains and measures.
+
+    Attributes:
         result: artefact that holds the student's metrics.
         behind: artefacts whose epochs have made the student, ``result`` among them.
         control: artefact of the same network trained as long alone, or "".
@@ -32,11 +48,6 @@ class OpenCell:
         test_share: samples of the test split for each of the training split; 0 if unknown.
     """
 
-    cell: Cell
-    groups: tuple[tuple[str, ...], ...]
-    artefacts: Mapping[str, str]
-    needs: Mapping[str, tuple[str, ...]]
-    kinds: Mapping[str, str]
     result: str
     behind: tuple[str, ...]
     control: str
@@ -66,6 +77,7 @@ class Job:
         artefacts: what they leave, in the same order.
         needs: artefacts that must be there before.
         kinds: of the stages.
+        resources: that the stages declare, in the same order.
     """
 
     cell: Cell
@@ -73,6 +85,7 @@ class Job:
     artefacts: tuple[str, ...]
     needs: frozenset[str]
     kinds: tuple[str, ...]
+    resources: tuple[Mapping[str, float], ...]
 
     @property
     def name(self) -> str:
@@ -81,20 +94,25 @@ class Job:
 
     def split(self) -> list[Job]:
         """Return one job per stage."""
+        pieces = zip(self.stages, self.artefacts, self.kinds, self.resources, strict=True)
         return [
-            replace(self, stages=(stage,), artefacts=(artefact,), kinds=(kind,))
-            for stage, artefact, kind in zip(self.stages, self.artefacts, self.kinds, strict=True)
+            replace(self, stages=(s,), artefacts=(a,), kinds=(kind,), resources=(resources,))
+            for s, a, kind, resources in pieces
         ]
 
 
-def jobs_of(cells: Iterable[OpenCell]) -> list[Job]:
+def jobs_of(cells: Iterable[Stages], others: Collection[str] = ()) -> list[Job]:
     """Return the jobs behind cells, each after all that it needs.
 
     A stage belongs to the first cell that needs it; of a later cell's group only what is new
     remains, so that no two jobs wait for each other.
+
+    Args:
+        cells: the cells.
+        others: artefacts that have their jobs already.
     """
     jobs: list[Job] = []
-    known: set[str] = set()
+    known = set(others)
     for opened in cells:
         for group in opened.groups:
             new = [stage for stage in group if opened.artefacts[stage] not in known]
@@ -138,10 +156,11 @@ def _joined(job: Job, pieces: Sequence[Job]) -> Job:
         stages=tuple(piece.stages[0] for piece in pieces),
         artefacts=tuple(piece.artefacts[0] for piece in pieces),
         kinds=tuple(piece.kinds[0] for piece in pieces),
+        resources=tuple(piece.resources[0] for piece in pieces),
     )
 
 
-def _job(opened: OpenCell, stages: Sequence[str]) -> Job:
+def _job(opened: Stages, stages: Sequence[str]) -> Job:
     artefacts = tuple(opened.artefacts[stage] for stage in stages)
     return Job(
         cell=opened.cell,
@@ -149,4 +168,5 @@ def _job(opened: OpenCell, stages: Sequence[str]) -> Job:
         artefacts=artefacts,
         needs=frozenset(need for name in artefacts for need in opened.needs[name]),
         kinds=tuple(opened.kinds[name] for name in artefacts),
+        resources=tuple(opened.resources[name] for name in artefacts),
     )

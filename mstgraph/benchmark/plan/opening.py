@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from mstgraph.benchmark.plan.benchmark import Cell
-from mstgraph.benchmark.plan.dag import OpenCell
+from mstgraph.benchmark.plan.cell import Cell
+from mstgraph.benchmark.plan.dag import OpenCell, Stages
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.derive.opening import open_experiment
@@ -16,13 +15,8 @@ from mstgraph.support.errors import UserError
 
 
 def artefact_name(node: StageNode) -> str:
-    """Return the name of a stage's folder among the artefacts of all cells."""
+    """Return the name of what a stage leaves, one of its own among all cells' artefacts."""
     return f"{node.name}-{node.hash}"
-
-
-def places(experiment: Experiment, artefacts: Path) -> dict[str, Path]:
-    """Return stage → folder, for every stage of an experiment."""
-    return {name: artefacts / artefact_name(n) for name, n in experiment.plan.stages.items()}
 
 
 def open_cell(
@@ -51,6 +45,20 @@ def place_of(binding: str, cell: Cell) -> str:
     return at_its_place(f"command line '-p {binding}'", cell)
 
 
+def stages_of(cell: Cell, experiment: Experiment) -> Stages:
+    """Return what a cell trains."""
+    nodes = list(experiment.plan.stages.values())
+    names = {node.name: artefact_name(node) for node in nodes}
+    return Stages(
+        cell=cell,
+        groups=tuple(tuple(node.name for node in group) for group in group_stages(nodes)),
+        artefacts=names,
+        needs={names[node.name]: tuple(names[need] for need in node.needs) for node in nodes},
+        kinds={names[node.name]: node.kind for node in nodes},
+        resources={names[node.name]: dict(node.settings.resources) for node in nodes},
+    )
+
+
 def describe_cell(cell: Cell, experiment: Experiment) -> OpenCell:
     """Return what a benchmark has to know of an experiment.
 
@@ -60,15 +68,10 @@ def describe_cell(cell: Cell, experiment: Experiment) -> OpenCell:
     _refuse_several_targets(cell, experiment)
     plan, source = experiment.plan, experiment.source
     samples = source.samples(experiment.split)
-    nodes = list(plan.stages.values())
-    names = {node.name: artefact_name(node) for node in nodes}
-    target = plan.graph.targets[0]
+    stages = stages_of(cell, experiment)
+    names, target = stages.artefacts, plan.graph.targets[0]
     return OpenCell(
-        cell=cell,
-        groups=tuple(tuple(node.name for node in group) for group in group_stages(nodes)),
-        artefacts=names,
-        needs={names[node.name]: tuple(names[need] for need in node.needs) for node in nodes},
-        kinds={names[node.name]: node.kind for node in nodes},
+        **vars(stages),
         result=names[plan.last[target]],
         behind=tuple(names[stage] for stage in plan.behind(plan.last[target], target)),
         control=names[plan.alone[target]] if target in plan.alone else "",

@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from mstgraph.benchmark.execute.schedule import Schedule
-from mstgraph.benchmark.plan.benchmark import Benchmark, Cell
+from mstgraph.benchmark.plan.benchmark import Benchmark
+from mstgraph.benchmark.plan.cell import Cell
 from mstgraph.benchmark.plan.dag import OpenCell
 from mstgraph.benchmark.report.intervals import gain_intervals
 from mstgraph.benchmark.report.table import Table, latex, long_csv, markdown, print_table

@@ -24,19 +24,19 @@ class _AlwaysInArtefact(TypedDict):
     epochs: int
     best_epoch: int
     validation: Result
-    test: Result
     seconds: float
     peak_memory: int
     device: str
 
 
 class Artefact(_AlwaysInArtefact, total=False):
-    """``artefact.json``; what may be missing was added later.
+    """``artefact.json``; what may be missing was added later, or is the ``test`` of who tunes.
 
     ``weights`` are digests by part, ``samples`` is the digest of ``samples.npz``, ``files`` are
     the names that the stage left in its folder.
     """
 
+    test: Result
     identity: dict[str, Any]
     weights: dict[str, str]
     samples: str

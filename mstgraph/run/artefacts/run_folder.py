@@ -36,6 +36,7 @@ CONFIG = "config.gin"
 PLAN = "plan.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
+STAGES = "stages"  # folder of what stages leave, each below its name
 OWN_EVENTS = ".mstgraph"  # end of a file of events: what others put beside it stays
 EVENTS = f"events.out.tfevents.*{OWN_EVENTS}"
 NEW = ".new"  # in the folder of a finished stage: the one that is to take its place
@@ -111,7 +112,7 @@ class RunFolder:
 
     def stage(self, name: str) -> Path:
         """Return a finished stage's folder."""
-        return self.places.get(name, self.path / "stages" / name)
+        return self.places.get(name, self.path / STAGES / name)
 
     def under_way(self, name: str) -> Path:
         """Return the folder of a stage that is being trained."""
@@ -126,7 +127,8 @@ class RunFolder:
         """
         artefact = self._written(name)
         if artefact is not None:
-            artefact |= {part: _measured(artefact[part]) for part in ("validation", "test")}
+            parts = artefact.keys() & {"validation", "test"}
+            artefact |= {part: _measured(artefact[part]) for part in parts}
         return artefact
 
     def finished(self, name: str) -> dict[str, Any]:
@@ -257,7 +259,7 @@ class RunFolder:
     def digests(self) -> dict[str, str]:
         """Return stage → digest of its description, for those that are finished."""
         found = {}
-        for path in sorted(self.path.glob(f"stages/*/{ARTEFACT}")):
+        for path in sorted(self.path.glob(f"{STAGES}/*/{ARTEFACT}")):
             content = read_json(path, _again(path))
             found[path.parent.name] = content.get(DIGEST, "") if isinstance(content, dict) else ""
         return found

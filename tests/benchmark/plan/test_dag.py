@@ -167,6 +167,24 @@ def test_states_on_the_way(cells: list[OpenCell]) -> None:
     assert [schedule.state(cell) for cell in cells[:3]] == ["done", "waiting", "waiting"]
 
 
+def test_jobs_that_come_later_share_what_is_there_or_on_its_way(cells: list[OpenCell]) -> None:
+    """And fail at once where what they need has failed; what is known has one job."""
+    schedule = Schedule(jobs_of(cells[:2]), {})
+    ci = next(job for job in schedule.waiting if job.stages == ("ci",))
+    later = jobs_of(cells[2:3], schedule.known)
+    assert [job.stages for job in later] == [("dkd-rgb",)]
+    schedule.add(later)
+    assert schedule.known == {name for cell in cells[:3] for name in cell.artefacts.values()}
+    assert jobs_of(cells[:3], schedule.known) == []
+    schedule.start(ci)
+    schedule.end(Outcome(ci, "failed", "ci broke"))
+    assert schedule.error(cells[2]) == "ci broke"
+    other = replace(later[0], artefacts=("dkd-of-another",))
+    schedule.add([other], {"alone-of-another"})
+    assert schedule.failed["dkd-of-another"] == "ci broke"
+    assert "alone-of-another" in schedule.finished
+
+
 def test_the_estimate_comes_from_jobs_alike(cells: list[OpenCell]) -> None:
     """The same stages of the same student under another seed take as long."""
     jobs = [job for job in jobs_of(cells) if job.stages == ("pretrain-rgb",)]
