@@ -3,7 +3,8 @@
 A store is a directory with ``data.mdb`` (an LMDB environment) and ``metadata.json``. Every
 modality and the labels are a *column*: a named database of records, each holding the raw bytes of
 consecutive samples, little-endian, in C order. The databases whose names begin with a dot are the
-store's own. All of this is fixed by `FORMAT_VERSION`.
+store's own. All of this is fixed by `FORMAT_VERSION`; what a store says, however it is packed, has
+a version of its own, on which its fingerprint depends.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import numpy as np
 
 from mstgraph.store.recipe import Labels, Modality
 
-FORMAT_VERSION = 1
-WITH_LENGTHS = 2  # of a store in which samples lack something: earlier versions would not see it
+FORMAT_VERSION = 3
+PLAIN = (1, 2)  # earlier stores, whose identifiers and splits are not packed; they are read as well
+CONTENT_VERSION = 1
+WITH_LENGTHS = 2  # of the content where samples lack something: it has a column more
 
 METADATA_FILE = "metadata.json"
 STATE_FILE = "build.json"
@@ -32,10 +35,9 @@ IDENTIFIER = "identifier"
 CHECKSUMS = ".checksums"
 CRCS = ".crc32"  # what a first read is compared with; stores of earlier versions have none
 LENGTHS = ".lengths"  # a column; only where samples may lack something
-PENDING = ".pending"  # blocks whose record is not full yet; empty in a finished store
 SPLITS = ".splits"
 STATISTICS = ".statistics"
-OWN = (PENDING, CHECKSUMS, CRCS, SPLITS, STATISTICS)  # databases without a column's records
+OWN = (CHECKSUMS, CRCS, SPLITS, STATISTICS)  # databases without a column's records
 RESERVED = (LABEL, IDENTIFIER)
 
 LARGE_SAMPLE = 512 * 1024  # bytes; from here on a sample is a record of its own
@@ -183,10 +185,12 @@ def fingerprint(metadata: Mapping[str, Any], checksums: Iterator[tuple[bytes, by
     """Return the hash of a store's content: declaration, samples, identifiers, splits.
 
     Statistics follow from the rest and may differ in the last bit between machines: left out, as
-    are times, paths and the recipe's own text.
+    are times, paths, the recipe's own text and how all of it is packed.
     """
-    keys = ("format_version", "synthetic", "modalities", "labels", "length", "splits")
-    digest = hashlib.blake2b(canonical({key: metadata[key] for key in keys}), digest_size=32)
+    keys = ("synthetic", "modalities", "labels", "length", "splits")
+    said = {key: metadata[key] for key in keys}
+    said["format_version"] = metadata.get("content_version", metadata["format_version"])
+    digest = hashlib.blake2b(canonical(said), digest_size=32)
     for key, value in checksums:
         if not key.startswith(STATISTICS.encode() + b"\0"):
             digest.update(key + value)

@@ -14,6 +14,7 @@ from mstgraph.store.layout import (
     LENGTHS,
     METADATA_FILE,
     PARTIAL_SUFFIX,
+    PLAIN,
     STATE_FILE,
     WITH_LENGTHS,
     Column,
@@ -119,6 +120,7 @@ class _AlwaysInMetadata(TypedDict):
 
 
 class _Metadata(_AlwaysInMetadata, total=False):
+    content_version: int
     unlabelled: _Unlabelled
     lengths: _Lengths
     presence: _Presence
@@ -138,15 +140,15 @@ def read_metadata(directory: Path) -> dict[str, Any]:
     try:
         check_form(metadata, _Version)
         version = metadata["format_version"]
-        if version in (FORMAT_VERSION, WITH_LENGTHS):
+        if version in (*PLAIN, FORMAT_VERSION):
             check_form(metadata, _Metadata)
             _check_values(metadata)
     except FormError as error:
         raise UserError(f"{path} is not a store's metadata: {error}; {ADVICE}") from error
-    if version not in (FORMAT_VERSION, WITH_LENGTHS):
+    if version not in (*PLAIN, FORMAT_VERSION):
         raise UserError(
-            f"{directory} is a store of format version {version}; expected {FORMAT_VERSION} or "
-            f"{WITH_LENGTHS} (prepare it again with this version of mstgraph)"
+            f"{directory} is a store of format version {version}; expected at most "
+            f"{FORMAT_VERSION} (prepare it again with this version of mstgraph)"
         )
     _check_size(directory / DATA_FILE, metadata["data_bytes"])
     return dict(metadata)
@@ -170,7 +172,8 @@ def _check_values(metadata: Mapping[str, Any]) -> None:
         size = metadata["length"] * math.prod(sizes)
         _check(f"length and shape of '{item['name']}'", size, size <= metadata["data_bytes"])
     lacking = [item["name"] for item in metadata["modalities"] if _incomplete(item)]
-    if lacking or metadata["format_version"] == WITH_LENGTHS:
+    version = metadata.get("content_version", metadata["format_version"])
+    if lacking or version == WITH_LENGTHS:
         sensible = bool(lacking) and "lengths" in metadata and "presence" in metadata
         _check("modalities that samples may lack", lacking or "none", sensible)
         count = metadata["lengths"]["samples_per_record"]

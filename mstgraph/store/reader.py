@@ -17,9 +17,11 @@ from mstgraph.store.layout import (
     LARGE_SAMPLE,
     LENGTHS,
     METADATA_FILE,
+    PLAIN,
     SPLITS,
     STATISTICS,
     Column,
+    checksum_key,
     fingerprint,
     incomplete,
     named_key,
@@ -28,8 +30,10 @@ from mstgraph.store.layout import (
 from mstgraph.store.mapped.environment import Environment, shared_environment
 from mstgraph.store.mapped.gather import DAMAGED, Gather
 from mstgraph.store.mapped.places import DATA_FILE
+from mstgraph.store.mapped.soundness import checksum
 from mstgraph.store.metadata import read_columns, read_labels_spec, read_metadata, read_modalities
 from mstgraph.store.moments import Statistics
+from mstgraph.store.packed import unpacked
 from mstgraph.support import memory
 from mstgraph.support.errors import UserError, nearest
 
@@ -134,8 +138,10 @@ class Store:
         """Return how a message names sample ``index``: a file name, an id."""
         record, row = divmod(int(self._checked([index])[0]), self.metadata["samples_per_block"])
         if record not in self._identifiers:
-            value = self._value(IDENTIFIER, record_key(record))
-            self._identifiers = {record: json.loads(bytes(value))}
+            first = record * self.metadata["samples_per_block"]
+            samples = range(first, min(first + self.metadata["samples_per_block"], self.length))
+            content = self._content(IDENTIFIER, record_key(record), samples)
+            self._identifiers = {record: json.loads(content)}
         return self._identifiers[record][row]
 
     def split(self, name: str, part: str) -> np.ndarray:
@@ -147,7 +153,8 @@ class Store:
         splits = self._known_split(name)
         if part not in splits:
             raise UserError(f"unknown part '{part}' of split '{name}'{nearest(part, splits)}")
-        return np.frombuffer(self._value(SPLITS, named_key(name, part)), "<i8").astype(np.int64)
+        content = self._content(SPLITS, named_key(name, part), range(self.length))
+        return np.frombuffer(content, "<i8").astype(np.int64)
 
     def statistics(self, modality: str, split: str) -> Statistics:
         """Return the statistics of a modality over the training part of ``split``.
@@ -269,11 +276,30 @@ class Store:
     def _value(self, database: str, key: bytes) -> memoryview:
         value = self.environment.value(database, key)
         if value is None or self.environment.damaged(database, [key]):
-            raise UserError(
-                f"a record of '{database}' in {self.path} is missing or does not match its "
-                f"checksum; {DAMAGED}"
-            )
+            raise self._damaged(database)
         return value
+
+    def _content(self, database: str, key: bytes, samples: range) -> bytes:
+        """Return what a value of identifiers or of a split says, as its checksum vouches for it."""
+        value = self._value(database, key)
+        try:
+            content = self.unpacked(database, value, samples)
+        except ValueError as error:
+            raise self._damaged(database) from error
+        if checksum(content) != self.environment.value(CHECKSUMS, checksum_key(database, key)):
+            raise self._damaged(database)
+        return content
+
+    def unpacked(self, database: str, value: memoryview, samples: range) -> bytes:
+        """Return what a value of identifiers or of a split says; ValueError if it says nothing."""
+        plain = self.metadata["format_version"] in PLAIN
+        return bytes(value) if plain else unpacked(database, value, samples)
+
+    def _damaged(self, database: str) -> UserError:
+        return UserError(
+            f"a record of '{database}' in {self.path} is missing or does not match its "
+            f"checksum; {DAMAGED}"
+        )
 
 
 def open_store(path: Path | str) -> Store:

@@ -21,6 +21,7 @@ import numpy as np
 
 from mstgraph.store.build.checks import SampleChecker, check_declaration
 from mstgraph.store.build.failures import explained, partial_directory
+from mstgraph.store.build.pending import remove_pending
 from mstgraph.store.build.presence import describe_presence
 from mstgraph.store.build.provenance import identity, provenance
 from mstgraph.store.build.summary import class_counts, collect_statistics, count_unlabelled
@@ -28,6 +29,7 @@ from mstgraph.store.build.writer import Writer
 from mstgraph.store.declared import Declared, declared
 from mstgraph.store.destination import check_destination, is_vacant, partial_of, resolved
 from mstgraph.store.layout import (
+    CONTENT_VERSION,
     FORMAT_VERSION,
     IDENTIFIER,
     LENGTHS,
@@ -78,7 +80,7 @@ class _Job:
     def state(self) -> dict[str, Any]:
         """What a partial directory must have been begun with to be continued."""
         layout = [self.block, *(column.samples_per_record for column in self.columns)]
-        return {"identity": self.identity, "layout": layout, "checksums": "of pending blocks, too"}
+        return {"identity": self.identity, "layout": layout, "pending": "in files"}
 
     @property
     def length(self) -> int:
@@ -155,6 +157,7 @@ def _continue_or_start_over(job: _Job) -> None:
         )
     for name in (METADATA_FILE, DATA_FILE):
         (job.partial / name).unlink(missing_ok=True)
+    remove_pending(job.partial)
     _write_durably(state, job.state)
 
 
@@ -178,7 +181,7 @@ def _fill(job: _Job, progress: Progress) -> None:
         )
         lengths = _lengths(job, writer)
         presence = {} if lengths is None else _presence(job, writer, lengths)
-        writer.write_splits(job.splits)
+        writer.write_splits(job.splits, job.length)
         writer.write_statistics(_statistics(job, writer, lengths))
         checksums = writer.checksums()
     finally:
@@ -276,7 +279,8 @@ def _metadata(job: _Job) -> dict[str, Any]:
     *columns, label = (column for column in job.columns if column.name != LENGTHS)
     whole = len(columns) + 1 == len(job.columns)
     return {
-        "format_version": FORMAT_VERSION if whole else WITH_LENGTHS,
+        "format_version": FORMAT_VERSION,
+        "content_version": CONTENT_VERSION if whole else WITH_LENGTHS,
         "title": job.declared.title,
         "source": job.declared.source,
         "licence": job.declared.licence,
@@ -316,6 +320,7 @@ def _metadata(job: _Job) -> dict[str, Any]:
 
 
 def _publish(job: _Job) -> None:
+    remove_pending(job.partial)
     make_names_durable(job.partial)
     place = resolved(job.destination)
     if job.partial.parent == place:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mstgraph.store.declared import raw_files
-from mstgraph.store.layout import FORMAT_VERSION, canonical
+from mstgraph.store.layout import CONTENT_VERSION, canonical
 from mstgraph.store.recipe import Recipe
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import file_digest
@@ -45,7 +45,7 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
 
 def identity(origin: Mapping[str, Any], length: int) -> str:
     """Return the hash of all that a build depends on: equal hashes may continue one another."""
-    content = {"format_version": FORMAT_VERSION, "length": length, **origin}
+    content = {"format_version": CONTENT_VERSION, "length": length, **origin}
     # Where things lie and when they were written changes nothing.
     content.pop("places", None)
     raw_files = [{key: file[key] for key in CONTENT} for file in origin["raw_files"]]

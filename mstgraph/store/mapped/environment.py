@@ -24,6 +24,7 @@ from mstgraph.store.mapped.places import DATA_FILE, DamagedPages, Place, find_pl
 from mstgraph.store.mapped.soundness import (
     Expected,
     checksum,
+    crc,
     file_checksum,
     in_background,
     known_sound,
@@ -148,8 +149,11 @@ class Environment:
 
     def _matches(self, database: str, key: bytes) -> bool:
         """Compare a record that is missing, or that only LMDB knows the place of."""
-        found = self.checksum(database, key)
-        return found is not None and found == self.value(CHECKSUMS, checksum_key(database, key))
+        value, name = self.value(database, key), checksum_key(database, key)
+        if value is None:
+            return False
+        sums = ((CRCS, crc), (CHECKSUMS, checksum))
+        return any(of(value) == self.value(kept, name) for kept, of in sums)
 
     def checksum(self, database: str, key: bytes) -> bytes | None:
         """Return the checksum that a record has now, read from the file; None if it is missing.
