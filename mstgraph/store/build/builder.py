@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.store.build.checks import SampleChecker, check_declaration
+from mstgraph.store.build.blocks import Samples
+from mstgraph.store.build.checks import check_declaration
 from mstgraph.store.build.failures import explained, partial_directory
 from mstgraph.store.build.pending import remove_pending
 from mstgraph.store.build.presence import describe_presence
 from mstgraph.store.build.provenance import identity, provenance
+from mstgraph.store.build.reading import read_blocks
 from mstgraph.store.build.summary import class_counts, collect_statistics, count_unlabelled
 from mstgraph.store.build.writer import Writer
 from mstgraph.store.declared import Declared, declared
@@ -71,6 +74,7 @@ class _Job:
     provenance: dict[str, Any]
     identity: str
     earlier_identity: str
+    jobs: int | None
 
     @cached_property
     def partial(self) -> Path:
@@ -92,6 +96,7 @@ def build(
     destination: Path,
     *,
     progress: Progress | None = None,
+    jobs: int | None = 1,
 ) -> Store:
     """Build the store of ``recipe`` at ``destination``, or continue an interrupted build.
 
@@ -99,14 +104,16 @@ def build(
         recipe: what to store.
         destination: the store's directory; a complete store of the same content is returned as
             it is.
-        progress: called with (samples done, samples in all) after every sample.
+        progress: called with (samples done, samples in all) after every sample, or every few.
+        jobs: processes that read samples, see `mstgraph.store.build.reading.read_blocks`; the
+            store is the same for any number of them.
 
     Raises:
         UserError: the recipe, a sample, or the destination is at fault, or the disk is full; what
             was committed is kept, and the same call continues.
     """
     check_destination(destination)
-    job = _prepare(recipe, Path(destination))
+    job = _prepare(recipe, Path(destination), jobs)
     if not is_vacant(job.destination):
         return _existing(job)
     with partial_directory(job.partial):
@@ -117,14 +124,14 @@ def build(
     return Store(job.destination)
 
 
-def _prepare(recipe: Recipe, destination: Path) -> _Job:
+def _prepare(recipe: Recipe, destination: Path, jobs: int | None) -> _Job:
     said = declared(recipe)
     check_declaration(said)
     splits = make_splits(said)
     columns, block = make_columns(said.modalities, said.labels, said.length)
     origin = provenance(recipe)
     identities = [identity(found, said.length) for found in (origin, {**origin, "modules": {}})]
-    return _Job(recipe, said, destination, columns, block, splits, origin, *identities)
+    return _Job(recipe, said, destination, columns, block, splits, origin, *identities, jobs)
 
 
 def _existing(job: _Job) -> Store:
@@ -222,36 +229,18 @@ def _statistics(
 
 
 def _write_samples(job: _Job, writer: Writer, progress: Progress) -> None:
-    checker = SampleChecker(job.recipe, job.declared)
     first = min(writer.blocks * job.block, job.length)
     progress(first, job.length)
-    for start in range(first, job.length, job.block):
-        samples = range(start, min(start + job.block, job.length))
-        arrays = {
-            column.name: np.empty((len(samples), *column.shape), column.stored_dtype)
-            for column in job.columns
-        }
-        for row, index in enumerate(samples):
-            _put(job, arrays, row, checker.read(index))
-            progress(index + 1, job.length)
-        identifiers = [checker.identifier(index) for index in samples]
-        writer.write_block(start // job.block, arrays, identifiers)
-
-
-def _put(job: _Job, arrays: dict[str, np.ndarray], row: int, sample: dict[str, np.ndarray]) -> None:
-    """Write a sample into its row; zeros in the place of what it lacks."""
-    lengths = []
-    for item in job.declared.modalities:
-        if not item.complete:
-            length = sample[item.name].shape[-1] if item.name in sample else 0
-            arrays[item.name][row] = 0
-            lengths.append(length)
-            if length:
-                arrays[item.name][row, ..., :length] = sample.pop(item.name)
-    if lengths:
-        arrays[LENGTHS][row] = lengths
-    for name, value in sample.items():
-        arrays[name][row] = value
+    ranges = [
+        range(start, min(start + job.block, job.length))
+        for start in range(first, job.length, job.block)
+    ]
+    samples = Samples(job.recipe, job.declared, job.columns)
+    blocks = read_blocks(samples, ranges, job.jobs, lambda done: progress(done, job.length))
+    with closing(blocks):  # on a mistake here, too, no process is left behind
+        for block in blocks:
+            number = block.samples.start // job.block
+            writer.write_block(number, block.arrays, block.identifiers)
 
 
 def _warn_of_absent_classes(job: _Job, counts: Mapping[str, np.ndarray]) -> None:

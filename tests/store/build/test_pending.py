@@ -37,9 +37,9 @@ def test_a_store_takes_little_more_than_its_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of every size of record: no hole, no padding, no list of numbers."""
-    monkeypatch.setattr(layout, "BLOCK_BYTES", 64 * 1024)
-    monkeypatch.setattr(layout, "RECORD_BYTES", 128 * 1024)
-    store = build(Vectors(length=4096), tmp_path / "vectors")
+    monkeypatch.setattr(layout, "BLOCK_BYTES", 16 * 1024)
+    monkeypatch.setattr(layout, "RECORD_BYTES", 32 * 1024)
+    store = build(Vectors(length=1024), tmp_path / "vectors")
     samples = sum(column.row_bytes for column in store.columns.values()) * store.length
     assert store.columns["rgb"].records > 1
     fixed = 128 * 1024  # pages of LMDB's trees, however many samples there are
