@@ -7,7 +7,7 @@ difference of large sums is ever formed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,17 +49,28 @@ class SampleMoments:
     maximum: np.ndarray
 
 
-def sample_moments(samples: np.ndarray) -> Iterator[tuple[slice, SampleMoments]]:
-    """Yield the moments of ``samples`` [samples, channels, ...] in chunks that bound the memory."""
+def sample_moments(
+    samples: np.ndarray, mapped: Callable[..., Iterable[SampleMoments]] = map
+) -> Iterator[tuple[slice, SampleMoments]]:
+    """Yield the moments of ``samples`` [samples, channels, ...] in chunks that bound the memory.
+
+    Args:
+        samples: as they are stored.
+        mapped: that of a pool of threads computes chunks side by side; nothing else changes.
+    """
     step = max(1, CHUNK_VALUES // int(np.prod(samples.shape[1:])))
-    for first in range(0, len(samples), step):
-        rows = slice(first, min(first + step, len(samples)))
-        values = samples[rows].astype(np.float64).reshape(rows.stop - first, samples.shape[1], -1)
-        mean = values.mean(axis=2)
-        minimum, maximum = values.min(axis=2), values.max(axis=2)
-        values -= mean[..., None]
-        np.square(values, out=values)
-        yield rows, SampleMoments(values.shape[2], mean, values.sum(axis=2), minimum, maximum)
+    starts = range(0, len(samples), step)
+    chunks = [slice(first, min(first + step, len(samples))) for first in starts]
+    yield from zip(chunks, mapped(_moments, (samples[rows] for rows in chunks)), strict=True)
+
+
+def _moments(samples: np.ndarray) -> SampleMoments:
+    values = samples.astype(np.float64).reshape(*samples.shape[:2], -1)
+    mean = values.mean(axis=2)
+    minimum, maximum = values.min(axis=2), values.max(axis=2)
+    values -= mean[..., None]
+    np.square(values, out=values)
+    return SampleMoments(values.shape[2], mean, values.sum(axis=2), minimum, maximum)
 
 
 class RunningMoments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from mstgraph.store.moments import RunningMoments, sample_moments
 from mstgraph.store.recipe import Labels
 from mstgraph.store.splits import Split
+from mstgraph.support.machine.cores import cores
 
 Records = Iterable[tuple[range, np.ndarray]]
 
@@ -28,13 +30,14 @@ def collect_statistics(
     """
     found: dict[str, RunningMoments] = {}
     marks = _training_marks(splits)
-    for samples, values in records:
-        for name in marks:
-            found.setdefault(name, RunningMoments(values.shape[1]))
-        for own, there in _there(values, None if lengths is None else lengths[samples]):
-            for rows, moments in sample_moments(there):
-                for name, mark in marks.items():
-                    found[name].add(moments, mark[samples.start : samples.stop][own][rows])
+    with ThreadPoolExecutor(cores(), "mstgraph-moments") as threads:
+        for samples, values in records:
+            for name in marks:
+                found.setdefault(name, RunningMoments(values.shape[1]))
+            for own, there in _there(values, None if lengths is None else lengths[samples]):
+                for rows, moments in sample_moments(there, threads.map):
+                    for name, mark in marks.items():
+                        found[name].add(moments, mark[samples.start : samples.stop][own][rows])
     return found
 
 
