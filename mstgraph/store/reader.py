@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mstgraph.store.encoded.gather import Decoding
 from mstgraph.store.layout import (
-    CHECKSUMS,
     IDENTIFIER,
     LABEL,
     LARGE_SAMPLE,
@@ -21,19 +21,20 @@ from mstgraph.store.layout import (
     SPLITS,
     STATISTICS,
     Column,
-    checksum_key,
     fingerprint,
     incomplete,
     named_key,
     record_key,
 )
 from mstgraph.store.mapped.environment import Environment, shared_environment
-from mstgraph.store.mapped.gather import DAMAGED, Gather
+from mstgraph.store.mapped.gather import Gather
 from mstgraph.store.mapped.places import DATA_FILE
-from mstgraph.store.mapped.soundness import checksum
+from mstgraph.store.mapped.records import DAMAGED
+from mstgraph.store.mapped.soundness import CHECKSUMS, checksum, checksum_key
 from mstgraph.store.metadata import read_columns, read_labels_spec, read_metadata, read_modalities
 from mstgraph.store.moments import Statistics
 from mstgraph.store.packed import unpacked
+from mstgraph.store.recipe import RAW
 from mstgraph.support import memory
 from mstgraph.support.errors import UserError, nearest
 
@@ -69,7 +70,7 @@ class Store:
         self.labels_spec = read_labels_spec(self.metadata)
         self.fingerprint: str = self.metadata["fingerprint"]
         self.columns: dict[str, Column] = read_columns(self.metadata)
-        self._gathers: dict[str, Gather] = {}
+        self._gathers: dict[str, Gather | Decoding] = {}
         self._identifiers: dict[int, list[str]] = {}
         self._environment: Environment | None = None
 
@@ -168,7 +169,7 @@ class Store:
         return Statistics.unpacked(packed.reshape(4, -1))
 
     def bytes_per_sample(self, modality: str) -> int:
-        """Return the stored bytes of one sample of ``modality``."""
+        """Return the bytes of one sample of ``modality`` as it is read."""
         self._known(modality)
         return self.columns[modality].row_bytes
 
@@ -242,10 +243,16 @@ class Store:
         )
         return out
 
-    def _gather(self, name: str) -> Gather:
+    def _gather(self, name: str) -> Gather | Decoding:
         environment = self.environment
         if name not in self._gathers:
-            self._gathers[name] = Gather(environment, self.columns[name])
+            column = self.columns[name]
+            encoded = column.encoding != RAW
+            self._gathers[name] = (
+                Decoding(environment, column, self.modalities[name])
+                if encoded
+                else Gather(environment, column)
+            )
         return self._gathers[name]
 
     def _checked(self, indices: Indices) -> np.ndarray:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mstgraph.store.layout import (
-    CHECKSUMS,
     IDENTIFIER,
     LABEL,
     LENGTHS,
     SPLITS,
     STATISTICS,
-    checksum_key,
     fingerprint,
     named_key,
     record_key,
 )
 from mstgraph.store.mapped.environment import Environment
-from mstgraph.store.mapped.soundness import checksum
+from mstgraph.store.mapped.soundness import CHECKSUMS, checksum, checksum_key
 from mstgraph.store.packed import PACKED
 from mstgraph.store.reader import Store
 from mstgraph.support.errors import UserError

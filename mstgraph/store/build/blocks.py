@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mstgraph.store.build.checks import SampleChecker
+from mstgraph.store.build.checks import Encoded, SampleChecker
 from mstgraph.store.declared import Declared
-from mstgraph.store.layout import LENGTHS, Column
-from mstgraph.store.recipe import Recipe
+from mstgraph.store.layout import LABEL, LENGTHS, Column
+from mstgraph.store.recipe import RAW, Recipe
 
 
 class Block:
@@ -18,6 +18,7 @@ class Block:
     Attributes:
         samples: which they are.
         arrays: column → [samples, *shape] as stored.
+        files: column of encoded samples → the content of a file each, empty where there is none.
         identifiers: how messages name them.
     """
 
@@ -26,6 +27,10 @@ class Block:
         self.arrays = {
             column.name: np.empty((len(samples), *column.shape), column.stored_dtype)
             for column in columns
+            if column.encoding == RAW
+        }
+        self.files = {
+            column.name: [b""] * len(samples) for column in columns if column.encoding != RAW
         }
         self.identifiers = [""] * len(samples)
 
@@ -58,14 +63,24 @@ class Samples:
         row, sample = index - block.samples.start, self._checker.read(index)
         lengths = []
         for item in self.declared.modalities:
+            given = sample.pop(item.name, None)
+            values = given.array if isinstance(given, Encoded) else given
             if not item.complete:
-                length = sample[item.name].shape[-1] if item.name in sample else 0
-                block.arrays[item.name][row] = 0
-                lengths.append(length)
-                if length:
-                    block.arrays[item.name][row, ..., :length] = sample.pop(item.name)
+                lengths.append(0 if values is None else values.shape[-1])
+            if isinstance(given, Encoded):
+                block.files[item.name][row] = given.content
+            elif item.encoding == RAW:
+                _fill(block.arrays[item.name][row], values)
         if lengths:
             block.arrays[LENGTHS][row] = lengths
-        for name, value in sample.items():
-            block.arrays[name][row] = value
+        block.arrays[LABEL][row] = sample[LABEL]
         block.identifiers[row] = self._checker.identifier(index)
+
+
+def _fill(row: np.ndarray, values: np.ndarray | None) -> None:
+    if values is not None and values.shape == row.shape:
+        row[...] = values
+        return
+    row[...] = 0
+    if values is not None:
+        row[..., : values.shape[-1]] = values

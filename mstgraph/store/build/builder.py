@@ -28,7 +28,7 @@ from mstgraph.store.build.presence import describe_presence
 from mstgraph.store.build.provenance import identity, provenance
 from mstgraph.store.build.reading import read_blocks
 from mstgraph.store.build.summary import class_counts, collect_statistics, count_unlabelled
-from mstgraph.store.build.writer import Writer
+from mstgraph.store.build.writer import OWN, Writer
 from mstgraph.store.declared import Declared, declared
 from mstgraph.store.destination import check_destination, is_vacant, partial_of, resolved
 from mstgraph.store.layout import (
@@ -38,7 +38,6 @@ from mstgraph.store.layout import (
     LENGTHS,
     LOCK_FILE,
     METADATA_FILE,
-    OWN,
     STATE_FILE,
     WITH_LENGTHS,
     Column,
@@ -50,7 +49,7 @@ from mstgraph.store.mapped.environment import is_sound
 from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.moments import Statistics
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Recipe
+from mstgraph.store.recipe import RAW, Recipe
 from mstgraph.store.splits import Split, make_splits
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import json_text, make_names_durable, replace_durably
@@ -130,8 +129,8 @@ def _prepare(recipe: Recipe, destination: Path, jobs: int | None) -> _Job:
     splits = make_splits(said)
     columns, block = make_columns(said.modalities, said.labels, said.length)
     origin = provenance(recipe)
-    identities = [identity(found, said.length) for found in (origin, {**origin, "modules": {}})]
-    return _Job(recipe, said, destination, columns, block, splits, origin, *identities, jobs)
+    new, old = (identity(found, said.length) for found in (origin, {**origin, "modules": {}}))
+    return _Job(recipe, said, destination, columns, block, splits, origin, new, old, jobs)
 
 
 def _existing(job: _Job) -> Store:
@@ -222,7 +221,9 @@ def _statistics(
     )
     found = {}
     for item, column in zip(job.declared.modalities, job.columns, strict=False):
-        moments = collect_statistics(writer.records(column), job.splits, own.get(item.name))
+        encoded = item.encoding != RAW
+        records = writer.decoded(column, item) if encoded else writer.records(column)
+        moments = collect_statistics(records, job.splits, own.get(item.name))
         for split, running in moments.items():
             found[item.name, split] = running.statistics(item.scale)
     return found
@@ -239,8 +240,7 @@ def _write_samples(job: _Job, writer: Writer, progress: Progress) -> None:
     blocks = read_blocks(samples, ranges, job.jobs, lambda done: progress(done, job.length))
     with closing(blocks):  # on a mistake here, too, no process is left behind
         for block in blocks:
-            number = block.samples.start // job.block
-            writer.write_block(number, block.arrays, block.identifiers)
+            writer.write_block(block)
 
 
 def _warn_of_absent_classes(job: _Job, counts: Mapping[str, np.ndarray]) -> None:
@@ -287,6 +287,7 @@ def _metadata(job: _Job) -> dict[str, Any]:
                 "samples_per_record": column.samples_per_record,
                 # Left out where all is as in stores of earlier versions.
                 **{key: True for key in ("integers", "optional", "varying") if getattr(item, key)},
+                **({"encoding": item.encoding} if item.encoding != RAW else {}),
             }
             for item, column in zip(job.declared.modalities, columns, strict=True)
         ],

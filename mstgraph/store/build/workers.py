@@ -56,8 +56,10 @@ class _Order:
     @classmethod
     def of(cls, samples: Samples) -> _Order:
         recipe, chosen = samples.recipe, type(samples.recipe)
-        fields = dataclasses.fields(chosen) if dataclasses.is_dataclass(chosen) else ()
-        options = {field.name: getattr(recipe, field.name) for field in fields if field.init}
+        options: dict[str, object] = {}
+        if dataclasses.is_dataclass(recipe):
+            fields = (field.name for field in dataclasses.fields(recipe) if field.init)
+            options = {name: getattr(recipe, name) for name in fields}
         file = Path(inspect.getfile(chosen)).resolve()
         declared = replace(samples.declared, official_splits={})  # of no use, and perhaps large
         return cls(file, chosen.__name__, pickle.dumps(options), declared, samples.columns)
@@ -151,7 +153,9 @@ class _Worker:
             if kind is not None:
                 raise ERRORS.get(kind, RuntimeError)(said)
             rows = block.rows(samples)
-            block.identifiers[rows] = said
+            block.identifiers[rows], files = said
+            for name, own in files.items():
+                block.files[name][rows] = own
             for array in block.arrays.values():
                 self._fill(array[rows].reshape(-1).view("u1").data)
         except (EOFError, ConnectionError) as error:
@@ -206,7 +210,7 @@ def serve(descriptor: int, parent: int) -> None:
             except Exception as error:
                 pickle.dump(_told(error), writer)
             else:
-                pickle.dump((None, block.identifiers), writer)
+                pickle.dump((None, (block.identifiers, block.files)), writer)
                 for array in block.arrays.values():
                     writer.write(array.reshape(-1).view("u1").data)
             writer.flush()

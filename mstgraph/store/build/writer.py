@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import numpy as np
 
+from mstgraph.store.build.blocks import Block
 from mstgraph.store.build.pending import Pending
+from mstgraph.store.encoded.gather import fill, threads
+from mstgraph.store.encoded.records import joined, place
 from mstgraph.store.layout import (
-    CHECKSUMS,
-    CRCS,
     IDENTIFIER,
-    OWN,
     SPLITS,
     STATISTICS,
     Column,
     canonical,
-    checksum_key,
     named_key,
     record_key,
+    samples_together,
 )
-from mstgraph.store.mapped.soundness import checksum, crc
+from mstgraph.store.mapped.soundness import CHECKSUMS, CRCS, checksum, checksum_key, crc
 from mstgraph.store.moments import Statistics
 from mstgraph.store.packed import packed_identifiers, packed_split
+from mstgraph.store.recipe import Modality
 from mstgraph.store.splits import Split
 
+OWN = (CHECKSUMS, CRCS, SPLITS, STATISTICS)  # databases without a column's records
 INITIAL_MAP = 64 * 1024 * 1024
 
 
@@ -77,12 +80,13 @@ class Writer:
         with self._environment.begin() as transaction:
             return int(transaction.stat(self._databases[IDENTIFIER])["entries"])
 
-    def write_block(
-        self, number: int, arrays: Mapping[str, np.ndarray], identifiers: Sequence[str]
-    ) -> None:
-        """Commit block ``number``: arrays [samples, *shape] by column, and the samples' names."""
+    def write_block(self, block: Block) -> None:
+        """Commit a block: its samples as arrays or files, and their names."""
+        number = block.samples.start // self._block
         records: list[_Record] = []
-        for name, array in arrays.items():
+        for name, files in block.files.items():
+            records.append(_Record(name, record_key(number), joined(files)))
+        for name, array in block.arrays.items():
             column = self._columns[name]
             blocks = column.samples_per_record // self._block
             place = number % max(1, blocks)
@@ -94,9 +98,8 @@ class Writer:
                 records.append(_Record(name, record_key(number // blocks), content))
             else:
                 self._pending.write(name, place, bytes(_bytes(array)))
-        names = canonical(list(identifiers))
-        first = number * self._block
-        packed = packed_identifiers(names, range(first, first + len(identifiers)))
+        names = canonical(block.identifiers)
+        packed = packed_identifiers(names, block.samples)
         records.append(_Record(IDENTIFIER, record_key(number), packed, names))
         self._put(records)
 
@@ -133,6 +136,33 @@ class Writer:
                 value = transaction.get(record_key(record), db=self._databases[column.name])
                 assert value is not None  # every block is committed by now
                 yield column.samples(record), column.array(value, record)
+
+    def decoded(self, column: Column, item: Modality) -> Iterator[tuple[range, np.ndarray]]:
+        """Yield the same of a column of encoded samples, as many together as if they were arrays.
+
+        Args:
+            column: the column.
+            item: how the modality is declared.
+        """
+        together = samples_together(column.row_bytes, self._block, column.length)
+        span = max(together, self._block)
+        for first in range(0, column.length, span):
+            samples = range(first, min(first + span, column.length))
+            values = np.empty((len(samples), *column.shape), column.stored_dtype)
+            with self._environment.begin(buffers=True) as transaction:
+                names = [f"sample {index} of '{item.name}'" for index in samples]
+                files = [self._file(transaction, column, index) for index in samples]
+                list(threads().map(fill, repeat(item), names, files, values))
+            for offset in range(0, len(samples), together):
+                rows = slice(offset, offset + together)
+                yield samples[rows], values[rows]
+
+    def _file(self, transaction: Any, column: Column, index: int) -> memoryview:
+        record, row = divmod(index, column.samples_per_record)
+        value = transaction.get(record_key(record), db=self._databases[column.name])
+        first, last = place(value, len(column.samples(record)), row)
+        found: memoryview = value[first:last]
+        return found
 
     def checksums(self) -> list[tuple[bytes, bytes]]:
         """Return the key and checksum of every record, ordered by key."""
