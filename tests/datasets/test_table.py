@@ -47,14 +47,14 @@ def test_a_store_holds_what_the_files_hold(tmp_path: Path) -> None:
 
 def test_files_that_are_kept_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take the bytes of their files; of other columns nothing changes."""
-    table = write_own_data(tmp_path / "raw", rows=4)
+    table = write_own_data(tmp_path / "raw", rows=12)
     recipe = opened(table, columns="photo,motion", sizes="8x10")
     arrays = build(recipe, tmp_path / "arrays")
     monkeypatch.setattr(Table, "keeps_files", True)
     files = build(opened(table, columns="photo,motion", sizes="8x10"), tmp_path / "files")
     assert [m.encoding for m in files.modalities.values()] == ["jpeg", "raw"]
     for name in files.modalities:
-        np.testing.assert_array_equal(files.read(name, range(4)), arrays.read(name, range(4)))
+        np.testing.assert_array_equal(files.read(name, range(12)), arrays.read(name, range(12)))
 
 
 def test_options_as_text_choose_columns_and_sizes(tmp_path: Path) -> None:
