@@ -223,9 +223,11 @@ class Store:
     def _readahead(self) -> bool:
         """Without read-ahead, a store beyond memory does not drag in what no batch asks for.
 
-        Samples of a megabyte are read whole: they want it however large the store is.
+        Samples of a megabyte are read whole: they want it however large the store is. Of those
+        that are encoded nobody knows.
         """
-        largest = max(column.row_bytes for column in self.columns.values())
+        arrays = (column for column in self.columns.values() if column.encoding == RAW)
+        largest = max(column.row_bytes for column in arrays)
         return largest >= LARGE_SAMPLE or self.metadata["data_bytes"] < memory.total()
 
     def _read(self, name: str, indices: Indices, out: np.ndarray | None) -> np.ndarray:

@@ -21,6 +21,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -143,7 +144,8 @@ class _Worker:
         )
         other.close()
         self._line, self._reader = own, own.makefile("rb")
-        self._say(order)
+        with suppress(ConnectionError):  # who asks it for samples is told how it ended
+            self._say(order)
 
     def read(self, samples: range, block: Block) -> None:
         """Have samples read into their rows of a block."""
