@@ -29,7 +29,7 @@ class Pending:
         self._directory = directory
         self._files: dict[str, BinaryIO] = {}
 
-    def write(self, column: str, place: int, content: bytes) -> None:
+    def write(self, column: str, place: int, content: bytes | memoryview) -> None:
         """Keep a block, durably.
 
         Args:
@@ -39,11 +39,12 @@ class Pending:
         """
         file = self._file(column)
         file.seek(place * (CHECKSUM_BYTES + len(content)))
-        file.write(checksum(content) + content)
+        file.write(checksum(content))
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
-    def read(self, column: str, count: int, size: int) -> list[bytes]:
+    def read(self, column: str, count: int, size: int) -> list[memoryview]:
         """Return the first blocks of the record that is unfinished.
 
         Args:
@@ -56,7 +57,7 @@ class Pending:
         """
         file = self._file(column)
         file.seek(0)
-        found = [file.read(CHECKSUM_BYTES + size) for _ in range(count)]
+        found = [memoryview(file.read(CHECKSUM_BYTES + size)) for _ in range(count)]
         for value in found:
             if checksum(value[CHECKSUM_BYTES:]) != value[:CHECKSUM_BYTES]:
                 raise UserError(

@@ -97,7 +97,7 @@ class Writer:
                 content = b"".join([*self._pending.read(name, place, size), _bytes(array)])
                 records.append(_Record(name, record_key(number // blocks), content))
             else:
-                self._pending.write(name, place, bytes(_bytes(array)))
+                self._pending.write(name, place, _bytes(array))
         names = canonical(block.identifiers)
         packed = packed_identifiers(names, block.samples)
         records.append(_Record(IDENTIFIER, record_key(number), packed, names))
