@@ -48,6 +48,10 @@ class SampleMoments:
     minimum: np.ndarray
     maximum: np.ndarray
 
+    def packed(self) -> np.ndarray:
+        """Return all but the count, [samples, 4, channels] float64."""
+        return np.stack([self.mean, self.squares, self.minimum, self.maximum], axis=1)
+
 
 def sample_moments(
     samples: np.ndarray, mapped: Callable[..., Iterable[SampleMoments]] = map
@@ -58,13 +62,18 @@ def sample_moments(
         samples: as they are stored.
         mapped: that of a pool of threads computes chunks side by side; nothing else changes.
     """
-    step = max(1, CHUNK_VALUES // int(np.prod(samples.shape[1:])))
-    starts = range(0, len(samples), step)
-    chunks = [slice(first, min(first + step, len(samples))) for first in starts]
-    yield from zip(chunks, mapped(_moments, (samples[rows] for rows in chunks)), strict=True)
+    pieces = chunks(len(samples), int(np.prod(samples.shape[1:])))
+    yield from zip(pieces, mapped(moments_of, (samples[rows] for rows in pieces)), strict=True)
 
 
-def _moments(samples: np.ndarray) -> SampleMoments:
+def chunks(count: int, size: int) -> list[slice]:
+    """Return how so many samples of so many values each are taken together."""
+    step = max(1, CHUNK_VALUES // size)
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
+
+
+def moments_of(samples: np.ndarray) -> SampleMoments:
+    """Return the moments of samples, [samples, channels, ...]."""
     values = samples.astype(np.float64).reshape(*samples.shape[:2], -1)
     mean = values.mean(axis=2)
     minimum, maximum = values.min(axis=2), values.max(axis=2)

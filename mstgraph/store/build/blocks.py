@@ -9,6 +9,7 @@ import numpy as np
 from mstgraph.store.build.checks import Encoded, SampleChecker
 from mstgraph.store.declared import Declared
 from mstgraph.store.layout import LABEL, LENGTHS, Column
+from mstgraph.store.moments import moments_of
 from mstgraph.store.recipe import RAW, Recipe
 
 
@@ -19,6 +20,8 @@ class Block:
         samples: which they are.
         arrays: column → [samples, *shape] as stored.
         files: column of encoded samples → the content of a file each, empty where there is none.
+        moments: the same column → [samples, 4, channels] float64, see
+            `mstgraph.store.moments.SampleMoments.packed`; zeros where there is no file.
         identifiers: how messages name them.
     """
 
@@ -29,10 +32,16 @@ class Block:
             for column in columns
             if column.encoding == RAW
         }
-        self.files = {
-            column.name: [b""] * len(samples) for column in columns if column.encoding != RAW
+        encoded = [column for column in columns if column.encoding != RAW]
+        self.files = {column.name: [b""] * len(samples) for column in encoded}
+        self.moments = {
+            column.name: np.zeros((len(samples), 4, column.shape[0])) for column in encoded
         }
         self.identifiers = [""] * len(samples)
+
+    def filled(self) -> list[np.ndarray]:
+        """Return all arrays that its samples fill, [samples, ...] each."""
+        return [*self.arrays.values(), *self.moments.values()]
 
     def rows(self, samples: range) -> slice:
         """Return where some of its samples are."""
@@ -69,6 +78,7 @@ class Samples:
                 lengths.append(0 if values is None else values.shape[-1])
             if isinstance(given, Encoded):
                 block.files[item.name][row] = given.content
+                block.moments[item.name][row] = moments_of(given.array[None]).packed()[0]
             elif item.encoding == RAW:
                 _fill(block.arrays[item.name][row], values)
         if lengths:

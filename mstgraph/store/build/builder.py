@@ -27,7 +27,13 @@ from mstgraph.store.build.pending import remove_pending
 from mstgraph.store.build.presence import describe_presence
 from mstgraph.store.build.provenance import identity, provenance
 from mstgraph.store.build.reading import read_blocks
-from mstgraph.store.build.summary import class_counts, collect_statistics, count_unlabelled
+from mstgraph.store.build.summary import (
+    class_counts,
+    collect_statistics,
+    count_unlabelled,
+    moments_as_kept,
+    moments_of_arrays,
+)
 from mstgraph.store.build.writer import OWN, Writer
 from mstgraph.store.declared import Declared, declared
 from mstgraph.store.destination import check_destination, is_vacant, partial_of, resolved
@@ -221,10 +227,13 @@ def _statistics(
     )
     found = {}
     for item, column in zip(job.declared.modalities, job.columns, strict=False):
-        encoded = item.encoding != RAW
-        records = writer.decoded(column, item) if encoded else writer.records(column)
-        moments = collect_statistics(records, job.splits, own.get(item.name))
-        for split, running in moments.items():
+        there = own.get(item.name)
+        if item.encoding == RAW:
+            moments = moments_of_arrays(writer.records(column), there)
+        else:
+            moments = moments_as_kept(writer.moments(column), item.shape, there)
+        collected = collect_statistics(moments, job.splits, item.shape[0])
+        for split, running in collected.items():
             found[item.name, split] = running.statistics(item.scale)
     return found
 

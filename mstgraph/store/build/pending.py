@@ -44,19 +44,20 @@ class Pending:
         file.flush()
         os.fsync(file.fileno())
 
-    def read(self, column: str, count: int, size: int) -> list[memoryview]:
-        """Return the first blocks of the record that is unfinished.
+    def read(self, column: str, count: int, size: int, first: int = 0) -> list[memoryview]:
+        """Return blocks of the record that is unfinished.
 
         Args:
             column: name of the column.
             count: how many.
             size: bytes of each.
+            first: place of the first of them.
 
         Raises:
             UserError: one is not as it was written.
         """
         file = self._file(column)
-        file.seek(0)
+        file.seek(first * (CHECKSUM_BYTES + size))
         found = [memoryview(file.read(CHECKSUM_BYTES + size)) for _ in range(count)]
         for value in found:
             if checksum(value[CHECKSUM_BYTES:]) != value[:CHECKSUM_BYTES]:

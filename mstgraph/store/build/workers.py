@@ -158,7 +158,7 @@ class _Worker:
             block.identifiers[rows], files = said
             for name, own in files.items():
                 block.files[name][rows] = own
-            for array in block.arrays.values():
+            for array in block.filled():
                 self._fill(array[rows].reshape(-1).view("u1").data)
         except (EOFError, ConnectionError) as error:
             raise RunError(
@@ -213,7 +213,7 @@ def serve(descriptor: int, parent: int) -> None:
                 pickle.dump(_told(error), writer)
             else:
                 pickle.dump((None, (block.identifiers, block.files)), writer)
-                for array in block.arrays.values():
+                for array in block.filled():
                     writer.write(array.reshape(-1).view("u1").data)
             writer.flush()
     except (EOFError, ConnectionError):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ import numpy as np
 
 from mstgraph.store.build.blocks import Block
 from mstgraph.store.build.pending import Pending
-from mstgraph.store.encoded.gather import fill, threads
-from mstgraph.store.encoded.records import joined, place
+from mstgraph.store.encoded.records import joined
 from mstgraph.store.layout import (
     IDENTIFIER,
     SPLITS,
@@ -28,7 +27,6 @@ from mstgraph.store.layout import (
 from mstgraph.store.mapped.soundness import CHECKSUMS, CRCS, checksum, checksum_key, crc
 from mstgraph.store.moments import Statistics
 from mstgraph.store.packed import packed_identifiers, packed_split
-from mstgraph.store.recipe import Modality
 from mstgraph.store.splits import Split
 
 OWN = (CHECKSUMS, CRCS, SPLITS, STATISTICS)  # databases without a column's records
@@ -86,6 +84,9 @@ class Writer:
         records: list[_Record] = []
         for name, files in block.files.items():
             records.append(_Record(name, record_key(number), joined(files)))
+            kept = np.zeros((self._block, *block.moments[name].shape[1:]))
+            kept[: len(files)] = block.moments[name]
+            self._pending.write(_moments(name), number, _bytes(kept))
         for name, array in block.arrays.items():
             column = self._columns[name]
             blocks = column.samples_per_record // self._block
@@ -137,32 +138,22 @@ class Writer:
                 assert value is not None  # every block is committed by now
                 yield column.samples(record), column.array(value, record)
 
-    def decoded(self, column: Column, item: Modality) -> Iterator[tuple[range, np.ndarray]]:
-        """Yield the same of a column of encoded samples, as many together as if they were arrays.
+    def moments(self, column: Column) -> Iterator[tuple[range, np.ndarray]]:
+        """Yield the moments of encoded samples, as many together as if they were arrays.
 
-        Args:
-            column: the column.
-            item: how the modality is declared.
+        Yields:
+            Samples, and [samples, 4, channels] float64, see `Block.moments`.
         """
         together = samples_together(column.row_bytes, self._block, column.length)
-        span = max(together, self._block)
+        span, row = max(together, self._block), (4, column.shape[0])
         for first in range(0, column.length, span):
             samples = range(first, min(first + span, column.length))
-            values = np.empty((len(samples), *column.shape), column.stored_dtype)
-            with self._environment.begin(buffers=True) as transaction:
-                names = [f"sample {index} of '{item.name}'" for index in samples]
-                files = [self._file(transaction, column, index) for index in samples]
-                list(threads().map(fill, repeat(item), names, files, values))
+            count, size = -(-len(samples) // self._block), 8 * self._block * math.prod(row)
+            found = self._pending.read(_moments(column.name), count, size, first // self._block)
+            values = np.frombuffer(b"".join(found)).reshape(-1, *row)[: len(samples)]
             for offset in range(0, len(samples), together):
                 rows = slice(offset, offset + together)
                 yield samples[rows], values[rows]
-
-    def _file(self, transaction: Any, column: Column, index: int) -> memoryview:
-        record, row = divmod(index, column.samples_per_record)
-        value = transaction.get(record_key(record), db=self._databases[column.name])
-        first, last = place(value, len(column.samples(record)), row)
-        found: memoryview = value[first:last]
-        return found
 
     def checksums(self) -> list[tuple[bytes, bytes]]:
         """Return the key and checksum of every record, ordered by key."""
@@ -185,6 +176,11 @@ class Writer:
                 transaction.put(record.key, value, db=self._databases[record.database])
                 transaction.put(name, digest, db=self._databases[CHECKSUMS])
                 transaction.put(name, short, db=self._databases[CRCS])
+
+
+def _moments(column: str) -> str:
+    """Return where moments wait that cannot be taken from what is stored."""
+    return f"{column}.moments"
 
 
 def _bytes(value: bytes | np.ndarray) -> Any:

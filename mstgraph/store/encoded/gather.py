@@ -42,7 +42,7 @@ class Decoding:
         """
         self._checked.check(indices)
         rows = out.view(self.column.stored_dtype).reshape(len(indices), *self.column.shape)
-        list(threads().map(self._decode, indices.tolist(), rows))
+        list(_pool().map(self._decode, indices.tolist(), rows))
 
     def will_need(self, indices: np.ndarray) -> None:
         """Have the pages of rows ``indices`` (int64 [batch]) fetched in the background."""
@@ -53,7 +53,7 @@ class Decoding:
         self._checked.environment.will_need(starts, sizes)
 
     def _decode(self, index: int, row: np.ndarray) -> None:
-        fill(self._item, f"sample {index} of '{self._item.name}'", self._file(index), row)
+        _fill(self._item, f"sample {index} of '{self._item.name}'", self._file(index), row)
 
     def _file(self, index: int) -> memoryview:
         record, row = divmod(index, self.column.samples_per_record)
@@ -65,7 +65,7 @@ class Decoding:
         return value[first:last]
 
 
-def fill(item: Modality, where: str, content: bytes | memoryview, row: np.ndarray) -> None:
+def _fill(item: Modality, where: str, content: bytes | memoryview, row: np.ndarray) -> None:
     """Put a decoded sample into its row, [*shape]; zeros in the place of what it lacks.
 
     Raises:
@@ -90,7 +90,7 @@ def fill(item: Modality, where: str, content: bytes | memoryview, row: np.ndarra
 _threads: dict[int, ThreadPoolExecutor] = {}
 
 
-def threads() -> ThreadPoolExecutor:
+def _pool() -> ThreadPoolExecutor:
     """Return this process's threads for decoding, one for each core."""
     process = os.getpid()  # threads do not survive a fork
     if process not in _threads:
