@@ -27,7 +27,7 @@ import numpy as np
 from mstgraph.store import Labels, Modality, Recipe, Store
 from mstgraph.store.build.builder import build
 from mstgraph.store.mapped import soundness
-from mstgraph.store.mapped.gather import Gather
+from mstgraph.store.mapped.records import Records
 
 SHAPES = {"vectors": (4096,), "images": (3, 64, 64), "maps": (3, 480, 640)}
 PIECE = 16 * 1024 * 1024  # bytes, as mstgraph.data.feed reads what stays
@@ -71,14 +71,15 @@ def passes(path: Path, way: str, checked: bool, cold: bool) -> tuple[float, floa
     """Return the seconds of a first pass over all samples, and of a second one."""
     soundness._sound.clear()
     gc.collect()
-    plain = Gather._unknown
+    plain = Records._unknown
     if not checked:
-        Gather._unknown = lambda self, indices: np.empty(0, np.int64)  # type: ignore[method-assign]
+        none = np.empty(0, np.int64)
+        Records._unknown = lambda self, indices: none  # type: ignore[method-assign]
     try:
         store = Store(path)
         return _seconds(store, way, cold), _seconds(store, way, cold)
     finally:
-        Gather._unknown = plain  # type: ignore[method-assign]
+        Records._unknown = plain  # type: ignore[method-assign]
 
 
 def _seconds(store: Store, way: str, cold: bool) -> float:

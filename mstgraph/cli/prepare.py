@@ -17,8 +17,15 @@ from mstgraph.cli.options import GivenPath, debug
 @click.option(
     "-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="size=96x128, …"
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Processes that read samples [the cores there are, where that saves time].",
+)
 @debug
-def prepare(recipe: Path, raw: Path | None, out: Path | None, options: tuple[str, ...]) -> None:
+def prepare(
+    recipe: Path, raw: Path | None, out: Path | None, options: tuple[str, ...], jobs: int | None
+) -> None:
     """Build a feature store from a recipe, or continue an interrupted build."""
     chosen = {}
     for option in options:
@@ -26,4 +33,4 @@ def prepare(recipe: Path, raw: Path | None, out: Path | None, options: tuple[str
         if not separator:
             raise mstgraph.UserError(f"option '{option}' has no value; expected NAME=VALUE")
         chosen[name.strip()] = value.strip()
-    mstgraph.prepare(recipe, out, raw=raw, options=chosen)
+    mstgraph.prepare(recipe, out, raw=raw, options=chosen, jobs=jobs)

@@ -13,7 +13,7 @@ import numpy as np
 
 from mstgraph.recipes import images, raw, sounds
 from mstgraph.recipes.rows import Rows, suffix_kind
-from mstgraph.store.recipe import Modality
+from mstgraph.store.recipe import RAW, Modality
 from mstgraph.support.errors import UserError
 from mstgraph.support.text import shape_in_words
 
@@ -81,8 +81,8 @@ class Source(ABC):
         """Return what is stored, under a name."""
 
     @abstractmethod
-    def read(self, rows: Rows, row: int) -> np.ndarray:
-        """Return a row's value; UserError names the row."""
+    def read(self, rows: Rows, row: int) -> np.ndarray | bytes:
+        """Return a row's value, an array or the content of a file; UserError names the row."""
 
     def files(self, rows: Rows) -> list[Path]:
         """Return the files that its rows name."""
@@ -120,25 +120,28 @@ def file_of(rows: Rows, column: str, row: int) -> tuple[Path, bytes | None]:
 
 @dataclass(frozen=True)
 class Images(Source):
-    """Pictures, brought to one size, RGB."""
+    """Pictures, brought to one size, RGB; stored as arrays, or as the files that they are."""
 
     columns: tuple[str, ...]
     size: tuple[int, int]
+    encoding: str = RAW
 
     def modality(self, name: str) -> Modality:
         """Return [3, height, width] uint8."""
-        return Modality(name, "uint8", (3, *self.size))
+        return Modality(name, "uint8", (3, *self.size), encoding=self.encoding)
 
-    def read(self, rows: Rows, row: int) -> np.ndarray:
-        """Return the picture, resized."""
-        return self.opened(*file_of(rows, self.columns[0], row))
+    def read(self, rows: Rows, row: int) -> np.ndarray | bytes:
+        """Return the picture, resized, or its file."""
+        path, content = file_of(rows, self.columns[0], row)
+        if self.encoding == RAW:
+            return self.opened(path, content)
+        return path.read_bytes() if content is None else content
 
     def opened(self, path: Path, content: bytes | None = None) -> np.ndarray:
         """Return a picture as it is stored; ``content`` is the file's if that lies in a table."""
         height, width = self.size
         picture = images.colour(path, content)
-        resampling = raw.extra("PIL.Image", "mstgraph[raw]").Resampling.BILINEAR
-        return np.asarray(picture.resize((width, height), resampling)).transpose(2, 0, 1).copy()
+        return images.resized(picture, height, width)
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,16 @@ class Numbers(Source):
                 "in float32"
             )
         return found
+
+
+def encoding_of(rows: Rows, column: str) -> str:
+    """Return how a column's first picture can be stored as it is, see `Modality.encoding`."""
+    first = next(iter(first_values(rows, column)), "")
+    name = str(first.get("path") or "") if isinstance(first, dict) else str(first)
+    return _ENCODINGS.get(Path(name).suffix.lower(), RAW)
+
+
+_ENCODINGS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
 
 
 def array_like(rows: Rows, column: str) -> Arrays:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mstgraph.data.normalisation import DEVIATION, MEAN
-from mstgraph.recipes.raw import extra
 from mstgraph.support.disk.states import read_states
 from mstgraph.support.errors import UserError
+from mstgraph.support.machine.libraries import extra
 
 
 def network(name: str, weights: Path | None, options: tuple[str, str]) -> nn.Module:

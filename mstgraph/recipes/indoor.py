@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mstgraph.recipes import images, raw
+from mstgraph.recipes import images
 from mstgraph.store.recipe import Labels, Modality, numbers
 from mstgraph.support.errors import UserError
+from mstgraph.support.machine.libraries import extra
 
 # Spelt as the community's mapping spells them ("refridgerator").
 CLASSES = [
@@ -139,7 +140,7 @@ def resized_colour(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return colours averaged over areas, [height, width, 3] uint8; of this size as they are."""
     if rgb.shape[:2] == (height, width):
         return rgb
-    image = raw.extra("PIL.Image", "mstgraph[raw]")
+    image = extra("PIL.Image", "mstgraph[raw]")
     return np.asarray(image.fromarray(rgb).resize((width, height), image.Resampling.BOX))
 
 

@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,31 +14,8 @@ import numpy as np
 from mstgraph.store.recipe import Recipe
 from mstgraph.support import memory
 from mstgraph.support.errors import UserError, nearest
+from mstgraph.support.machine.libraries import extra
 from mstgraph.support.text import shape_in_words, size_in_words
-
-
-def extra(module: str, install: str) -> ModuleType:
-    """Import a module that only raw data needs.
-
-    Args:
-        module: its name.
-        install: what to give to pip, ``'mstgraph[audio]'`` for an extra of this package.
-
-    Raises:
-        UserError: it is not installed, or is broken.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        given = f"'{install}'" if "[" in install else install
-        raise UserError(
-            f"reading this raw data needs {module.partition('.')[0]}: pip install {given}"
-        ) from error
-    except Exception as error:  # a library built for another torch raises what it likes
-        raise UserError(
-            f"{module.partition('.')[0]} is installed, but importing it fails: "
-            f"{str(error).partition(chr(10))[0]}"
-        ) from error
 
 
 def function(name: str, option: str) -> Callable[..., Any]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mstgraph.recipes.raw import extra
 from mstgraph.recipes.tables import table
 from mstgraph.support.errors import UserError
+from mstgraph.support.machine.libraries import extra
 
 SUFFIXES = {
     "image": (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"),

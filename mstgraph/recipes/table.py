@@ -19,7 +19,7 @@ from mstgraph.recipes import columns as reading
 from mstgraph.recipes.raw import existing
 from mstgraph.recipes.rows import PARTS, SPLIT, Rows, part_of, read_rows, suffix_kind
 from mstgraph.recipes.sounds import LogMel
-from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.store.recipe import RAW, Labels, Modality, Recipe
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.text import shape_in_words
 
@@ -47,6 +47,10 @@ class Table(Recipe):
         rate: samples per second of sounds, which are stored as spectrograms.
         seconds: of a sound; longer ones are cut, shorter ones filled with silence.
         bands: of the spectrograms.
+
+    Class attributes:
+        keeps_files: whether JPEG and PNG files are stored as they are, and decoded when they are
+            read: a fraction of the bytes for more time. A column's first file says which it is.
     """
 
     title: ClassVar[str] = "Table"
@@ -56,6 +60,8 @@ class Table(Recipe):
         "a CSV, TSV or Parquet file, a folder with one folder of files per class, or a data set "
         "that Hugging Face's datasets saved"
     )
+
+    keeps_files: ClassVar[bool] = False  # no option, which would make every earlier store another
 
     raw: Path | None = None
     columns: tuple[str, ...] = ()
@@ -115,7 +121,7 @@ class Table(Recipe):
         """Return the number of rows."""
         return len(self.rows)
 
-    def sample(self, index: int) -> Mapping[str, np.ndarray]:
+    def sample(self, index: int) -> Mapping[str, np.ndarray | bytes]:
         """Return a row.
 
         Raises:
@@ -195,7 +201,8 @@ class Table(Recipe):
 
     def _source(self, column: str, kind: str) -> reading.Source:
         if kind == "image":
-            return reading.Images((column,), self._size(column))
+            encoding = reading.encoding_of(self.rows, column) if self.keeps_files else RAW
+            return reading.Images((column,), self._size(column), encoding)
         if kind == "sound":
             return reading.Sounds((column,), LogMel(self.rate, self.seconds, self.bands))
         if kind == "array":

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mstgraph.recipes.raw import extra
 from mstgraph.support.errors import UserError
+from mstgraph.support.machine.libraries import extra
 
 
 @contextmanager

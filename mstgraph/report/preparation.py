@@ -15,6 +15,7 @@ from mstgraph.store.build.builder import build
 from mstgraph.store.declared import declared
 from mstgraph.store.destination import check_destination
 from mstgraph.support.disk.own_folder import named_folder
+from mstgraph.support.errors import UserError
 
 
 def prepare(
@@ -24,6 +25,7 @@ def prepare(
     raw: Path | str | None = None,
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
+    jobs: int | None = None,
 ) -> Store:
     """Build a feature store from a recipe, or continue an interrupted build.
 
@@ -33,6 +35,8 @@ def prepare(
         raw: the raw data, for recipes that read some.
         options: options of the recipe, ``{"size": (96, 128)}``.
         progress: whether to show a bar and a line on standard output.
+        jobs: processes that read samples; default: as many as there are cores, where that saves
+            time. The store is the same for any number of them.
 
     Returns:
         The store: ``len(store)`` samples, ``store.modalities`` by name, ``store.describe()`` as
@@ -41,6 +45,8 @@ def prepare(
     Raises:
         UserError: the recipe, its options or its raw data are at fault.
     """
+    if jobs is not None and jobs < 1:
+        raise UserError(f"{jobs} jobs are asked for; expected at least 1")
     place = named_folder(out, Path("stores") / Path(recipe).stem)
     check_destination(place)
     loaded = load_recipe(Path(recipe), Path(raw) if raw else None, dict(options or {}))
@@ -48,7 +54,12 @@ def prepare(
     console = standard_console(progress)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(f"preparing {said.title}", total=said.length)
-        store = build(loaded, place, progress=lambda done, total: bar.update(task, completed=done))
+        store = build(
+            loaded,
+            place,
+            progress=lambda done, total: bar.update(task, completed=done),
+            jobs=jobs,
+        )
     label = f" [{said.synthetic}]" if said.synthetic else ""
     console.print(
         f"store {place}: {said.title}{label}, {store.length} samples",

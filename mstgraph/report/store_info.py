@@ -38,7 +38,7 @@ def print_store(described: Mapping[str, Any], console: Console) -> None:
     for item in described["modalities"]:
         modalities.add_row(
             item["name"],
-            item["dtype"],
+            ", ".join((item["dtype"], *([item["encoding"]] if "encoding" in item else ()))),
             shape_in_words(item["shape"]),
             item["unit"],
             f"{item['bytes_per_sample']:,}",

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mstgraph.store.layout import CRCS, Column, checksum_key, record_key
+from mstgraph.store.layout import Column, record_key
 from mstgraph.store.mapped.environment import Environment, is_sound
 from mstgraph.store.mapped.gather import Gather
 from mstgraph.store.mapped.places import DATA_FILE
-from mstgraph.store.mapped.soundness import crc
+from mstgraph.store.mapped.soundness import CRCS, checksum_key, crc
 from mstgraph.support.disk.lmdb_errors import as_system_errors
 from mstgraph.support.disk.own_folder import refuse_links
 from mstgraph.support.files import explained

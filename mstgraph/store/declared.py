@@ -118,6 +118,7 @@ _FIELDS: Mapping[str, Any] = {
     "name": str,
     "dtype": str,
     "unit": str,
+    "encoding": str,
     "integers": bool,
     "task": str,
     "scale": Real,

@@ -3,7 +3,8 @@
 A store is a directory with ``data.mdb`` (an LMDB environment) and ``metadata.json``. Every
 modality and the labels are a *column*: a named database of records, each holding the raw bytes of
 consecutive samples, little-endian, in C order. The databases whose names begin with a dot are the
-store's own. All of this is fixed by `FORMAT_VERSION`.
+store's own. All of this is fixed by `FORMAT_VERSION`; what a store says, however it is packed, has
+a version of its own, on which its fingerprint depends.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.store.recipe import Labels, Modality
+from mstgraph.store.recipe import RAW, Labels, Modality
 
-FORMAT_VERSION = 1
-WITH_LENGTHS = 2  # of a store in which samples lack something: earlier versions would not see it
+FORMAT_VERSION = 3
+PLAIN = (1, 2)  # earlier stores, whose identifiers and splits are not packed; they are read as well
+CONTENT_VERSION = 1
+WITH_LENGTHS = 2  # of the content where samples lack something: it has a column more
 
 METADATA_FILE = "metadata.json"
 STATE_FILE = "build.json"
@@ -29,13 +32,9 @@ PARTIAL_SUFFIX = ".partial"
 
 LABEL = "label"
 IDENTIFIER = "identifier"
-CHECKSUMS = ".checksums"
-CRCS = ".crc32"  # what a first read is compared with; stores of earlier versions have none
 LENGTHS = ".lengths"  # a column; only where samples may lack something
-PENDING = ".pending"  # blocks whose record is not full yet; empty in a finished store
 SPLITS = ".splits"
 STATISTICS = ".statistics"
-OWN = (PENDING, CHECKSUMS, CRCS, SPLITS, STATISTICS)  # databases without a column's records
 RESERVED = (LABEL, IDENTIFIER)
 
 LARGE_SAMPLE = 512 * 1024  # bytes; from here on a sample is a record of its own
@@ -54,6 +53,7 @@ class Column:
         shape: shape of one sample.
         length: number of samples.
         samples_per_record: consecutive samples in one record (the last may hold fewer).
+        encoding: how a sample is stored, see `mstgraph.store.recipe.Modality.encoding`.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Column:
     shape: tuple[int, ...]
     length: int
     samples_per_record: int
+    encoding: str = RAW
 
     @cached_property
     def stored_dtype(self) -> np.dtype[Any]:
@@ -69,7 +70,7 @@ class Column:
 
     @cached_property
     def row_bytes(self) -> int:
-        """Bytes of one sample."""
+        """Bytes of one sample as it is read."""
         return sample_bytes(self.dtype, self.shape)
 
     @property
@@ -128,19 +129,21 @@ def make_columns(
     """Return the columns, labels last, and the number of samples that one commit writes.
 
     All columns share the block, so that what is committed is always a whole number of samples; a
-    record is as many blocks as make it large, or a single sample that is large by itself.
+    record is as many blocks as make it large, or a single sample that is large by itself. Samples
+    that are encoded make a record of each block.
     """
-    declared = [(item.name, item.dtype, item.shape) for item in modalities]
+    declared = [(item.name, item.dtype, item.shape, item.encoding) for item in modalities]
     if lacking := incomplete(modalities):
-        declared.append((LENGTHS, "int32", (len(lacking),)))
-    declared.append((LABEL, label_dtype(labels), labels.shape))
-    total = sum(sample_bytes(dtype, shape) for _, dtype, shape in declared)
+        declared.append((LENGTHS, "int32", (len(lacking),), RAW))
+    declared.append((LABEL, label_dtype(labels), labels.shape, RAW))
+    total = sum(sample_bytes(dtype, shape) for _, dtype, shape, _ in declared)
     block = max(1, min(BLOCK_SAMPLES, BLOCK_BYTES // total))
-    columns = tuple(
-        Column(name, dtype, shape, length, _per_record(sample_bytes(dtype, shape), block, length))
-        for name, dtype, shape in declared
-    )
-    return columns, block
+    columns = []
+    for name, dtype, shape, encoding in declared:
+        arrays = samples_together(sample_bytes(dtype, shape), block, length)
+        together = arrays if encoding == RAW else block
+        columns.append(Column(name, dtype, shape, length, together, encoding))
+    return tuple(columns), block
 
 
 def incomplete(modalities: Iterable[Modality]) -> tuple[str, ...]:
@@ -152,7 +155,8 @@ def incomplete(modalities: Iterable[Modality]) -> tuple[str, ...]:
     return tuple(item.name for item in modalities if not item.complete)
 
 
-def _per_record(size: int, block: int, length: int) -> int:
+def samples_together(size: int, block: int, length: int) -> int:
+    """Return how many samples of so many bytes make a record of arrays."""
     if size >= LARGE_SAMPLE:
         return 1
     blocks = max(1, RECORD_BYTES // (block * size))
@@ -169,11 +173,6 @@ def named_key(*names: str) -> bytes:
     return "/".join(names).encode()
 
 
-def checksum_key(database: str, key: bytes) -> bytes:
-    """Return the key under which the checksum of a record of ``database`` is kept."""
-    return database.encode() + b"\0" + key
-
-
 def canonical(value: object) -> bytes:
     """Return ``value`` as JSON bytes that depend on the content alone."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -183,10 +182,12 @@ def fingerprint(metadata: Mapping[str, Any], checksums: Iterator[tuple[bytes, by
     """Return the hash of a store's content: declaration, samples, identifiers, splits.
 
     Statistics follow from the rest and may differ in the last bit between machines: left out, as
-    are times, paths and the recipe's own text.
+    are times, paths, the recipe's own text and how all of it is packed.
     """
-    keys = ("format_version", "synthetic", "modalities", "labels", "length", "splits")
-    digest = hashlib.blake2b(canonical({key: metadata[key] for key in keys}), digest_size=32)
+    keys = ("synthetic", "modalities", "labels", "length", "splits")
+    said = {key: metadata[key] for key in keys}
+    said["format_version"] = metadata.get("content_version", metadata["format_version"])
+    digest = hashlib.blake2b(canonical(said), digest_size=32)
     for key, value in checksums:
         if not key.startswith(STATISTICS.encode() + b"\0"):
             digest.update(key + value)

@@ -89,6 +89,12 @@ def recipe_class(path: Path) -> type[Recipe]:
     return found[0]
 
 
+def class_in(path: Path, name: str) -> type[Recipe]:
+    """Return a class of a recipe's file by its name, in a process that knows which it is."""
+    found: type[Recipe] = getattr(_run(path), name)
+    return found
+
+
 def missing_raw(path: Path, raw: Path | None) -> str | None:
     """Return a sentence if the recipe needs raw data that is not there, else None."""
     return _missing(recipe_class(path), path, raw)

@@ -14,6 +14,7 @@ from mstgraph.store.layout import (
     LENGTHS,
     METADATA_FILE,
     PARTIAL_SUFFIX,
+    PLAIN,
     STATE_FILE,
     WITH_LENGTHS,
     Column,
@@ -21,7 +22,7 @@ from mstgraph.store.layout import (
     is_storable,
 )
 from mstgraph.store.mapped.places import DATA_FILE
-from mstgraph.store.recipe import Labels, Modality
+from mstgraph.store.recipe import ENCODINGS, RAW, Labels, Modality
 from mstgraph.store.splits import PARTS
 from mstgraph.support.disk.forms import FormError, check_form
 from mstgraph.support.errors import UserError, nearest
@@ -50,6 +51,7 @@ class _Modality(_AlwaysInModality, total=False):
     integers: bool
     optional: bool
     varying: bool
+    encoding: str
 
 
 class _AlwaysInLabels(_Sized):
@@ -119,6 +121,7 @@ class _AlwaysInMetadata(TypedDict):
 
 
 class _Metadata(_AlwaysInMetadata, total=False):
+    content_version: int
     unlabelled: _Unlabelled
     lengths: _Lengths
     presence: _Presence
@@ -138,15 +141,15 @@ def read_metadata(directory: Path) -> dict[str, Any]:
     try:
         check_form(metadata, _Version)
         version = metadata["format_version"]
-        if version in (FORMAT_VERSION, WITH_LENGTHS):
+        if version in (*PLAIN, FORMAT_VERSION):
             check_form(metadata, _Metadata)
             _check_values(metadata)
     except FormError as error:
         raise UserError(f"{path} is not a store's metadata: {error}; {ADVICE}") from error
-    if version not in (FORMAT_VERSION, WITH_LENGTHS):
+    if version not in (*PLAIN, FORMAT_VERSION):
         raise UserError(
-            f"{directory} is a store of format version {version}; expected {FORMAT_VERSION} or "
-            f"{WITH_LENGTHS} (prepare it again with this version of mstgraph)"
+            f"{directory} is a store of format version {version}; expected at most "
+            f"{FORMAT_VERSION} (prepare it again with this version of mstgraph)"
         )
     _check_size(directory / DATA_FILE, metadata["data_bytes"])
     return dict(metadata)
@@ -167,10 +170,15 @@ def _check_values(metadata: Mapping[str, Any]) -> None:
         _check(f"shape of '{item['name']}'", sizes, min(sizes, default=1) > 0)
         _check(f"samples_per_record of '{item['name']}'", count, count > 0)
         _check(f"type of '{item['name']}'", item["dtype"], is_storable(item["dtype"]))
+        if (encoding := item.get("encoding", RAW)) != RAW:
+            known = encoding in ENCODINGS and not _modality(item).misfit
+            _check(f"encoding of '{item['name']}'", encoding, known)
+            continue
         size = metadata["length"] * math.prod(sizes)
         _check(f"length and shape of '{item['name']}'", size, size <= metadata["data_bytes"])
     lacking = [item["name"] for item in metadata["modalities"] if _incomplete(item)]
-    if lacking or metadata["format_version"] == WITH_LENGTHS:
+    version = metadata.get("content_version", metadata["format_version"])
+    if lacking or version == WITH_LENGTHS:
         sensible = bool(lacking) and "lengths" in metadata and "presence" in metadata
         _check("modalities that samples may lack", lacking or "none", sensible)
         count = metadata["lengths"]["samples_per_record"]
@@ -217,19 +225,21 @@ def _check_size(path: Path, expected: int) -> None:
 
 def read_modalities(metadata: dict[str, Any]) -> dict[str, Modality]:
     """Return the modalities by name, in the recipe's order."""
-    return {
-        item["name"]: Modality(
-            item["name"],
-            item["dtype"],
-            tuple(item["shape"]),
-            item["scale"],
-            item["unit"],
-            item.get("integers", False),
-            item.get("optional", False),  # stores of earlier versions lack nothing
-            item.get("varying", False),
-        )
-        for item in metadata["modalities"]
-    }
+    return {item["name"]: _modality(item) for item in metadata["modalities"]}
+
+
+def _modality(item: Mapping[str, Any]) -> Modality:
+    return Modality(
+        item["name"],
+        item["dtype"],
+        tuple(item["shape"]),
+        item["scale"],
+        item["unit"],
+        item.get("integers", False),
+        item.get("optional", False),  # stores of earlier versions lack nothing
+        item.get("varying", False),
+        item.get("encoding", RAW),
+    )
 
 
 def read_labels_spec(metadata: dict[str, Any]) -> Labels:
@@ -258,6 +268,7 @@ def read_columns(metadata: dict[str, Any]) -> dict[str, Column]:
             tuple(item["shape"]),
             metadata["length"],
             item["samples_per_record"],
+            item.get("encoding", RAW),
         )
         for item in declared
     }

@@ -7,7 +7,7 @@ difference of large sums is ever formed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,18 +48,38 @@ class SampleMoments:
     minimum: np.ndarray
     maximum: np.ndarray
 
+    def packed(self) -> np.ndarray:
+        """Return all but the count, [samples, 4, channels] float64."""
+        return np.stack([self.mean, self.squares, self.minimum, self.maximum], axis=1)
 
-def sample_moments(samples: np.ndarray) -> Iterator[tuple[slice, SampleMoments]]:
-    """Yield the moments of ``samples`` [samples, channels, ...] in chunks that bound the memory."""
-    step = max(1, CHUNK_VALUES // int(np.prod(samples.shape[1:])))
-    for first in range(0, len(samples), step):
-        rows = slice(first, min(first + step, len(samples)))
-        values = samples[rows].astype(np.float64).reshape(rows.stop - first, samples.shape[1], -1)
-        mean = values.mean(axis=2)
-        minimum, maximum = values.min(axis=2), values.max(axis=2)
-        values -= mean[..., None]
-        np.square(values, out=values)
-        yield rows, SampleMoments(values.shape[2], mean, values.sum(axis=2), minimum, maximum)
+
+def sample_moments(
+    samples: np.ndarray, mapped: Callable[..., Iterable[SampleMoments]] = map
+) -> Iterator[tuple[slice, SampleMoments]]:
+    """Yield the moments of ``samples`` [samples, channels, ...] in chunks that bound the memory.
+
+    Args:
+        samples: as they are stored.
+        mapped: that of a pool of threads computes chunks side by side; nothing else changes.
+    """
+    pieces = chunks(len(samples), int(np.prod(samples.shape[1:])))
+    yield from zip(pieces, mapped(moments_of, (samples[rows] for rows in pieces)), strict=True)
+
+
+def chunks(count: int, size: int) -> list[slice]:
+    """Return how so many samples of so many values each are taken together."""
+    step = max(1, CHUNK_VALUES // size)
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
+
+
+def moments_of(samples: np.ndarray) -> SampleMoments:
+    """Return the moments of samples, [samples, channels, ...]."""
+    values = samples.astype(np.float64).reshape(*samples.shape[:2], -1)
+    mean = values.mean(axis=2)
+    minimum, maximum = values.min(axis=2), values.max(axis=2)
+    values -= mean[..., None]
+    np.square(values, out=values)
+    return SampleMoments(values.shape[2], mean, values.sum(axis=2), minimum, maximum)
 
 
 class RunningMoments:

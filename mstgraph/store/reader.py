@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from mstgraph.store.encoded.gather import Decoding
 from mstgraph.store.layout import (
-    CHECKSUMS,
     IDENTIFIER,
     LABEL,
     LARGE_SAMPLE,
     LENGTHS,
     METADATA_FILE,
+    PLAIN,
     SPLITS,
     STATISTICS,
     Column,
@@ -26,10 +27,14 @@ from mstgraph.store.layout import (
     record_key,
 )
 from mstgraph.store.mapped.environment import Environment, shared_environment
-from mstgraph.store.mapped.gather import DAMAGED, Gather
+from mstgraph.store.mapped.gather import Gather
 from mstgraph.store.mapped.places import DATA_FILE
+from mstgraph.store.mapped.records import DAMAGED
+from mstgraph.store.mapped.soundness import CHECKSUMS, checksum, checksum_key
 from mstgraph.store.metadata import read_columns, read_labels_spec, read_metadata, read_modalities
 from mstgraph.store.moments import Statistics
+from mstgraph.store.packed import unpacked
+from mstgraph.store.recipe import RAW
 from mstgraph.support import memory
 from mstgraph.support.errors import UserError, nearest
 
@@ -65,7 +70,7 @@ class Store:
         self.labels_spec = read_labels_spec(self.metadata)
         self.fingerprint: str = self.metadata["fingerprint"]
         self.columns: dict[str, Column] = read_columns(self.metadata)
-        self._gathers: dict[str, Gather] = {}
+        self._gathers: dict[str, Gather | Decoding] = {}
         self._identifiers: dict[int, list[str]] = {}
         self._environment: Environment | None = None
 
@@ -134,8 +139,10 @@ class Store:
         """Return how a message names sample ``index``: a file name, an id."""
         record, row = divmod(int(self._checked([index])[0]), self.metadata["samples_per_block"])
         if record not in self._identifiers:
-            value = self._value(IDENTIFIER, record_key(record))
-            self._identifiers = {record: json.loads(bytes(value))}
+            first = record * self.metadata["samples_per_block"]
+            samples = range(first, min(first + self.metadata["samples_per_block"], self.length))
+            content = self._content(IDENTIFIER, record_key(record), samples)
+            self._identifiers = {record: json.loads(content)}
         return self._identifiers[record][row]
 
     def split(self, name: str, part: str) -> np.ndarray:
@@ -147,7 +154,8 @@ class Store:
         splits = self._known_split(name)
         if part not in splits:
             raise UserError(f"unknown part '{part}' of split '{name}'{nearest(part, splits)}")
-        return np.frombuffer(self._value(SPLITS, named_key(name, part)), "<i8").astype(np.int64)
+        content = self._content(SPLITS, named_key(name, part), range(self.length))
+        return np.frombuffer(content, "<i8").astype(np.int64)
 
     def statistics(self, modality: str, split: str) -> Statistics:
         """Return the statistics of a modality over the training part of ``split``.
@@ -161,7 +169,7 @@ class Store:
         return Statistics.unpacked(packed.reshape(4, -1))
 
     def bytes_per_sample(self, modality: str) -> int:
-        """Return the stored bytes of one sample of ``modality``."""
+        """Return the bytes of one sample of ``modality`` as it is read."""
         self._known(modality)
         return self.columns[modality].row_bytes
 
@@ -215,9 +223,11 @@ class Store:
     def _readahead(self) -> bool:
         """Without read-ahead, a store beyond memory does not drag in what no batch asks for.
 
-        Samples of a megabyte are read whole: they want it however large the store is.
+        Samples of a megabyte are read whole: they want it however large the store is. Of those
+        that are encoded nobody knows.
         """
-        largest = max(column.row_bytes for column in self.columns.values())
+        arrays = (column for column in self.columns.values() if column.encoding == RAW)
+        largest = max(column.row_bytes for column in arrays)
         return largest >= LARGE_SAMPLE or self.metadata["data_bytes"] < memory.total()
 
     def _read(self, name: str, indices: Indices, out: np.ndarray | None) -> np.ndarray:
@@ -235,10 +245,16 @@ class Store:
         )
         return out
 
-    def _gather(self, name: str) -> Gather:
+    def _gather(self, name: str) -> Gather | Decoding:
         environment = self.environment
         if name not in self._gathers:
-            self._gathers[name] = Gather(environment, self.columns[name])
+            column = self.columns[name]
+            encoded = column.encoding != RAW
+            self._gathers[name] = (
+                Decoding(environment, column, self.modalities[name])
+                if encoded
+                else Gather(environment, column)
+            )
         return self._gathers[name]
 
     def _checked(self, indices: Indices) -> np.ndarray:
@@ -269,11 +285,30 @@ class Store:
     def _value(self, database: str, key: bytes) -> memoryview:
         value = self.environment.value(database, key)
         if value is None or self.environment.damaged(database, [key]):
-            raise UserError(
-                f"a record of '{database}' in {self.path} is missing or does not match its "
-                f"checksum; {DAMAGED}"
-            )
+            raise self._damaged(database)
         return value
+
+    def _content(self, database: str, key: bytes, samples: range) -> bytes:
+        """Return what a value of identifiers or of a split says, as its checksum vouches for it."""
+        value = self._value(database, key)
+        try:
+            content = self.unpacked(database, value, samples)
+        except ValueError as error:
+            raise self._damaged(database) from error
+        if checksum(content) != self.environment.value(CHECKSUMS, checksum_key(database, key)):
+            raise self._damaged(database)
+        return content
+
+    def unpacked(self, database: str, value: memoryview, samples: range) -> bytes:
+        """Return what a value of identifiers or of a split says; ValueError if it says nothing."""
+        plain = self.metadata["format_version"] in PLAIN
+        return bytes(value) if plain else unpacked(database, value, samples)
+
+    def _damaged(self, database: str) -> UserError:
+        return UserError(
+            f"a record of '{database}' in {self.path} is missing or does not match its "
+            f"checksum; {DAMAGED}"
+        )
 
 
 def open_store(path: Path | str) -> Store:

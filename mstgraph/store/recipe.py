@@ -15,6 +15,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 Task = Literal["classification", "segmentation", "multilabel", "regression"]
+RAW = "raw"
+ENCODINGS = (RAW, "jpeg", "png", "flac")
 VECTORS = ("multilabel", "regression")  # a label is as long as there are names
 
 
@@ -35,6 +37,9 @@ class Modality:
         varying: whether samples differ in the length of their last axis, as sequences do:
             ``shape`` holds the longest, ``[channels, ..., length]``, and what a sample lacks of it
             is padding.
+        encoding: ``raw`` for arrays; ``jpeg``, ``png`` or ``flac`` where `Recipe.sample` returns
+            the bytes of such a file, which are stored as they are and decoded when they are read,
+            see `mstgraph.store.encoded.decoding.decoded`.
     """
 
     name: str
@@ -45,11 +50,27 @@ class Modality:
     integers: bool = False
     optional: bool = False
     varying: bool = False
+    encoding: str = RAW
 
     @property
     def complete(self) -> bool:
         """Whether every sample has all of it."""
         return not (self.optional or self.varying)
+
+    @property
+    def misfit(self) -> str:
+        """What type and shape its encoding asks for, in words; empty if it has them."""
+        if self.encoding == RAW:
+            return ""
+        if self.encoding == "flac":
+            fits = self.dtype in ("int16", "int32", "float32") and len(self.shape) == 2
+            return "" if fits else "int16, int32 or float32 [channels, samples]"
+        deep = self.encoding == "png" and self.dtype == "uint16" and self.shape[0] == 1
+        fits = deep or (self.dtype == "uint8" and self.shape[0] in (1, 3))
+        if fits and len(self.shape) == 3 and not self.varying and not self.integers:
+            return ""
+        beside = ", or uint16 [1, height, width]" if self.encoding == "png" else ""
+        return f"uint8 [3 or 1, height, width]{beside}, none of them varying or integers"
 
 
 @dataclass(frozen=True)
@@ -127,8 +148,10 @@ class Recipe(ABC):
         """Return the number of samples."""
 
     @abstractmethod
-    def sample(self, index: int) -> Mapping[str, np.ndarray | None]:
+    def sample(self, index: int) -> Mapping[str, np.ndarray | bytes | None]:
         """Return sample ``index``: one array per modality, and ``label`` (see `Labels.unknown`).
+
+        Of a modality with an encoding it is the content of a file, see `Modality.encoding`.
 
         A modality that the sample lacks is left out or None, see `Modality.optional`.
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from mstgraph.store.layout import (
-    CHECKSUMS,
     IDENTIFIER,
     LABEL,
     LENGTHS,
     SPLITS,
     STATISTICS,
-    checksum_key,
     fingerprint,
     named_key,
     record_key,
 )
+from mstgraph.store.mapped.environment import Environment
+from mstgraph.store.mapped.soundness import CHECKSUMS, checksum, checksum_key
+from mstgraph.store.packed import PACKED
 from mstgraph.store.reader import Store
 from mstgraph.support.errors import UserError
 
 Progress = Callable[[int, int], None]
-Entry = tuple[str, bytes, str]
+Entry = tuple[str, bytes, str, range]
 
 
 def verify(store: Store, progress: Progress | None = None) -> list[str]:
@@ -38,9 +38,9 @@ def verify(store: Store, progress: Progress | None = None) -> list[str]:
         return [str(error)]
     entries = list(_entries(store))
     problems: dict[str, None] = {}  # pages are damaged for many records at once
-    for done, (database, key, name) in enumerate(entries, start=1):
+    for done, (database, key, name, samples) in enumerate(entries, start=1):
         try:
-            found = environment.checksum(database, key)
+            found = _checksum(store, environment, database, key, samples)
             if found is None:
                 problems[f"{name} is missing"] = None
             elif found != expected.get(checksum_key(database, key)):
@@ -60,21 +60,34 @@ def _entries(store: Store) -> Iterator[Entry]:
     for column in store.columns.values():
         what = words.get(column.name, f"modality '{column.name}'")
         for record in range(column.records):
-            yield column.name, record_key(record), _records(what, record, column.samples(record))
+            samples = column.samples(record)
+            yield column.name, record_key(record), _records(what, record, samples), samples
     block = store.metadata["samples_per_block"]
     for record, first in enumerate(range(0, store.length, block)):
         samples = range(first, min(first + block, store.length))
-        yield IDENTIFIER, record_key(record), _records("identifiers", record, samples)
-    yield from _named(store.metadata, list(store.modalities))
-
-
-def _named(metadata: dict[str, Any], modalities: list[str]) -> Iterator[Entry]:
-    for split, parts in metadata["splits"].items():
+        yield IDENTIFIER, record_key(record), _records("identifiers", record, samples), samples
+    everything = range(store.length)
+    for split, parts in store.metadata["splits"].items():
         for part in parts:
-            yield SPLITS, named_key(split, part), f"split '{split}', part '{part}',"
-        for modality in modalities:
+            yield SPLITS, named_key(split, part), f"split '{split}', part '{part}',", everything
+        for modality in store.modalities:
             name = f"statistics of modality '{modality}' on split '{split}'"
-            yield STATISTICS, named_key(modality, split), name
+            yield STATISTICS, named_key(modality, split), name, everything
+
+
+def _checksum(
+    store: Store, environment: Environment, database: str, key: bytes, samples: range
+) -> bytes | None:
+    """Return the checksum that a record has now, of packed ones that of what they say."""
+    if database not in PACKED:
+        return environment.checksum(database, key)
+    value = environment.value(database, key)
+    if value is None:
+        return None
+    try:
+        return checksum(store.unpacked(database, value, samples))
+    except ValueError:
+        return b""
 
 
 def _records(what: str, record: int, samples: range) -> str:

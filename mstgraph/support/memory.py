@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from mstgraph.support.machine.groups import GROUPS, MOUNTS, group_folders
 
 _MEMORY = Path("/proc/meminfo")
-_GROUPS, _MOUNTS = Path("/proc/self/cgroup"), Path("/proc/self/mountinfo")
 _VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
 _UNLIMITED = 1 << 60  # version 1 writes a limit of nearly 2⁶³ where there is none
 
@@ -19,12 +20,12 @@ _UNLIMITED = 1 << 60  # version 1 writes a limit of nearly 2⁶³ where there is
 def total() -> int:
     """Return the bytes of main memory that this process can have at most."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min([machine, *(limit for limit, _, _ in _limits(_GROUPS, _MOUNTS))])
+    return min([machine, *(limit for limit, _, _ in _limits(GROUPS, MOUNTS))])
 
 
 def available() -> int:
     """Return the bytes of main memory that are free, or only cache files, for this process."""
-    return min([_of_machine(), *_of_groups(_GROUPS, _MOUNTS)])
+    return min([_of_machine(), *_of_groups(GROUPS, MOUNTS)])
 
 
 def _of_groups(groups: Path, mounts: Path) -> list[int]:
@@ -37,43 +38,11 @@ def _of_groups(groups: Path, mounts: Path) -> list[int]:
 
 def _limits(groups: Path, mounts: Path) -> Iterator[tuple[int, int, Path]]:
     """Yield (limit, used, folder) of each of these groups that has a limit."""
-    for folder, version in _group_folders(groups, mounts):
+    for folder, version in group_folders(groups, mounts, "memory"):
         names = ("memory.max", "memory.current") if version == 2 else _VERSION_1
         limit, used = (_number(folder / name) for name in names)
         if limit is not None and limit < _UNLIMITED:
             yield limit, used or 0, folder
-
-
-def _group_folders(groups: Path, mounts: Path) -> Iterator[tuple[Path, int]]:
-    """Yield (folder, version) of the memory's control groups, the process's own first."""
-    with contextlib.suppress(OSError):
-        tops = _mounted(mounts)
-        for line in groups.read_text().splitlines():
-            _, controllers, name = line.split(":", 2)
-            version = 2 if not controllers else 1
-            if version not in tops or (version == 1 and "memory" not in controllers.split(",")):
-                continue
-            root, top = tops[version]
-            # Inside of a container the name is the machine's, but the mount begins further down.
-            below = PurePosixPath(name)
-            inner = below.relative_to(root) if below.is_relative_to(root) else PurePosixPath()
-            steps = inner.parts
-            for count in range(len(steps), -1, -1):
-                yield top.joinpath(*steps[:count]), version
-
-
-def _mounted(mounts: Path) -> dict[int, tuple[str, Path]]:
-    """Return version → (which group is mounted, where), from the process's table of mounts."""
-    found: dict[int, tuple[str, Path]] = {}
-    for line in mounts.read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        root, point = before.split()[3:5]
-        kind, _, options = after.split()[:3]
-        if kind == "cgroup2":
-            found.setdefault(2, (root, Path(point)))
-        elif kind == "cgroup" and "memory" in options.split(","):
-            found.setdefault(1, (root, Path(point)))
-    return found
 
 
 def _number(file: Path) -> int | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from own_data import write_own_data
 
+from mstgraph.recipes.table import Table
 from mstgraph.store import Store, load_recipe
 from mstgraph.store.build.builder import build
 from mstgraph.store.declared import declared
@@ -42,6 +43,18 @@ def test_a_store_holds_what_the_files_hold(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         Store(tmp_path / "store").read("motion", np.array([3]))[0], np.load(tmp_path / "raw/3.npy")
     )
+
+
+def test_files_that_are_kept_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take the bytes of their files; of other columns nothing changes."""
+    table = write_own_data(tmp_path / "raw", rows=12)
+    recipe = opened(table, columns="photo,motion", sizes="8x10")
+    arrays = build(recipe, tmp_path / "arrays")
+    monkeypatch.setattr(Table, "keeps_files", True)
+    files = build(opened(table, columns="photo,motion", sizes="8x10"), tmp_path / "files")
+    assert [m.encoding for m in files.modalities.values()] == ["jpeg", "raw"]
+    for name in files.modalities:
+        np.testing.assert_array_equal(files.read(name, range(12)), arrays.read(name, range(12)))
 
 
 def test_options_as_text_choose_columns_and_sizes(tmp_path: Path) -> None:

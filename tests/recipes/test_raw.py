@@ -15,20 +15,6 @@ from mstgraph.recipes import raw
 from mstgraph.support.errors import UserError
 
 
-def test_a_module_of_an_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It is imported; missing or broken, the message says what to do."""
-    assert raw.extra("json", "json") is __import__("json")
-    monkeypatch.setitem(sys.modules, "colour", None)
-    with pytest.raises(UserError, match=r"needs colour: pip install 'mstgraph\[raw\]'"):
-        raw.extra("colour.maps", "mstgraph[raw]")
-    with pytest.raises(UserError, match="needs colour: pip install colour"):
-        raw.extra("colour", "colour")
-    (tmp_path / "built_for_another.py").write_text("raise RuntimeError('wrong torch\\nmore')")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UserError, match=r"importing it fails: wrong torch$"):
-        raw.extra("built_for_another", "x")
-
-
 def test_a_function_that_an_option_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """``module:function``; anything else is refused with the option's name."""
     module = types.ModuleType("features")

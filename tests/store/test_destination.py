@@ -97,3 +97,9 @@ def test_a_destination_is_checked_before_the_recipe_is_run(tmp_path: Path) -> No
         prepare(recipe, "", progress=False)
     with pytest.raises(UserError, match="is no store"):
         prepare(recipe, tmp_path, progress=False)
+
+
+def test_less_than_one_process_is_refused(tmp_path: Path) -> None:
+    """Before the recipe is looked for."""
+    with pytest.raises(UserError, match="0 jobs are asked for; expected at least 1"):
+        prepare(tmp_path / "none.py", tmp_path / "store", progress=False, jobs=0)

@@ -139,19 +139,19 @@ def test_patterns_are_named_by_what_is_there() -> None:
 
 
 def test_other_stores_say_nothing_of_it(tiny_store: Path) -> None:
-    """No key, no column, the format version that they always had."""
+    """No key, no column, the version of the content that they always had."""
     store = Store(tiny_store)
     assert store.read_lengths(np.array([0])) == {}
-    assert store.metadata["format_version"] == 1
+    assert store.metadata["content_version"] == 1
     assert not {"presence", "lengths"} & store.metadata.keys()
     assert all(
         item.keys().isdisjoint(("optional", "varying")) for item in store.metadata["modalities"]
     )
 
 
-def test_earlier_versions_refuse_it(store: Store) -> None:
-    """They would take zeros for a picture."""
-    assert store.metadata["format_version"] == 2
+def test_its_content_is_of_another_version(store: Store) -> None:
+    """Who knows nothing of it would take zeros for a picture."""
+    assert store.metadata["content_version"] == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from sample_recipes import Maps, Vectors
 
 from mstgraph.store.build.builder import build
+from mstgraph.store.packed import packed_split
 from mstgraph.store.reader import Store
 from mstgraph.store.verification import verify
 
@@ -64,7 +65,7 @@ def test_spoilt_splits_and_statistics_are_found(store: Store) -> None:
     assert verify(spoilt) == [
         "statistics of modality 'rgb' on split '2' does not match its checksum"
     ]
-    spoilt = _spoil(spoilt, spoilt.split("3", "validation").tobytes())
+    spoilt = _spoil(spoilt, packed_split(spoilt.split("3", "validation"), spoilt.length))
     assert "split '3', part 'validation', does not match its checksum" in verify(spoilt)
 
 

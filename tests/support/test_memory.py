@@ -41,8 +41,8 @@ def test_the_limit_of_a_container_counts(
     names = {1: "4:cpu,memory:/job/step\n3:cpuset:/\n", 2: "0::/job/step\n"}[version]
     (tmp_path / "groups").write_text(names)
     assert memory._of_groups(tmp_path / "groups", tmp_path / "mounts") == [650]
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(memory, "_MOUNTS", tmp_path / "mounts")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "MOUNTS", tmp_path / "mounts")
     assert (memory.total(), memory.available()) == (1000, 650)
     (tmp_path / "mounts").write_text(f"31 23 0:28 /job {top / 'job'} rw,relatime - {kind}\n")
     assert memory._of_groups(tmp_path / "groups", tmp_path / "mounts") == [650]

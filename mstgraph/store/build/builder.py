@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,21 +20,30 @@ from typing import Any
 
 import numpy as np
 
-from mstgraph.store.build.checks import SampleChecker, check_declaration
+from mstgraph.store.build.blocks import Samples
+from mstgraph.store.build.checks import check_declaration
 from mstgraph.store.build.failures import explained, partial_directory
+from mstgraph.store.build.pending import remove_pending
 from mstgraph.store.build.presence import describe_presence
 from mstgraph.store.build.provenance import identity, provenance
-from mstgraph.store.build.summary import class_counts, collect_statistics, count_unlabelled
-from mstgraph.store.build.writer import Writer
+from mstgraph.store.build.reading import read_blocks
+from mstgraph.store.build.summary import (
+    class_counts,
+    collect_statistics,
+    count_unlabelled,
+    moments_as_kept,
+    moments_of_arrays,
+)
+from mstgraph.store.build.writer import OWN, Writer
 from mstgraph.store.declared import Declared, declared
 from mstgraph.store.destination import check_destination, is_vacant, partial_of, resolved
 from mstgraph.store.layout import (
+    CONTENT_VERSION,
     FORMAT_VERSION,
     IDENTIFIER,
     LENGTHS,
     LOCK_FILE,
     METADATA_FILE,
-    OWN,
     STATE_FILE,
     WITH_LENGTHS,
     Column,
@@ -45,7 +55,7 @@ from mstgraph.store.mapped.environment import is_sound
 from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.moments import Statistics
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Recipe
+from mstgraph.store.recipe import RAW, Recipe
 from mstgraph.store.splits import Split, make_splits
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import json_text, make_names_durable, replace_durably
@@ -69,6 +79,7 @@ class _Job:
     provenance: dict[str, Any]
     identity: str
     earlier_identity: str
+    jobs: int | None
 
     @cached_property
     def partial(self) -> Path:
@@ -78,7 +89,7 @@ class _Job:
     def state(self) -> dict[str, Any]:
         """What a partial directory must have been begun with to be continued."""
         layout = [self.block, *(column.samples_per_record for column in self.columns)]
-        return {"identity": self.identity, "layout": layout, "checksums": "of pending blocks, too"}
+        return {"identity": self.identity, "layout": layout, "pending": "in files"}
 
     @property
     def length(self) -> int:
@@ -90,6 +101,7 @@ def build(
     destination: Path,
     *,
     progress: Progress | None = None,
+    jobs: int | None = 1,
 ) -> Store:
     """Build the store of ``recipe`` at ``destination``, or continue an interrupted build.
 
@@ -97,14 +109,16 @@ def build(
         recipe: what to store.
         destination: the store's directory; a complete store of the same content is returned as
             it is.
-        progress: called with (samples done, samples in all) after every sample.
+        progress: called with (samples done, samples in all) after every sample, or every few.
+        jobs: processes that read samples, see `mstgraph.store.build.reading.read_blocks`; the
+            store is the same for any number of them.
 
     Raises:
         UserError: the recipe, a sample, or the destination is at fault, or the disk is full; what
             was committed is kept, and the same call continues.
     """
     check_destination(destination)
-    job = _prepare(recipe, Path(destination))
+    job = _prepare(recipe, Path(destination), jobs)
     if not is_vacant(job.destination):
         return _existing(job)
     with partial_directory(job.partial):
@@ -115,14 +129,14 @@ def build(
     return Store(job.destination)
 
 
-def _prepare(recipe: Recipe, destination: Path) -> _Job:
+def _prepare(recipe: Recipe, destination: Path, jobs: int | None) -> _Job:
     said = declared(recipe)
     check_declaration(said)
     splits = make_splits(said)
     columns, block = make_columns(said.modalities, said.labels, said.length)
     origin = provenance(recipe)
-    identities = [identity(found, said.length) for found in (origin, {**origin, "modules": {}})]
-    return _Job(recipe, said, destination, columns, block, splits, origin, *identities)
+    new, old = (identity(found, said.length) for found in (origin, {**origin, "modules": {}}))
+    return _Job(recipe, said, destination, columns, block, splits, origin, new, old, jobs)
 
 
 def _existing(job: _Job) -> Store:
@@ -155,6 +169,7 @@ def _continue_or_start_over(job: _Job) -> None:
         )
     for name in (METADATA_FILE, DATA_FILE):
         (job.partial / name).unlink(missing_ok=True)
+    remove_pending(job.partial)
     _write_durably(state, job.state)
 
 
@@ -178,7 +193,7 @@ def _fill(job: _Job, progress: Progress) -> None:
         )
         lengths = _lengths(job, writer)
         presence = {} if lengths is None else _presence(job, writer, lengths)
-        writer.write_splits(job.splits)
+        writer.write_splits(job.splits, job.length)
         writer.write_statistics(_statistics(job, writer, lengths))
         checksums = writer.checksums()
     finally:
@@ -212,43 +227,29 @@ def _statistics(
     )
     found = {}
     for item, column in zip(job.declared.modalities, job.columns, strict=False):
-        moments = collect_statistics(writer.records(column), job.splits, own.get(item.name))
-        for split, running in moments.items():
+        there = own.get(item.name)
+        if item.encoding == RAW:
+            moments = moments_of_arrays(writer.records(column), there)
+        else:
+            moments = moments_as_kept(writer.moments(column), item.shape, there)
+        collected = collect_statistics(moments, job.splits, item.shape[0])
+        for split, running in collected.items():
             found[item.name, split] = running.statistics(item.scale)
     return found
 
 
 def _write_samples(job: _Job, writer: Writer, progress: Progress) -> None:
-    checker = SampleChecker(job.recipe, job.declared)
     first = min(writer.blocks * job.block, job.length)
     progress(first, job.length)
-    for start in range(first, job.length, job.block):
-        samples = range(start, min(start + job.block, job.length))
-        arrays = {
-            column.name: np.empty((len(samples), *column.shape), column.stored_dtype)
-            for column in job.columns
-        }
-        for row, index in enumerate(samples):
-            _put(job, arrays, row, checker.read(index))
-            progress(index + 1, job.length)
-        identifiers = [checker.identifier(index) for index in samples]
-        writer.write_block(start // job.block, arrays, identifiers)
-
-
-def _put(job: _Job, arrays: dict[str, np.ndarray], row: int, sample: dict[str, np.ndarray]) -> None:
-    """Write a sample into its row; zeros in the place of what it lacks."""
-    lengths = []
-    for item in job.declared.modalities:
-        if not item.complete:
-            length = sample[item.name].shape[-1] if item.name in sample else 0
-            arrays[item.name][row] = 0
-            lengths.append(length)
-            if length:
-                arrays[item.name][row, ..., :length] = sample.pop(item.name)
-    if lengths:
-        arrays[LENGTHS][row] = lengths
-    for name, value in sample.items():
-        arrays[name][row] = value
+    ranges = [
+        range(start, min(start + job.block, job.length))
+        for start in range(first, job.length, job.block)
+    ]
+    samples = Samples(job.recipe, job.declared, job.columns)
+    blocks = read_blocks(samples, ranges, job.jobs, lambda done: progress(done, job.length))
+    with closing(blocks):  # on a mistake here, too, no process is left behind
+        for block in blocks:
+            writer.write_block(block)
 
 
 def _warn_of_absent_classes(job: _Job, counts: Mapping[str, np.ndarray]) -> None:
@@ -276,7 +277,8 @@ def _metadata(job: _Job) -> dict[str, Any]:
     *columns, label = (column for column in job.columns if column.name != LENGTHS)
     whole = len(columns) + 1 == len(job.columns)
     return {
-        "format_version": FORMAT_VERSION if whole else WITH_LENGTHS,
+        "format_version": FORMAT_VERSION,
+        "content_version": CONTENT_VERSION if whole else WITH_LENGTHS,
         "title": job.declared.title,
         "source": job.declared.source,
         "licence": job.declared.licence,
@@ -294,6 +296,7 @@ def _metadata(job: _Job) -> dict[str, Any]:
                 "samples_per_record": column.samples_per_record,
                 # Left out where all is as in stores of earlier versions.
                 **{key: True for key in ("integers", "optional", "varying") if getattr(item, key)},
+                **({"encoding": item.encoding} if item.encoding != RAW else {}),
             }
             for item, column in zip(job.declared.modalities, columns, strict=True)
         ],
@@ -316,6 +319,7 @@ def _metadata(job: _Job) -> dict[str, Any]:
 
 
 def _publish(job: _Job) -> None:
+    remove_pending(job.partial)
     make_names_durable(job.partial)
     place = resolved(job.destination)
     if job.partial.parent == place:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Number
 from typing import get_args
 
 import numpy as np
 
 from mstgraph.store.declared import Declared
+from mstgraph.store.encoded.decoding import decoded
 from mstgraph.store.layout import LABEL, RESERVED, is_storable
-from mstgraph.store.recipe import VECTORS, Labels, Modality, Recipe, Task
+from mstgraph.store.recipe import ENCODINGS, RAW, VECTORS, Labels, Modality, Recipe, Task
 from mstgraph.support import memory
 from mstgraph.support.errors import UserError, nearest, users_code
 from mstgraph.support.seeds import derive_seed, seed_python
@@ -72,6 +74,15 @@ def _check_modality(item: Modality, labels: Labels) -> None:
         )
     if not item.shape or not all(isinstance(size, int) and size > 0 for size in item.shape):
         raise UserError(f"{where} has shape {item.shape}; expected one or more positive sizes")
+    if item.encoding not in ENCODINGS:
+        raise UserError(
+            f"{where} has the encoding '{item.encoding}'{nearest(item.encoding, ENCODINGS)}"
+        )
+    if item.misfit:
+        raise UserError(
+            f"{where} has type '{item.dtype}' and shape {item.shape} and the encoding "
+            f"'{item.encoding}'; expected {item.misfit}"
+        )
     if item.varying and len(item.shape) < 2:
         raise UserError(
             f"{where} varies in length and has shape {item.shape}; expected (channels, length)"
@@ -144,8 +155,10 @@ class SampleChecker:
         self._labels = declared.labels
         self._names = {*(item.name for item in self._modalities), LABEL}
 
-    def read(self, index: int) -> dict[str, np.ndarray]:
+    def read(self, index: int) -> dict[str, np.ndarray | Encoded]:
         """Return sample ``index``, checked: one array per modality that it has, and ``label``.
+
+        Of a modality with an encoding it is the file and the array that comes of it.
 
         Raises:
             UserError: the sample cannot be read; a modality is unknown, or missing without being
@@ -169,7 +182,7 @@ class SampleChecker:
         if len(absent) == len(self._modalities):
             raise UserError(f"{where} lacks every modality; expected at least one")
         there = (item for item in self._modalities if item.name not in absent)
-        arrays = {item.name: checked(where, item, sample[item.name]) for item in there}
+        arrays = {item.name: _sample(where, item, sample[item.name]) for item in there}
         arrays[LABEL] = _checked_label(where, self._labels, sample[LABEL])
         return arrays
 
@@ -188,7 +201,7 @@ class SampleChecker:
             )
         return name
 
-    def _raw(self, index: int) -> Mapping[str, np.ndarray | None]:
+    def _raw(self, index: int) -> Mapping[str, np.ndarray | bytes | None]:
         what = f"sample '{self.identifier(index)}' of {self._title}"
         # What a recipe draws depends on the sample alone, so that a build can be continued.
         seed_python(derive_seed(0, "sample", index))
@@ -202,6 +215,34 @@ class SampleChecker:
         return sample
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A sample of a modality that is stored as a file.
+
+    Attributes:
+        content: of the file.
+        array: what it stands for.
+    """
+
+    content: bytes
+    array: np.ndarray
+
+
+def _sample(where: str, item: Modality, given: object) -> np.ndarray | Encoded:
+    """Return a sample of a modality as it is declared."""
+    if item.encoding == RAW:
+        return checked(where, item, given)
+    if not isinstance(given, bytes) or not given:
+        nothing = given is None or isinstance(given, bytes)
+        shown = "nothing" if nothing else f"an object of type {type(given).__name__}"
+        raise UserError(
+            f"{where}, modality '{item.name}': expected the bytes of a {item.encoding.upper()} "
+            f"file, found {shown}"
+        )
+    array = decoded(item, f"{where}, modality '{item.name}',", given)
+    return Encoded(given, checked(where, item, array))
+
+
 def _array(where: str, given: object) -> np.ndarray:
     """Return what a recipe gave as an array; nothing that numpy would have to guess at."""
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
@@ -213,7 +254,7 @@ def _array(where: str, given: object) -> np.ndarray:
         return np.asarray(given)
 
 
-def checked(where: str, item: Modality, given: np.ndarray | None) -> np.ndarray:
+def checked(where: str, item: Modality, given: object) -> np.ndarray:
     """Return a sample of a modality as an array.
 
     Raises:
@@ -245,7 +286,7 @@ def _fits(found: np.dtype, expected: np.dtype) -> bool:
     return np.can_cast(found, expected, "safe")
 
 
-def _checked_label(where: str, labels: Labels, given: np.ndarray | None) -> np.ndarray:
+def _checked_label(where: str, labels: Labels, given: object) -> np.ndarray:
     where = f"{where}, label"
     if given is None:
         if labels.unknown is None:

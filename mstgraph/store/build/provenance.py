@@ -7,15 +7,17 @@ import hashlib
 import inspect
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from mstgraph.store.declared import raw_files
-from mstgraph.store.layout import FORMAT_VERSION, canonical
+from mstgraph.store.layout import CONTENT_VERSION, canonical
 from mstgraph.store.recipe import Recipe
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import file_digest
+from mstgraph.support.machine.cores import cores
 from mstgraph.support.user_code import user_modules
 
 CONTENT = ("name", "size", "sha256")  # what counts of a raw file
@@ -37,7 +39,7 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
         "class": type(recipe).__name__,
         "sha256": file_digest(source),
         "options": {name: _plain(value, name) for name, value in chosen.items()},
-        "raw_files": [_fingerprint(path, raw) for path in raw_files(recipe)],
+        "raw_files": _fingerprints(raw_files(recipe), raw),
         "modules": {name: file_digest(file) for name, file in modules.items()},
         "places": {n: os.path.relpath(file, source.parent) for n, file in modules.items()},
     }
@@ -45,7 +47,7 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
 
 def identity(origin: Mapping[str, Any], length: int) -> str:
     """Return the hash of all that a build depends on: equal hashes may continue one another."""
-    content = {"format_version": FORMAT_VERSION, "length": length, **origin}
+    content = {"format_version": CONTENT_VERSION, "length": length, **origin}
     # Where things lie and when they were written changes nothing.
     content.pop("places", None)
     raw_files = [{key: file[key] for key in CONTENT} for file in origin["raw_files"]]
@@ -91,14 +93,20 @@ def _plain(value: object, name: str) -> object:
     return text
 
 
-def _fingerprint(path: Path, raw: object) -> dict[str, Any]:
+def _fingerprints(files: Sequence[Path], raw: object) -> list[dict[str, Any]]:
+    base = raw.resolve() if isinstance(raw, Path) else None
+    with ThreadPoolExecutor(cores(), "mstgraph-digests") as threads:
+        return list(threads.map(lambda file: _fingerprint(file, base), files))
+
+
+def _fingerprint(path: Path, base: Path | None) -> dict[str, Any]:
     try:
         status = path.stat()
         return {
             "name": path.name,
             "size": status.st_size,
             "sha256": file_digest(path),
-            "path": str(_below(path, raw)),
+            "path": str(_below(path, base)),
             "modified": status.st_mtime_ns,
             "inode": status.st_ino,
         }
@@ -106,8 +114,7 @@ def _fingerprint(path: Path, raw: object) -> dict[str, Any]:
         raise UserError(f"raw file {path} cannot be read: {error.strerror}") from error
 
 
-def _below(path: Path, raw: object) -> Path:
+def _below(path: Path, base: Path | None) -> Path:
     """Return where a raw file lies below the raw data, or its whole path if it lies elsewhere."""
     place = path.resolve()
-    base = Path(raw).resolve() if isinstance(raw, Path) else None
     return place.relative_to(base) if base and place.is_relative_to(base) else place

@@ -2,52 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from mstgraph.store.moments import RunningMoments, sample_moments
+from mstgraph.store.moments import RunningMoments, SampleMoments, chunks, sample_moments
 from mstgraph.store.recipe import Labels
 from mstgraph.store.splits import Split
+from mstgraph.support.machine.cores import cores
 
 Records = Iterable[tuple[range, np.ndarray]]
+Moments = Iterable[tuple[np.ndarray, SampleMoments]]
 
 
 def collect_statistics(
-    records: Records, splits: Mapping[str, Split], lengths: np.ndarray | None = None
+    moments: Moments, splits: Mapping[str, Split], channels: int
 ) -> dict[str, RunningMoments]:
     """Return the moments of one modality over the training part of every split, in one pass.
 
     Args:
-        records: of the modality.
+        moments: of all samples, some at a time.
         splits: the splits.
+        channels: of the modality.
+    """
+    marks = _training_marks(splits)
+    found = {name: RunningMoments(channels) for name in marks}
+    for samples, own in moments:
+        for name, mark in marks.items():
+            found[name].add(own, mark[samples])
+    return found
+
+
+def moments_of_arrays(records: Records, lengths: np.ndarray | None = None) -> Moments:
+    """Yield samples, [n] int64, and their moments.
+
+    Args:
+        records: of the modality.
         lengths: how many entries of the last axis each sample has, [samples] int, see
             `mstgraph.store.layout.incomplete`; None where all have all of it. What is not there
             counts in nothing.
     """
-    found: dict[str, RunningMoments] = {}
-    marks = _training_marks(splits)
-    for samples, values in records:
-        for name in marks:
-            found.setdefault(name, RunningMoments(values.shape[1]))
-        for own, there in _there(values, None if lengths is None else lengths[samples]):
-            for rows, moments in sample_moments(there):
-                for name, mark in marks.items():
-                    found[name].add(moments, mark[samples.start : samples.stop][own][rows])
-    return found
+    with ThreadPoolExecutor(cores(), "mstgraph-moments") as threads:
+        for samples, values in records:
+            for numbers, length in _of_one_length(samples, values.shape[-1], lengths):
+                there = values
+                if lengths is not None:
+                    there = values[numbers - samples.start][..., :length]
+                for rows, moments in sample_moments(there, threads.map):
+                    yield numbers[rows], moments
 
 
-def _there(
-    values: np.ndarray, lengths: np.ndarray | None
-) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
-    """Yield rows of one length, and what is there of them: [rows, ..., length]."""
+def moments_as_kept(
+    records: Records, shape: Sequence[int], lengths: np.ndarray | None = None
+) -> Moments:
+    """Yield the same from the moments of each sample.
+
+    Args:
+        records: samples, and `SampleMoments.packed` of each, [n, 4, channels] float64.
+        shape: of a sample.
+        lengths: see `moments_of_arrays`.
+    """
+    for samples, packed in records:
+        for numbers, length in _of_one_length(samples, shape[-1], lengths):
+            count = math.prod((*shape[1:-1], length))
+            for rows in chunks(len(numbers), shape[0] * count):
+                own = packed[numbers[rows] - samples.start]
+                yield numbers[rows], SampleMoments(count, *own.transpose(1, 0, 2))
+
+
+def _of_one_length(
+    samples: range, longest: int, lengths: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield those of some samples that have as much of a modality, and how much that is."""
+    numbers = np.arange(samples.start, samples.stop)
     if lengths is None:
-        yield slice(None), values
+        yield numbers, longest
         return
-    for length in np.unique(lengths[lengths > 0]).tolist():
-        rows = np.flatnonzero(lengths == length)
-        yield rows, values[rows][..., :length]
+    own = lengths[samples.start : samples.stop]
+    for length in np.unique(own[own > 0]).tolist():
+        yield numbers[own == length], length
 
 
 def class_counts(

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import numpy as np
 
+from mstgraph.store.build.blocks import Block
+from mstgraph.store.build.pending import Pending
+from mstgraph.store.encoded.records import joined
 from mstgraph.store.layout import (
-    CHECKSUMS,
-    CRCS,
     IDENTIFIER,
-    OWN,
-    PENDING,
     SPLITS,
     STATISTICS,
     Column,
     canonical,
-    checksum_key,
     named_key,
     record_key,
+    samples_together,
 )
-from mstgraph.store.mapped.soundness import CHECKSUM_BYTES, checksum, crc
+from mstgraph.store.mapped.soundness import CHECKSUMS, CRCS, checksum, checksum_key, crc
 from mstgraph.store.moments import Statistics
+from mstgraph.store.packed import packed_identifiers, packed_split
 from mstgraph.store.splits import Split
-from mstgraph.support.errors import UserError
 
+OWN = (CHECKSUMS, CRCS, SPLITS, STATISTICS)  # databases without a column's records
 INITIAL_MAP = 64 * 1024 * 1024
 
-Record = tuple[str, bytes, bytes | np.ndarray]
+
+@dataclass(frozen=True)
+class _Record:
+    """A value and where it goes; ``content`` is what its checksum is of, if it is packed."""
+
+    database: str
+    key: bytes
+    value: bytes | np.ndarray
+    content: bytes | np.ndarray | None = None
+
+    def sums(self) -> tuple[bytes, bytes]:
+        """Return its checksum, and the CRC of what is stored."""
+        stored = _bytes(self.value)
+        content = stored if self.content is None else _bytes(self.content)
+        return checksum(content), crc(stored)
 
 
 class Writer:
@@ -39,7 +55,7 @@ class Writer:
     def __init__(self, directory: Path, columns: Sequence[Column], block: int) -> None:
         self._columns = {column.name: column for column in columns}
         self._block = block
-        self._directory = directory
+        self._pending = Pending(directory)
         names = [*self._columns, IDENTIFIER, *OWN]
         # No lock file: the builder holds its own lock, and nobody reads a half-built store.
         self._environment = lmdb.open(
@@ -52,8 +68,9 @@ class Writer:
             raise
 
     def close(self) -> None:
-        """Close the environment; what was committed stays."""
+        """Close the files; what was committed stays."""
         self._environment.close()
+        self._pending.close()
 
     @property
     def blocks(self) -> int:
@@ -61,51 +78,44 @@ class Writer:
         with self._environment.begin() as transaction:
             return int(transaction.stat(self._databases[IDENTIFIER])["entries"])
 
-    def write_block(
-        self, number: int, arrays: Mapping[str, np.ndarray], identifiers: Sequence[str]
-    ) -> None:
-        """Commit block ``number``: arrays [samples, *shape] by column, and the samples' names."""
-        records: list[Record] = [(IDENTIFIER, record_key(number), canonical(list(identifiers)))]
-        joined: list[bytes] = []
-        for name, array in arrays.items():
+    def write_block(self, block: Block) -> None:
+        """Commit a block: its samples as arrays or files, and their names."""
+        number = block.samples.start // self._block
+        records: list[_Record] = []
+        for name, files in block.files.items():
+            records.append(_Record(name, record_key(number), joined(files)))
+            kept = np.zeros((self._block, *block.moments[name].shape[1:]))
+            kept[: len(files)] = block.moments[name]
+            self._pending.write(_moments(name), number, _bytes(kept))
+        for name, array in block.arrays.items():
             column = self._columns[name]
             blocks = column.samples_per_record // self._block
-            first = number - number % max(1, blocks)
+            place = number % max(1, blocks)
             if blocks <= 1:
                 records.extend(self._own_records(column, number, array))
-            elif number + 1 == first + blocks or (number + 1) * self._block >= column.length:
-                keys = [named_key(name, str(block)) for block in range(first, number)]
-                record = record_key(first // blocks)
-                records.append((name, record, self._join(keys, array)))
-                joined.extend(keys)
+            elif place + 1 == blocks or (number + 1) * self._block >= column.length:
+                size = self._block * column.row_bytes
+                content = b"".join([*self._pending.read(name, place, size), _bytes(array)])
+                records.append(_Record(name, record_key(number // blocks), content))
             else:
-                content = bytes(_bytes(array))
-                pending = checksum(content) + content
-                records.append((PENDING, named_key(name, str(number)), pending))
-        self._put(records, joined)
+                self._pending.write(name, place, _bytes(array))
+        names = canonical(block.identifiers)
+        packed = packed_identifiers(names, block.samples)
+        records.append(_Record(IDENTIFIER, record_key(number), packed, names))
+        self._put(records)
 
-    def _own_records(self, column: Column, number: int, array: np.ndarray) -> Iterator[Record]:
+    def _own_records(self, column: Column, number: int, array: np.ndarray) -> Iterator[_Record]:
         size = column.samples_per_record
         first = number * self._block // size
         for offset in range(0, len(array), size):
-            yield column.name, record_key(first + offset // size), array[offset : offset + size]
+            key = record_key(first + offset // size)
+            yield _Record(column.name, key, array[offset : offset + size])
 
-    def _join(self, keys: Sequence[bytes], last: np.ndarray) -> bytes:
-        with self._environment.begin(db=self._databases[PENDING], buffers=True) as transaction:
-            pending = [transaction.get(key, b"") for key in keys]
-            for value in pending:
-                if checksum(value[CHECKSUM_BYTES:]) != value[:CHECKSUM_BYTES]:
-                    raise UserError(
-                        f"{self._directory} is damaged: a block of samples does not match its "
-                        "checksum; remove this folder to build the store from the beginning"
-                    )
-            return b"".join([*(value[CHECKSUM_BYTES:] for value in pending), _bytes(last)])
-
-    def write_splits(self, splits: Mapping[str, Split]) -> None:
-        """Commit every part of every split as little-endian int64."""
+    def write_splits(self, splits: Mapping[str, Split], length: int) -> None:
+        """Commit every part of every split; their checksums are of little-endian int64."""
         self._put(
             [
-                (SPLITS, named_key(name, part), ids.astype("<i8"))
+                _Record(SPLITS, named_key(name, part), packed_split(ids, length), ids.astype("<i8"))
                 for name, split in splits.items()
                 for part, ids in split.items()
             ]
@@ -114,7 +124,10 @@ class Writer:
     def write_statistics(self, statistics: Mapping[tuple[str, str], Statistics]) -> None:
         """Commit the statistics of every (modality, split)."""
         self._put(
-            [(STATISTICS, named_key(*names), found.packed()) for names, found in statistics.items()]
+            [
+                _Record(STATISTICS, named_key(*names), found.packed())
+                for names, found in statistics.items()
+            ]
         )
 
     def records(self, column: Column) -> Iterator[tuple[range, np.ndarray]]:
@@ -125,37 +138,49 @@ class Writer:
                 assert value is not None  # every block is committed by now
                 yield column.samples(record), column.array(value, record)
 
+    def moments(self, column: Column) -> Iterator[tuple[range, np.ndarray]]:
+        """Yield the moments of encoded samples, as many together as if they were arrays.
+
+        Yields:
+            Samples, and [samples, 4, channels] float64, see `Block.moments`.
+        """
+        together = samples_together(column.row_bytes, self._block, column.length)
+        span, row = max(together, self._block), (4, column.shape[0])
+        for first in range(0, column.length, span):
+            samples = range(first, min(first + span, column.length))
+            count, size = -(-len(samples) // self._block), 8 * self._block * math.prod(row)
+            found = self._pending.read(_moments(column.name), count, size, first // self._block)
+            values = np.frombuffer(b"".join(found)).reshape(-1, *row)[: len(samples)]
+            for offset in range(0, len(samples), together):
+                rows = slice(offset, offset + together)
+                yield samples[rows], values[rows]
+
     def checksums(self) -> list[tuple[bytes, bytes]]:
         """Return the key and checksum of every record, ordered by key."""
         with self._environment.begin() as transaction:
             return [(k, v) for k, v in transaction.cursor(self._databases[CHECKSUMS])]
 
-    def _put(self, records: Sequence[Record], joined: Sequence[bytes] = ()) -> None:
-        sums = [
-            (checksum_key(name, key), checksum(_bytes(value)), crc(_bytes(value)))
-            for name, key, value in records
-            if name != PENDING
-        ]
+    def _put(self, records: Sequence[_Record]) -> None:
+        sums = [record.sums() for record in records]
         while True:
             try:
-                return self._put_once(records, sums, joined)
+                return self._put_once(records, sums)
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
 
-    def _put_once(
-        self,
-        records: Sequence[Record],
-        sums: Sequence[tuple[bytes, bytes, bytes]],
-        joined: Sequence[bytes],
-    ) -> None:
+    def _put_once(self, records: Sequence[_Record], sums: Sequence[tuple[bytes, bytes]]) -> None:
         with self._environment.begin(write=True) as transaction:
-            for key in joined:
-                transaction.delete(key, db=self._databases[PENDING])
-            for name, key, value in records:
-                transaction.put(key, _bytes(value), db=self._databases[name])
-            for key, digest, short in sums:
-                transaction.put(key, digest, db=self._databases[CHECKSUMS])
-                transaction.put(key, short, db=self._databases[CRCS])
+            for record, (digest, short) in zip(records, sums, strict=True):
+                name = checksum_key(record.database, record.key)
+                value = _bytes(record.value)
+                transaction.put(record.key, value, db=self._databases[record.database])
+                transaction.put(name, digest, db=self._databases[CHECKSUMS])
+                transaction.put(name, short, db=self._databases[CRCS])
+
+
+def _moments(column: str) -> str:
+    """Return where moments wait that cannot be taken from what is stored."""
+    return f"{column}.moments"
 
 
 def _bytes(value: bytes | np.ndarray) -> Any:

@@ -18,12 +18,15 @@ from weakref import WeakValueDictionary
 import lmdb
 import numpy as np
 
-from mstgraph.store.layout import CHECKSUMS, CRCS, checksum_key
 from mstgraph.store.mapped.pages import will_need
 from mstgraph.store.mapped.places import DATA_FILE, DamagedPages, Place, find_places
 from mstgraph.store.mapped.soundness import (
+    CHECKSUMS,
+    CRCS,
     Expected,
     checksum,
+    checksum_key,
+    crc,
     file_checksum,
     in_background,
     known_sound,
@@ -73,11 +76,11 @@ class Environment:
         offset, size = places[key]
         return self._memory[offset : offset + size]
 
-    def will_need(self, addresses: np.ndarray, size: int) -> None:
-        """Have rows of a `value` fetched in the background: int64 [rows], and bytes of a row."""
+    def will_need(self, addresses: np.ndarray, size: int | np.ndarray) -> None:
+        """Have rows of a `value` fetched in the background: int64 [rows], and their bytes."""
         starts = addresses - self._address
         ours = (starts >= 0) & (starts + size <= len(self._memory))  # others are on LMDB's own map
-        will_need(self._map, starts[ours], size)
+        will_need(self._map, starts[ours], np.broadcast_to(size, starts.shape)[ours])
 
     def items(self, database: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield copies of all keys and values of a small database, ordered by key."""
@@ -148,8 +151,11 @@ class Environment:
 
     def _matches(self, database: str, key: bytes) -> bool:
         """Compare a record that is missing, or that only LMDB knows the place of."""
-        found = self.checksum(database, key)
-        return found is not None and found == self.value(CHECKSUMS, checksum_key(database, key))
+        value, name = self.value(database, key), checksum_key(database, key)
+        if value is None:
+            return False
+        sums = ((CRCS, crc), (CHECKSUMS, checksum))
+        return any(of(value) == self.value(kept, name) for kept, of in sums)
 
     def checksum(self, database: str, key: bytes) -> bytes | None:
         """Return the checksum that a record has now, read from the file; None if it is missing.

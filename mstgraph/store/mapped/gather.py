@@ -13,34 +13,27 @@ from itertools import pairwise
 
 import numpy as np
 
-from mstgraph.store.layout import Column, record_key
+from mstgraph.store.layout import Column
 from mstgraph.store.mapped.environment import Environment
-from mstgraph.support.errors import UserError
+from mstgraph.store.mapped.records import DAMAGED, Records
 
 PAGE = 4096  # records on pages of their own start at one offset modulo this
 PIECES = 16  # a row is copied as at most this many pieces of one take
 ROW_BYTES = 8192  # from here on copying row by row beats sorting by record
-DAMAGED = "its file is damaged: copy it anew, or prepare the store again"
-
-_NONE = np.empty(0, np.int64)
 
 
 class Gather:
-    """Reads rows of one column; keeps its environment alive for as long as it holds views."""
+    """Reads rows of one column; keeps its environment alive for as long as it holds views.
+
+    Args:
+        environment: the file.
+        column: the column.
+        advice: what to do about a damaged record, the end of a sentence.
+    """
 
     def __init__(self, environment: Environment, column: Column, advice: str = DAMAGED) -> None:
-        """Read rows of a column.
-
-        Args:
-            environment: the file.
-            column: the column.
-            advice: what to do about a damaged record, the end of a sentence.
-        """
-        self._environment = environment
-        self._advice = advice
         self.column = column
-        self._sound = np.zeros(column.records, bool)
-        self._all_sound = False
+        self._checked = Records(environment, column, advice)
         self._records: list[np.ndarray] = []
         self._pieces: _Pieces | None = None
         self._addresses = np.empty(0, np.int64)
@@ -55,7 +48,7 @@ class Gather:
         Raises:
             UserError: a record that is read for the first time does not match its checksum.
         """
-        self._check(indices)
+        self._checked.check(indices)
         if self._pieces is not None and len(indices):
             self._pieces.read(*np.divmod(indices, self.column.samples_per_record), out)
         elif self.column.samples_per_record == 1:
@@ -71,49 +64,19 @@ class Gather:
 
         Records that were not read before are compared with their checksums on the way.
         """
-        unknown = self._unknown(indices)
-        if len(unknown):
-            keys = [record_key(record) for record in unknown.tolist()]
-            self._environment.begin_checking(self.column.name, keys)
+        self._checked.begin_checking(indices)
         if self._records:
             records, rows = np.divmod(indices, self.column.samples_per_record)
             starts = self._addresses[records] + rows * self.column.row_bytes
         else:
             starts = _addresses([self._rows(index) for index in indices.tolist()])
-        self._environment.will_need(starts, self.column.row_bytes)
-
-    def _unknown(self, indices: np.ndarray) -> np.ndarray:
-        """Return the records of some rows that were not compared with their checksums yet."""
-        if self._all_sound:
-            return _NONE
-        records = indices // self.column.samples_per_record
-        return np.unique(records[~self._sound[records]])
-
-    def _check(self, indices: np.ndarray) -> None:
-        unknown = self._unknown(indices)
-        if not len(unknown):
-            return
-        keys = [record_key(record) for record in unknown.tolist()]
-        wrong = self._environment.damaged(self.column.name, keys)
-        if wrong:
-            samples = self.column.samples(int.from_bytes(wrong[0], "big"))
-            raise UserError(
-                f"the record of samples {samples.start} to {samples.stop - 1} of "
-                f"'{self.column.name}' does not match its checksum; {self._advice}"
-            )
-        self._sound[unknown] = True
-        self._all_sound = bool(self._sound.all())
+        self._checked.environment.will_need(starts, self.column.row_bytes)
 
     def _rows(self, record: int) -> np.ndarray:
-        value = self._environment.value(self.column.name, record_key(record))
-        samples = self.column.samples(record)
-        if value is None or len(value) != len(samples) * self.column.row_bytes:
-            raise UserError(
-                f"the record of samples {samples.start} to {samples.stop - 1} of "
-                f"'{self.column.name}' is {'missing' if value is None else 'of a wrong size'}; "
-                f"{self._advice}"
-            )
-        return np.frombuffer(value, np.uint8).reshape(len(samples), -1)
+        value, samples = self._checked.value(record), len(self.column.samples(record))
+        if len(value) != samples * self.column.row_bytes:
+            raise self._checked.damaged(record, "is of a wrong size")
+        return np.frombuffer(value, np.uint8).reshape(samples, -1)
 
     def _read_rows(self, indices: np.ndarray, out: np.ndarray) -> None:
         records, rows = np.divmod(indices, self.column.samples_per_record)

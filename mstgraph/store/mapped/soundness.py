@@ -17,13 +17,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from mstgraph.store.mapped.places import Place
-
+CHECKSUMS = ".checksums"  # databases of the store's own
+CRCS = ".crc32"  # what a first read is compared with; stores of earlier versions have none
 PIECE_BYTES = 1024 * 1024  # read at a time
 CHECKSUM_BYTES = 32
 THREADS = 4  # of which each keeps up with a disk of some 2 GB/s
 
+Place = tuple[int, int]  # where a record begins in the file, and its bytes
 File = tuple[int, int, int, int]  # device, inode, size, time of the last change
+
+
+def checksum_key(database: str, key: bytes) -> bytes:
+    """Return the key under which the checksum of a record of ``database`` is kept."""
+    return database.encode() + b"\0" + key
 
 
 def checksum(value: bytes | memoryview) -> bytes:

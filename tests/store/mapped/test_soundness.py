@@ -13,10 +13,11 @@ import pytest
 from sample_recipes import Maps, Vectors, column
 
 from mstgraph.store.build.builder import build
-from mstgraph.store.layout import CHECKSUMS, CRCS, OWN
+from mstgraph.store.build.writer import OWN
 from mstgraph.store.mapped import soundness
 from mstgraph.store.mapped.environment import is_sound
 from mstgraph.store.mapped.places import find_places
+from mstgraph.store.mapped.soundness import CHECKSUMS, CRCS
 from mstgraph.store.reader import Store
 from mstgraph.support.errors import UserError
 

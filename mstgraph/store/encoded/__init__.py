@@ -1,0 +1,1 @@
+"""Samples that are stored as files of their own: pictures and recordings, decoded when read."""
