@@ -26,6 +26,7 @@ from mstgraph.derive.members.weights import (
     fitting_weights,
     recorded,
     refuse_partial,
+    refuse_random,
 )
 from mstgraph.distil.cuts import Crossing, probe_cut
 from mstgraph.distil.frozen import probe_frozen
@@ -360,6 +361,7 @@ class Parts:
             path = find_weights(given, name, place, self.configuration)
             with self._told(place, name):
                 weights = fitting_weights(given, path, network)
+                refuse_random(weights, network, member.frozen)
                 if not member.trained:
                     refuse_partial(weights)
                 return weights
