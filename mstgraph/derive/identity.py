@@ -30,7 +30,12 @@ FORMAT_VERSION = 1
 DIGITS = 16  # of a hash
 NETWORKS = "mstgraph.networks."
 # Settings of stages that change nothing as they are by default.
-LEFT_OUT: Sequence[tuple[str, object]] = (("clip", None), ("accumulate", 1), ("rates", {}))
+LEFT_OUT: Sequence[tuple[str, object]] = (
+    ("clip", None),
+    ("accumulate", 1),
+    ("rates", {}),
+    ("decays", {}),
+)
 WHERE = ("resources",)  # settings of stages that say where it is trained, whatever they are
 LONGEST_PATH = 4096  # longer text makes the system call fail
 
