@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import gin
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import nearest
 from mstgraph.support.seeds import derive_seed
+from mstgraph.support.text import take_tuples_of_one
 
 Inputs = Mapping[str, Tensor]
 
@@ -29,11 +30,8 @@ class Augmentation(ABC):
     together: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Take one name for a tuple of one: gin users forget the comma."""
-        for option in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, option.name)
-            if isinstance(value, str) and str(option.type).startswith("tuple["):
-                object.__setattr__(self, option.name, (value,))
+        """Take one name for a tuple of one."""
+        take_tuples_of_one(self)
 
     def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
         """Say whether it may change a modality whose samples are of a shape; else it is as ever."""
@@ -120,7 +118,7 @@ def padded(varying: Iterable[str]) -> tuple[str, str] | None:
     """Refuse to move the pixels of maps that are padded: what is not there would move along."""
     for name in varying:
         return "modalities", (
-            f"holds '{name}', whose samples differ in length, so that padding would move into "
+            f"include '{name}', whose samples differ in length, so that padding would move into "
             "them; expected the names of other maps"
         )
     return None

@@ -358,7 +358,10 @@ class Parts:
         if given and name in self._known:
             return recorded(self._known[name])
         if given:
-            path = find_weights(given, name, place, self.configuration)
+            # A twin that has taken the target's weights means the target.
+            own = (name, "mstgraph.Member", "weights") in self.configuration.locations
+            names = (name, member.scope) if own else (member.scope,)
+            path = find_weights(given, names, place, self.configuration)
             with self._told(place, name):
                 weights = fitting_weights(given, path, network)
                 refuse_random(weights, network, member.frozen)

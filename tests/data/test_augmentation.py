@@ -95,11 +95,11 @@ STORE = {
 }
 REFUSED: tuple[tuple[Augmentation, str, str], ...] = (
     (HorizontalFlip(1.5), "probability", "is 1.5, expected 0 to 1"),
-    (HorizontalFlip(), "modalities", "holds 'sound', whose samples differ in length"),
-    (Crop(modalities=("rgb", "sound")), "modalities", "holds 'sound', whose samples differ"),
+    (HorizontalFlip(), "modalities", "include 'sound', whose samples differ in length"),
+    (Crop(modalities=("rgb", "sound")), "modalities", "include 'sound', whose samples differ"),
     (Crop(modalities=("rbg",)), "modalities", "names 'rbg'; did you mean 'rgb'"),
     (Crop(modalities=("words",)), "modalities", "names 'words', expected maps, channels×height"),
-    (Transforms(("sound",), (("A", {}),)), "modalities", "holds 'sound', whose samples differ"),
+    (Transforms(("sound",), (("A", {}),)), "modalities", "include 'sound', whose samples differ"),
     (Transforms(("rgb",), (("A", {}),), largest=0.0), "largest", "is 0.0, expected more than 0"),
     (Jitter(("rgb",), -0.1), "deviation", "is -0.1, expected at least 0"),
     (Scale(("rgb",), math.inf), "deviation", "is inf, expected at least 0"),

@@ -204,13 +204,15 @@ def _prefixes(names: Collection[str]) -> dict[str, None]:
     return dict.fromkeys(sorted(found, key=lambda prefix: (len(prefix), prefix)))
 
 
-def find_weights(given: str, member: str, place: str, configuration: Configuration) -> Path:
+def find_weights(
+    given: str, members: Sequence[str], place: str, configuration: Configuration
+) -> Path:
     """Return the file that a member's weights name.
 
     Args:
         given: a file, a folder with one weights file, or the folder of a finished run, whose
             student or member of the same name is meant.
-        member: whose.
+        members: whose, the first of whom the run has.
         place: where it is written.
         configuration: knows the given gin file.
 
@@ -230,7 +232,7 @@ def find_weights(given: str, member: str, place: str, configuration: Configurati
                 f"{place}: there are no weights '{given}', expected a file, a folder or a finished "
                 f"run{nearest(name, there)}"
             ) from error
-    return _of_run(folder, member, place) if (folder / PLAN).is_file() else _only(folder, place)
+    return _of_run(folder, members, place) if (folder / PLAN).is_file() else _only(folder, place)
 
 
 def _may_be_meant(path: Path) -> bool:
@@ -276,11 +278,23 @@ class _Plan(TypedDict):
     stages: list[_Stage]
 
 
-def _of_run(run: Path, member: str, place: str) -> Path:
-    """Return what a run left of its student or member of this name, the newest."""
-    student = run / f"student-{member}{SAFETENSORS}"
-    if student.is_file():
-        return student
+def _of_run(run: Path, members: Sequence[str], place: str) -> Path:
+    """Return what a run left of the first of some members that it has, the newest."""
+    left = _left_by(run)
+    known = [name for name in left if "." not in name]
+    member = next((name for name in members if name in left), None)
+    if member is None:
+        raise UserError(
+            f"{place}: the run '{run}' has no member '{members[0]}'{nearest(members[0], known)}; "
+            "of a member of another name, name the file"
+        )
+    if not left[member].is_file():
+        raise UserError(f"{place}: the run '{run}' has not trained its member '{member}' yet")
+    return left[member]
+
+
+def _left_by(run: Path) -> dict[str, Path]:
+    """Return member → the file that a finished run left of it: of a student, else by a stage."""
     stages = read_description(run / PLAN, _Plan, "name a file of weights")["stages"]
     left = {
         part: run / "stages" / stage["name"] / f"{part}{SAFETENSORS}"
@@ -288,12 +302,5 @@ def _of_run(run: Path, member: str, place: str) -> Path:
         if stage["kind"] != "alone"
         for part in (*stage["trains"], *stage.get("takes", ()))
     }
-    if member not in left:
-        members = [name for name in left if "." not in name]
-        raise UserError(
-            f"{place}: the run '{run}' has no member '{member}'{nearest(member, members)}; of a "
-            "member of another name, name the file"
-        )
-    if not left[member].is_file():
-        raise UserError(f"{place}: the run '{run}' has not trained its member '{member}' yet")
-    return left[member]
+    students = {name: run / f"student-{name}{SAFETENSORS}" for name in left}
+    return {**left, **{name: path for name, path in students.items() if path.is_file()}}

@@ -290,4 +290,4 @@ def test_a_url_is_looked_up_where_torch_keeps_it(
     (tmp_path / "checkpoints").mkdir()
     kept = save({"a": torch.ones(1)}, tmp_path / "checkpoints" / "vgg16.pth")
     url = "https://example.org/files/vgg16.pth?download=1"
-    assert find_weights(url, "m", "", Configuration()) == kept
+    assert find_weights(url, ["m"], "", Configuration()) == kept
