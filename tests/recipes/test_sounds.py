@@ -46,6 +46,26 @@ def test_what_is_no_wav_file_is_refused_by_name(
         recording(tmp_path / "a.wav", 8000)
 
 
+@pytest.mark.parametrize(
+    ("place", "flipped", "expected"),
+    [
+        (36, b"date", "cannot be read as a WAV file"),
+        (24, b"\xff" * 3 + b"\x7f", "2147483647 samples"),
+    ],
+)
+def test_a_damaged_head_is_refused_by_name(
+    tmp_path: Path, place: int, flipped: bytes, expected: str
+) -> None:
+    """The data are not where it says; a rate of which nothing could be resampled."""
+    wavfile.write(tmp_path / "a.wav", 8000, TONE.astype(np.int16))
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[place : place + 4] = flipped
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(UserError, match=expected) as caught:
+        recording(tmp_path / "a.wav", 8000)
+    assert "a.wav" in str(caught.value)
+
+
 def test_a_spectrogram_shows_a_tone_in_its_band() -> None:
     """The loudest band is that whose triangle is highest at 1000 Hz; silence is flat."""
     log_mel = LogMel(rate=8000, seconds=0.5, bands=40)
