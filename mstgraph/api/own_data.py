@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from mstgraph.recipes import images, sounds
 from mstgraph.recipes import table as tables
 from mstgraph.recipes.columns import LOOKED_AT, Images, Sounds, Source, file_of, is_empty
 from mstgraph.store.recipe import Modality
+from mstgraph.store.splits import official_split
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.files import explained, write_text
+from mstgraph.support.files import explained
 from mstgraph.support.text import shape_in_words
 
 LABELS = ("label", "labels", "class", "category", "target", "y")
@@ -70,7 +72,7 @@ def new(
     """
     place, data = Path(folder), Path(source)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise UserError(f"'{place}' is not empty; expected a folder that is, or that is not there")
+        raise UserError(_not_empty(place))
     found = look(data, label, split, target)
     name = re.sub(r"[^\w.-]+", "_", place.resolve().name)
     files = {
@@ -80,19 +82,34 @@ def new(
     }
     with explained(place):
         place.mkdir(parents=True, exist_ok=True)
-    _write({place / file: text for file, text in files.items()})
+    _write(place, files)
     return place / f"{name}.gin"
 
 
-def _write(texts: Mapping[Path, str]) -> None:
-    """Write all of them, or none."""
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write all of them, or none; another process that writes them, too, is left alone."""
+    written: list[Path] = []
     try:
-        for path, text in texts.items():
-            write_text(path, text)
+        for name, text in texts.items():
+            with explained(folder / name), _created(folder, folder / name) as file:
+                written.append(folder / name)
+                file.write(text)
     except BaseException:
-        for path in texts:
+        for path in written:
             path.unlink(missing_ok=True)
         raise
+
+
+def _created(folder: Path, path: Path) -> TextIO:
+    """Open a file that is not there yet; who comes second is refused."""
+    try:
+        return path.open("x", encoding="utf-8")
+    except FileExistsError as error:
+        raise UserError(_not_empty(folder)) from error
+
+
+def _not_empty(folder: Path) -> str:
+    return f"'{folder}' is not empty; expected a folder that is, or that is not there"
 
 
 def look(
@@ -114,7 +131,8 @@ def look(
         raise UserError(f"'{source}' has no modality '{target}'{nearest(target, found)}")
     pictures = [name for name, each in recipe.sources.items() if isinstance(each, Images)]
     recipe.labels()  # refuses what are no classes before anything is written
-    recipe.official_splits()
+    for name, parts in recipe.official_splits().items():
+        official_split(name, parts, len(recipe))
     return Found(recipe, target or (pictures or found)[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from own_data import write_own_data
 from PIL import Image
 
 import mstgraph
+from mstgraph.api import own_data
 from mstgraph.api.own_data import look
 from mstgraph.recipes.table import Table
 from mstgraph.support.errors import UserError
@@ -55,7 +57,26 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
     with pytest.raises(UserError, match="has no modality 'phto'; did you mean 'photo'"):
         mstgraph.new(tmp_path / "mine", table, target="phto")
+    with pytest.raises(UserError, match="split 'table' has no part 'test'; expected train and"):
+        mstgraph.new(tmp_path / "mine", table)
     assert not (tmp_path / "mine").exists()
+
+
+def test_of_two_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both found the folder empty; what the first wrote stays as it is."""
+    table = write_own_data(tmp_path / "raw", rows=12)
+    found = own_data.look(table)
+
+    def first(*_arguments: object) -> own_data.Found:
+        monkeypatch.setattr(own_data, "look", lambda *_: found)
+        mstgraph.new(tmp_path / "mine", table, synthetic="first")
+        return found
+
+    monkeypatch.setattr(own_data, "look", first)
+    with pytest.raises(UserError, match=r"mine' is not empty; expected a folder that is"):
+        mstgraph.new(tmp_path / "mine", table, synthetic="second")
+    assert "synthetic = 'first'" in (tmp_path / "mine/recipe.py").read_text()
+    assert len(list((tmp_path / "mine").iterdir())) == 3
 
 
 def test_a_column_called_as_a_teacher_is_refused(
@@ -101,13 +122,15 @@ def test_all_files_are_written_or_none(tmp_path: Path, monkeypatch: pytest.Monke
     """What stops it half way leaves a folder in which it can begin again."""
     (tmp_path / "a.csv").write_text("x,label\n" + "1,a\n2,b\n" * 10)
 
-    def full(path: Path, text: str) -> None:
+    created = own_data._created
+
+    def full(folder: Path, path: Path) -> object:
         if path.name == "README.md":
-            raise UserError("no space is left")
-        path.write_text(text)
+            raise OSError(errno.ENOSPC, "no space")
+        return created(folder, path)
 
     with monkeypatch.context() as patched:
-        patched.setattr("mstgraph.api.own_data.write_text", full)
+        patched.setattr(own_data, "_created", full)
         with pytest.raises(UserError, match="no space"):
             mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
     assert mstgraph.new(tmp_path / "mine", tmp_path / "a.csv").is_file()
