@@ -159,12 +159,21 @@ def _fitted(recipe: tables.Table) -> tables.Table:
     return tables.Table(
         recipe.raw,
         columns=columns,
+        optional=tuple(c for source in recipe.sources.values() for c in _empty(recipe, source)),
         label=recipe.label,
         split=recipe.split,
         sizes=tuple(sizes) or recipe.sizes,
         rate=rate,
         seconds=seconds,
     )
+
+
+def _empty(recipe: tables.Table, source: Source) -> tuple[str, ...]:
+    """Return the columns of a modality that some rows lack whole, and no row in part."""
+    cells = (recipe.rows.columns[column] for column in source.columns)
+    lacking = [[*map(is_empty, row)] for row in zip(*cells, strict=True)]
+    some = any(map(all, lacking)) and not any(any(row) and not all(row) for row in lacking)
+    return source.columns if some else ()
 
 
 def _size(recipe: tables.Table, source: Images) -> str:
@@ -179,8 +188,9 @@ def _first(
 ) -> list[tuple]:
     """Measure the files of the first rows; sounds that are no WAV files are not looked at."""
     rows, (column,) = recipe.rows, source.columns
-    some = range(1 if isinstance(source, Images) else min(len(rows), LOOKED_AT))
-    files = [file_of(rows, column, n) for n in some if not is_empty(rows.columns[column][n])]
+    there = [n for n in range(len(rows)) if not is_empty(rows.columns[column][n])]
+    some = there[: 1 if isinstance(source, Images) else LOOKED_AT]
+    files = [file_of(rows, column, n) for n in some]
     if isinstance(source, Sounds):
         files = [f for f in files if f[1] is not None or f[0].suffix.lower() == ".wav"]
     return [measure(*file) for file in files]
@@ -211,6 +221,7 @@ class OwnData(table.Table):
     synthetic = {synthetic!r}  # what must be said of data that is not real; empty for real data
 
     columns: tuple[str, ...] = {options.columns!r}  # what members may see
+    optional: tuple[str, ...] = {options.optional!r}  # of these, what some rows lack
     label: str = {options.label!r}
     split: str = {options.split!r}  # a column of train, validation and test; none: random groups
     sizes: tuple[str, ...] = {options.sizes!r}  # height x width of pictures
@@ -257,6 +268,8 @@ def _readme(found: Found, place: Path, data: Path, name: str) -> str:
         c for c in recipe.rows.columns if c not in (*recipe.columns, recipe.label, recipe.split)
     ]
     left = f"\n\nLeft out, as text: {', '.join(f'`{c}`' for c in unread)}." if unread else ""
+    lacked = ", ".join(f"`{c}`" for c in recipe.optional)
+    lacking = f"\n\nSome rows lack {lacked}: see docs/incomplete.md." if lacked else ""
     parts = recipe.official_splits().get("table", {})
     counts = ", ".join(f"{len(rows)} {part}" for part, rows in parts.items())
     return f"""# {name}
@@ -264,7 +277,7 @@ def _readme(found: Found, place: Path, data: Path, name: str) -> str:
 Written by `mstgraph new` from `{data}`: {len(recipe.rows)} samples of {len(recipe.classes)} classes
 (`{recipe.label}`); split: {counts or "random groups of 60/20/20"}.
 
-{seen}{left}
+{seen}{left}{lacking}
 
 | file | says | edit it to |
 |---|---|---|

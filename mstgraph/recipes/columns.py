@@ -101,7 +101,10 @@ def _paths(rows: Rows, column: str) -> list[str]:
 def _value(rows: Rows, column: str, row: int) -> Any:
     value = rows.columns[column][row]
     if is_empty(value):
-        raise UserError(f"{rows.lines[row]} has an empty '{column}'")
+        raise UserError(
+            f"{rows.lines[row]} has an empty '{column}'; expected a value, or the column among "
+            "the option 'optional' where samples lack what it holds"
+        )
     return value
 
 

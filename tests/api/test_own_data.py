@@ -47,6 +47,26 @@ def test_a_folder_of_pictures_has_a_larger_teacher(
     assert [teacher.member for teacher in plan.teachers["image"]] == ["larger", "twin"]
 
 
+def test_what_some_rows_lack_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty cells, the first row's among them; numbers of which a row has a part are not lacked."""
+    monkeypatch.chdir(tmp_path)
+    text = write_own_data(tmp_path / "raw", rows=12).read_text()
+    (tmp_path / "raw/table.csv").write_text(
+        text.replace("0.jpg,", ",", 1).replace("5.wav,", ",", 1)
+    )
+    gin_file = mstgraph.new("mine", "raw/table.csv")
+    assert "optional: tuple[str, ...] = ('photo', 'tone')" in Path("mine/recipe.py").read_text()
+    assert "Some rows lack `photo`, `tone`" in Path("mine/README.md").read_text()
+    store = mstgraph.prepare("mine/recipe.py", "mine/store", raw="raw/table.csv")
+    assert not store.read_lengths(np.array([0]))["photo"].any()
+    assert mstgraph.load(gin_file).plan.graph.targets == ("photo",)
+
+    (tmp_path / "b.csv").write_text("x,y,label\n1,2,a\n,,b\n" + "3,4,a\n4,5,b\n" * 5)
+    assert own_data.look(tmp_path / "b.csv").recipe.optional == ("x", "y")
+    (tmp_path / "b.csv").write_text("x,y,label\n1,2,a\n,,b\n" + "3,,a\n4,5,b\n" * 5)
+    assert own_data.look(tmp_path / "b.csv").recipe.optional == ()
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """A folder that holds anything is refused, and bad data leaves no folder behind."""
     table = write_own_data(tmp_path / "raw", rows=4)
