@@ -94,7 +94,7 @@ class Transforms(OfModalities):
         return self.modalities
 
     def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
-        """Refuse names of modalities and transforms that do not exist, and options of others."""
+        """Refuse names of modalities and transforms that do not exist, and maps that do not fit."""
         if wrong := super().problem(modalities):
             return wrong
         if wrong := padded(name for name in self.modalities if modalities[name].varying):
@@ -103,7 +103,18 @@ class Transforms(OfModalities):
             return "of", "is empty, expected some"
         if not self.largest > 0:
             return "largest", f"is {self.largest}, expected more than 0"
-        _ = self._built
+        shapes = {name: (1, *modalities[name].shape) for name in self.modalities}
+        try:
+            inputs = {name: torch.zeros(shape) for name, shape in shapes.items()}
+            self(inputs, torch.zeros(1), torch.Generator())
+        except UserError:
+            raise
+        except Exception as error:  # whatever a transform raises on maps that do not fit it
+            reason = str(error).partition("\n")[0]
+            return "of", (
+                f"cannot transform {', '.join(self.modalities)} together ({reason}); expected "
+                "others, or a Transforms for each kind of maps, (@a/Transforms(), @b/Transforms())"
+            )
         return None
 
     def __call__(

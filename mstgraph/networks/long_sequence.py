@@ -167,6 +167,7 @@ class LongSequence1d(nn.Module):
         there = None if lengths is None else lengths[:, 0]
         for number in range(1, self.depth + 1):
             block = self.get_submodule(f"block{number}")
+            assert isinstance(block, LongBlock)
             x, there = block(x, there), block.left(there)
         x = x if there is None else masked(x, there)  # a mask point's output may be another
         count = x.shape[2] if there is None else there.clamp(min=1).unsqueeze(1)

@@ -23,12 +23,12 @@ MAPS = torch.arange(2 * 3 * 8 * 8).reshape(2, 3, 8, 8).float().remainder(256)
 STORE = {"rgb": Modality("rgb", "uint8", (3, 8, 8)), "depth": Modality("depth", "uint8", (3, 8, 8))}
 
 
-def changed(labels: torch.Tensor, seed: int = 0, **options: Any) -> tuple[Any, torch.Tensor]:
+def changed(given: torch.Tensor, seed: int = 0, **options: Any) -> tuple[Any, torch.Tensor]:
     """Return maps and labels after transforms."""
     transforms = Transforms(("rgb", "depth"), **options)
     assert transforms.problem(STORE) is None
     inputs = {"rgb": MAPS, "depth": MAPS.flip(0), "sound": MAPS}
-    return transforms(inputs, labels, torch.Generator().manual_seed(seed))
+    return transforms(inputs, given, torch.Generator().manual_seed(seed))
 
 
 def test_a_mirror_is_one_of_all_maps_and_labels() -> None:
@@ -80,8 +80,9 @@ data.augmentation = @augmentation()
 augmentation.of = (@Transforms(),)
 augmentation.views = 2
 Transforms.modalities = ('picture', 'sketch')
-Transforms.of = (('RandomCrop', {'size': 32, 'padding': 4}), ('RandomErasing', {'p': 0.5}))
+Transforms.of = (('RandomCrop', {'size': 32, 'padding': 4}), ('RandomRotation', {'degrees': 9}))
 """
+ERASING = "Transforms.of = (('RandomErasing', {'p': 1.0}),)"
 
 
 @pytest.mark.usefixtures("float64")
@@ -92,6 +93,11 @@ def test_kept_views_are_those_that_would_be_computed(tmp_path: Path) -> None:
         bindings = [f"engine.cache = {cache}", "DKD.epochs = 4"]
         run(open_experiment([tmp_path / "graph.gin"], bindings), tmp_path / name)
     assert_weights(tmp_path / "kept", tmp_path / "anew", 1e-6)
+    with pytest.raises(
+        UserError, match=r"cannot transform picture, sketch together .*CxHxW"
+    ) as caught:
+        open_experiment([tmp_path / "graph.gin"], [ERASING])
+    assert "\n" not in str(caught.value)
     other = [line.replace("32", "16") for line in GRAPH.splitlines() if "RandomCrop" in line]
     with pytest.raises(UserError, match=r"turns 'picture' from .* into"):
         run(open_experiment([tmp_path / "graph.gin"], other), tmp_path / "smaller")
