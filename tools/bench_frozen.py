@@ -1,10 +1,11 @@
 """Measure what a frozen backbone saves in a CI stage: frozen ÷ trained, and kept ÷ not.
 
-python tools/bench_frozen.py [--epochs 10] [--samples 256] [--rounds 3]
+python tools/bench_frozen.py [GIN_FILE …] [--frozen trunk] [--epochs 10] [--rounds 3]
 
-Two members of pictures are aligned; each has a backbone of convolutions, of random weights, and a
-head. Three ways take turns: the backbones train, they are frozen and their features kept, and they
-are frozen with ``engine.cache = False``. The pictures are random numbers.
+Of given gin files the stage ``ci`` is measured, all of whose members have a backbone of that name.
+Without any, two members of pictures are aligned, each with a backbone of convolutions, of random
+weights, and a head; the pictures are random numbers. Three ways take turns: the backbones train,
+they are frozen and their features kept, and they are frozen with ``engine.cache = False``.
 """
 
 from __future__ import annotations
@@ -85,51 +86,55 @@ Member.mutual = 'all'
 graph.target = 'left'
 graph.left = @left/Member()
 graph.right = @right/Member()
-CI.epochs = {epochs}
 """
-FROZEN = "Member.frozen = ('trunk',)"
 WAYS = {
     "trained": (),
-    "frozen, features kept": (FROZEN,),
-    "frozen, nothing kept": (FROZEN, "engine.cache = False"),
+    "frozen, features kept": ("Member.frozen = ('{frozen}',)",),
+    "frozen, nothing kept": ("Member.frozen = ('{frozen}',)", "engine.cache = False"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", nargs="*", type=Path, metavar="GIN_FILE")
+    parser.add_argument("--frozen", default="trunk", help="path of the backbone")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--samples", type=int, default=256)
+    parser.add_argument("--samples", type=int, default=256, help="random pictures")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "noise.py").write_text(RECIPE)
-        (folder / "pictures.py").write_text(NETWORK)
-        text = GRAPH.format(folder=folder, samples=given.samples, epochs=given.epochs)
-        (folder / "graph.gin").write_text(text)
+        files = given.files or [_random_pictures(folder, given.samples)]
         seconds: dict[str, list[float]] = {way: [] for way in WAYS}
         for turn in range(given.rounds):
-            for way, bindings in WAYS.items():
-                out = folder / f"{turn} {way}"
-                seconds[way].append(_seconds(folder / "graph.gin", bindings, out))
-    _print(seconds, given.epochs)
+            for way, lines in WAYS.items():
+                bindings = [line.format(frozen=given.frozen) for line in lines]
+                bindings.append(f"CI.epochs = {given.epochs}")
+                seconds[way].append(_seconds(files, bindings, folder / f"{turn} {way}"))
+    data = ", ".join(map(str, given.files)) or "random numbers"
+    _print(f"CI of {given.epochs} epochs, {data}", seconds)
 
 
-def _seconds(file: Path, bindings: Sequence[str], out: Path) -> float:
+def _random_pictures(folder: Path, samples: int) -> Path:
+    """Write a graph whose data are random numbers."""
+    (folder / "noise.py").write_text(RECIPE)
+    (folder / "pictures.py").write_text(NETWORK)
+    (folder / "graph.gin").write_text(GRAPH.format(folder=folder, samples=samples))
+    return folder / "graph.gin"
+
+
+def _seconds(files: Sequence[Path], bindings: Sequence[str], out: Path) -> float:
     """Return the processor's seconds of the CI stage, with all that belongs to it."""
-    experiment = open_experiment([file], bindings, prepare=prepare_declared(False))
+    experiment = open_experiment(files, bindings, prepare=prepare_declared(False))
     execution = Execution(experiment, RunFolder(out), torch.device("cpu"), Silent())
     started = time.process_time()
     execution.run_group(["ci"])
     return time.process_time() - started
 
 
-def _print(seconds: dict[str, list[float]], epochs: int) -> None:
-    threads = torch.get_num_threads()
-    print(
-        f"CI of {epochs} epochs, random numbers, cpu, {threads} threads, torch {torch.__version__}"
-    )
+def _print(what: str, seconds: dict[str, list[float]]) -> None:
+    print(f"{what}, cpu, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for way, found in seconds.items():
         print(f"{way}: {statistics.median(found):.2f} s ({min(found):.2f} to {max(found):.2f})")
     for way, than in (

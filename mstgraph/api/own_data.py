@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from mstgraph.recipes import images, sounds
 from mstgraph.recipes import table as tables
 from mstgraph.recipes.columns import LOOKED_AT, Images, Sounds, Source, file_of, is_empty
 from mstgraph.store.recipe import Modality
+from mstgraph.store.splits import official_split
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.files import explained, write_text
+from mstgraph.support.files import explained
 from mstgraph.support.text import shape_in_words
 
 LABELS = ("label", "labels", "class", "category", "target", "y")
@@ -70,7 +72,7 @@ def new(
     """
     place, data = Path(folder), Path(source)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise UserError(f"'{place}' is not empty; expected a folder that is, or that is not there")
+        raise UserError(_not_empty(place))
     found = look(data, label, split, target)
     name = re.sub(r"[^\w.-]+", "_", place.resolve().name)
     files = {
@@ -80,19 +82,34 @@ def new(
     }
     with explained(place):
         place.mkdir(parents=True, exist_ok=True)
-    _write({place / file: text for file, text in files.items()})
+    _write(place, files)
     return place / f"{name}.gin"
 
 
-def _write(texts: Mapping[Path, str]) -> None:
-    """Write all of them, or none."""
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write all of them, or none; another process that writes them, too, is left alone."""
+    written: list[Path] = []
     try:
-        for path, text in texts.items():
-            write_text(path, text)
+        for name, text in texts.items():
+            with explained(folder / name), _created(folder, folder / name) as file:
+                written.append(folder / name)
+                file.write(text)
     except BaseException:
-        for path in texts:
+        for path in written:
             path.unlink(missing_ok=True)
         raise
+
+
+def _created(folder: Path, path: Path) -> TextIO:
+    """Open a file that is not there yet; who comes second is refused."""
+    try:
+        return path.open("x", encoding="utf-8")
+    except FileExistsError as error:
+        raise UserError(_not_empty(folder)) from error
+
+
+def _not_empty(folder: Path) -> str:
+    return f"'{folder}' is not empty; expected a folder that is, or that is not there"
 
 
 def look(
@@ -114,7 +131,8 @@ def look(
         raise UserError(f"'{source}' has no modality '{target}'{nearest(target, found)}")
     pictures = [name for name, each in recipe.sources.items() if isinstance(each, Images)]
     recipe.labels()  # refuses what are no classes before anything is written
-    recipe.official_splits()
+    for name, parts in recipe.official_splits().items():
+        official_split(name, parts, len(recipe))
     return Found(recipe, target or (pictures or found)[0])
 
 
@@ -141,12 +159,21 @@ def _fitted(recipe: tables.Table) -> tables.Table:
     return tables.Table(
         recipe.raw,
         columns=columns,
+        optional=tuple(c for source in recipe.sources.values() for c in _empty(recipe, source)),
         label=recipe.label,
         split=recipe.split,
         sizes=tuple(sizes) or recipe.sizes,
         rate=rate,
         seconds=seconds,
     )
+
+
+def _empty(recipe: tables.Table, source: Source) -> tuple[str, ...]:
+    """Return the columns of a modality that some rows lack whole, and no row in part."""
+    cells = (recipe.rows.columns[column] for column in source.columns)
+    lacking = [[*map(is_empty, row)] for row in zip(*cells, strict=True)]
+    some = any(map(all, lacking)) and not any(any(row) and not all(row) for row in lacking)
+    return source.columns if some else ()
 
 
 def _size(recipe: tables.Table, source: Images) -> str:
@@ -161,8 +188,9 @@ def _first(
 ) -> list[tuple]:
     """Measure the files of the first rows; sounds that are no WAV files are not looked at."""
     rows, (column,) = recipe.rows, source.columns
-    some = range(1 if isinstance(source, Images) else min(len(rows), LOOKED_AT))
-    files = [file_of(rows, column, n) for n in some if not is_empty(rows.columns[column][n])]
+    there = [n for n in range(len(rows)) if not is_empty(rows.columns[column][n])]
+    some = there[: 1 if isinstance(source, Images) else LOOKED_AT]
+    files = [file_of(rows, column, n) for n in some]
     if isinstance(source, Sounds):
         files = [f for f in files if f[1] is not None or f[0].suffix.lower() == ".wav"]
     return [measure(*file) for file in files]
@@ -193,6 +221,7 @@ class OwnData(table.Table):
     synthetic = {synthetic!r}  # what must be said of data that is not real; empty for real data
 
     columns: tuple[str, ...] = {options.columns!r}  # what members may see
+    optional: tuple[str, ...] = {options.optional!r}  # of these, what some rows lack
     label: str = {options.label!r}
     split: str = {options.split!r}  # a column of train, validation and test; none: random groups
     sizes: tuple[str, ...] = {options.sizes!r}  # height x width of pictures
@@ -239,6 +268,8 @@ def _readme(found: Found, place: Path, data: Path, name: str) -> str:
         c for c in recipe.rows.columns if c not in (*recipe.columns, recipe.label, recipe.split)
     ]
     left = f"\n\nLeft out, as text: {', '.join(f'`{c}`' for c in unread)}." if unread else ""
+    lacked = ", ".join(f"`{c}`" for c in recipe.optional)
+    lacking = f"\n\nSome rows lack {lacked}: see docs/incomplete.md." if lacked else ""
     parts = recipe.official_splits().get("table", {})
     counts = ", ".join(f"{len(rows)} {part}" for part, rows in parts.items())
     return f"""# {name}
@@ -246,7 +277,7 @@ def _readme(found: Found, place: Path, data: Path, name: str) -> str:
 Written by `mstgraph new` from `{data}`: {len(recipe.rows)} samples of {len(recipe.classes)} classes
 (`{recipe.label}`); split: {counts or "random groups of 60/20/20"}.
 
-{seen}{left}
+{seen}{left}{lacking}
 
 | file | says | edit it to |
 |---|---|---|

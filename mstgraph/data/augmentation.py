@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import gin
 import torch
 from torch import Tensor
 
+from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import nearest
 from mstgraph.support.seeds import derive_seed
+from mstgraph.support.text import take_tuples_of_one
 
 Inputs = Mapping[str, Tensor]
 
@@ -27,12 +29,20 @@ class Augmentation(ABC):
     views: int | None = None
     together: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Take one name for a tuple of one."""
+        take_tuples_of_one(self)
+
     def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
         """Say whether it may change a modality whose samples are of a shape; else it is as ever."""
         return True
 
-    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
-        """Return (parameter, what is wrong and what was expected) if the options make no sense."""
+    def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
+        """Return (parameter, what is wrong and what was expected) if the options make no sense.
+
+        Args:
+            modalities: those of the store.
+        """
         return None
 
     @abstractmethod
@@ -63,14 +73,55 @@ class OfModalities(Augmentation):
         """Those that it names."""
         return modality in self.modalities
 
-    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
+    def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
         """Refuse none, and names that the store does not have."""
         if not self.modalities:
             return "modalities", f"is empty, expected some of {', '.join(modalities)}"
+        return unknown_names(self.modalities, modalities)
+
+
+@dataclass(frozen=True)
+class OfMaps(Augmentation):
+    """Moves the pixels of maps, of a sample all alike.
+
+    Attributes:
+        modalities: which maps; () for all. Dense labels go along, so that they want all.
+    """
+
+    modalities: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
+        """Maps alone, those that it names."""
+        return len(shape) == 3 and (not self.modalities or modality in self.modalities)
+
+    def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
+        """Refuse names that the store does not have, and what is no map or is padded."""
+        if wrong := unknown_names(self.modalities, modalities):
+            return wrong
         for name in self.modalities:
-            if name not in modalities:
-                return "modalities", f"names '{name}'{nearest(name, modalities)}"
-        return None
+            if len(modalities[name].shape) != 3:
+                return "modalities", f"names '{name}', expected maps, channels×height×width"
+        return padded(n for n, m in modalities.items() if m.varying and self.touches(n, m.shape))
+
+
+def unknown_names(
+    named: Iterable[str], modalities: Mapping[str, Modality]
+) -> tuple[str, str] | None:
+    """Refuse names of modalities that the store does not have."""
+    for name in named:
+        if name not in modalities:
+            return "modalities", f"names '{name}'{nearest(name, modalities)}"
+    return None
+
+
+def padded(varying: Iterable[str]) -> tuple[str, str] | None:
+    """Refuse to move the pixels of maps that are padded: what is not there would move along."""
+    for name in varying:
+        return "modalities", (
+            f"include '{name}', whose samples differ in length, so that padding would move into "
+            "them; expected the names of other maps"
+        )
+    return None
 
 
 @gin.configurable("augmentation", module="mstgraph")
@@ -99,7 +150,7 @@ class Augmentations(Augmentation):
         """Say whether any of them does."""
         return any(each.touches(modality, shape) for each in self.of)
 
-    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
+    def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
         """Refuse none, views that are none, and what one of them refuses."""
         if not self.of:
             return "of", "is empty, expected augmentations, (@HorizontalFlip(), @Crop())"
@@ -130,20 +181,23 @@ def drawn_seed(generator: torch.Generator) -> int:
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
-class HorizontalFlip(Augmentation):
+class HorizontalFlip(OfMaps):
     """Mirrors all maps of a sample together, and its dense labels.
 
     Attributes:
         probability: of a sample to be mirrored.
         negated: modalities whose first channel changes its sign in a mirror (surface normals).
+        modalities: which maps, see `OfMaps`.
     """
 
     probability: float = 0.5
     negated: tuple[str, ...] = ("normals",)
 
-    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
-        """Maps alone."""
-        return len(shape) == 3
+    def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
+        """Refuse what is no probability."""
+        if not 0 <= self.probability <= 1:
+            return "probability", f"is {self.probability}, expected 0 to 1"
+        return super().problem(modalities)
 
     def __call__(
         self, inputs: Inputs, labels: Tensor, generator: torch.Generator
@@ -155,7 +209,7 @@ class HorizontalFlip(Augmentation):
         return changed, _flip(labels, mirrored) if labels.dim() == 3 else labels
 
     def _mirror(self, name: str, values: Tensor, mirrored: Tensor) -> Tensor:
-        if values.dim() < 4:
+        if not self.touches(name, tuple(values.shape[1:])):
             return values
         values = _flip(values, mirrored)
         if name in self.negated:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mstgraph.data.augmentation import Augmentation, Inputs, OfModalities, drawn_seed
+from mstgraph.data.augmentation import Inputs, OfMaps, OfModalities, drawn_seed, padded
+from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.seeds import derive_seed
 
@@ -22,7 +23,7 @@ LIBRARY = "torchvision.transforms.v2"
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
-class Crop(Augmentation):
+class Crop(OfMaps):
     """Takes a window of all maps of a sample, the same one, and enlarges it to their size.
 
     Dense labels are cropped along.
@@ -30,20 +31,17 @@ class Crop(Augmentation):
     Attributes:
         least: side of the smallest window, as a share of the map's; each is drawn evenly up to 1.
         nearest: modalities whose values may not be mixed (0 for missing), as labels may not.
+        modalities: which maps, see `OfMaps`.
     """
 
     least: float = 0.7
     nearest: tuple[str, ...] = ("depth", "normals")
 
-    def touches(self, modality: str, shape: tuple[int, ...]) -> bool:
-        """Maps alone."""
-        return len(shape) == 3
-
-    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
+    def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
         """Refuse a window that is none."""
         if not 0 < self.least <= 1:
             return "least", f"is {self.least}, expected a share of the side above 0 and up to 1"
-        return None
+        return super().problem(modalities)
 
     def __call__(
         self, inputs: Inputs, labels: Tensor, generator: torch.Generator
@@ -55,7 +53,7 @@ class Crop(Augmentation):
         window = torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), middle[..., None]], 2)
         changed = {
             name: self._cropped(values, window, name in self.nearest)
-            if values.dim() == 4
+            if self.touches(name, tuple(values.shape[1:]))
             else values
             for name, values in inputs.items()
         }
@@ -95,13 +93,28 @@ class Transforms(OfModalities):
         """All its modalities: a transform may draw for one after the other."""
         return self.modalities
 
-    def problem(self, modalities: Collection[str]) -> tuple[str, str] | None:
-        """Refuse names of modalities and transforms that do not exist, and options of others."""
+    def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
+        """Refuse names of modalities and transforms that do not exist, and maps that do not fit."""
         if wrong := super().problem(modalities):
+            return wrong
+        if wrong := padded(name for name in self.modalities if modalities[name].varying):
             return wrong
         if not self.of:
             return "of", "is empty, expected some"
-        _ = self._built
+        if not self.largest > 0:
+            return "largest", f"is {self.largest}, expected more than 0"
+        shapes = {name: (1, *modalities[name].shape) for name in self.modalities}
+        try:
+            inputs = {name: torch.zeros(shape) for name, shape in shapes.items()}
+            self(inputs, torch.zeros(1), torch.Generator())
+        except UserError:
+            raise
+        except Exception as error:  # whatever a transform raises on maps that do not fit it
+            reason = str(error).partition("\n")[0]
+            return "of", (
+                f"cannot transform {', '.join(self.modalities)} together ({reason}); expected "
+                "others, or a Transforms for each kind of maps, (@a/Transforms(), @b/Transforms())"
+            )
         return None
 
     def __call__(

@@ -6,7 +6,9 @@ those of SpecAugment (Park et al. 2019, https://doi.org/10.21437/Interspeech.201
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +17,9 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.augmentation import Inputs, OfModalities, drawn_seed
+from mstgraph.store.recipe import Modality
 from mstgraph.support.seeds import derive_seed
+from mstgraph.support.text import shape_in_words
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,26 @@ class OfEach(OfModalities):
         """Return [batch, *shape] float, changed."""
 
 
+@dataclass(frozen=True)
+class Deviating(OfEach):
+    """Changes values by normal noise.
+
+    Attributes:
+        deviation: of the noise.
+    """
+
+    deviation: float = 0.1
+
+    def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
+        """Refuse a deviation that is none."""
+        if not 0 <= self.deviation < math.inf:
+            return "deviation", f"is {self.deviation}, expected at least 0"
+        return super().problem(modalities)
+
+
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
-class Jitter(OfEach):
+class Jitter(Deviating):
     """Adds normal noise to every value.
 
     Attributes:
@@ -60,7 +81,7 @@ class Jitter(OfEach):
 
 @gin.configurable(module="mstgraph")
 @dataclass(frozen=True)
-class Scale(OfEach):
+class Scale(Deviating):
     """Multiplies each channel of each sample by a number near 1.
 
     Attributes:
@@ -87,6 +108,20 @@ class Mask(OfEach):
 
     axis: ClassVar[int]
     share: float = 0.2
+
+    def problem(self, modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
+        """Refuse what is no share, and samples without such an axis."""
+        if not 0 <= self.share <= 1:
+            return "share", f"is {self.share}, expected a share of the times or bands, 0 to 1"
+        if wrong := super().problem(modalities):
+            return wrong
+        for name in self.modalities:
+            if len(shape := modalities[name].shape) < -self.axis:
+                return "modalities", (
+                    f"names '{name}', of which a sample is {shape_in_words(shape)}, expected bands "
+                    "and times"
+                )
+        return None
 
     def change(self, values: Tensor, generator: torch.Generator) -> Tensor:
         """Return values with one run masked, of any length up to the longest, anywhere."""

@@ -164,6 +164,8 @@ def _tuple_words(kinds: tuple[Any, ...]) -> str:
     if not kinds:
         return "a tuple"
     if kinds[-1] is Ellipsis or len(kinds) == 1:
+        if isinstance(kinds[0], type) and kinds[0] not in _WORDS:
+            return f"a tuple, each of it {_word(kinds[0])}"
         many = _WORDS.get(kinds[0], ("", "values"))[1]
         return f"a tuple of {many}"
     return f"a tuple of {len(kinds)}: {', '.join(_word(item) for item in kinds)}"

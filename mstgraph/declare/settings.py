@@ -16,6 +16,7 @@ from mstgraph.data.normalisation import Normalisation
 from mstgraph.data.presence import PARTS
 from mstgraph.store.recipe import Labels
 from mstgraph.support import memory
+from mstgraph.support.text import take_tuples_of_one
 from mstgraph.tasks.task import Task
 from mstgraph.trackers.tracker import Tracker
 
@@ -83,6 +84,10 @@ class Data:
     augmentation: Augmentation | None = None
     shuffle_block: int | None = None
     demonstration: str | None = None
+
+    def __post_init__(self) -> None:
+        """Take one name for a tuple of one."""
+        take_tuples_of_one(self)
 
 
 @gin.configurable("engine", module="mstgraph")

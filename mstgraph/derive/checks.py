@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import get_args
 
 import gin
+import torch
 
 from mstgraph.data.normalisation import OTHERS, Normalisation, has_imagenet_colours, kind_for
 from mstgraph.declare.configuration import Configuration
@@ -15,7 +16,7 @@ from mstgraph.declare.settings import Data
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
 from mstgraph.methods.loss import EdgeLoss, ResponseLoss
-from mstgraph.stages.parameters import without_parameters
+from mstgraph.stages.parameters import VECTORS, without_parameters
 from mstgraph.stages.stage import StageNode
 from mstgraph.store.recipe import Labels, Modality
 from mstgraph.support.errors import UserError, in_words, nearest
@@ -58,7 +59,7 @@ def check_data(
     if data.augmentation is not None and (wrong := data.augmentation.problem(modalities)):
         kind = type(data.augmentation)
         place = configuration.where(kind, wrong[0])
-        raise UserError(f"{place}: {wrong[0]} of the augmentation {kind.__name__} {wrong[1]}")
+        raise UserError(f"{place}: '{wrong[0]}' of the augmentation {kind.__name__} {wrong[1]}")
     share = data.labelled_per_batch
     if share is not None and not 0 < share < 1:
         raise UserError(
@@ -177,10 +178,11 @@ def try_parts(plan: Plan, parts: Parts, configuration: Configuration) -> None:
     for part in (part for node in plan.stages.values() for part in node.parts.values()):
         if part.kind != "network":
             parts.parameters(part)
-    _refuse_rates_of_nothing(plan, parts, configuration)
+    _refuse_shares_of_nothing(plan, parts, configuration)
     for node in plan.stages.values():
         _refuse_nothing_to_train(node, parts, configuration)
         _try_optimizer(node, configuration)
+        _refuse_decay_of_none(node, configuration)
 
 
 def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Configuration) -> None:
@@ -196,20 +198,38 @@ def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Confi
         )
 
 
-def _refuse_rates_of_nothing(plan: Plan, parts: Parts, configuration: Configuration) -> None:
-    """A path with a rate of its own must lead to something that some stage trains at it."""
-    nodes = [node for node in plan.stages.values() if node.settings.rates]
+def _refuse_shares_of_nothing(plan: Plan, parts: Parts, configuration: Configuration) -> None:
+    """A path with a rate or decay of its own must lead to something that its stage trains."""
+    nodes = [node for node in plan.stages.values() if node.settings.rates or node.settings.decays]
     trained = {name: node.parts[name] for node in nodes for name in node.trains}
     modules = {name: parts.build(part, "meta") for name, part in trained.items()}
+    still = {n: plan.graph.members[n].frozen for n, p in trained.items() if p.kind == "network"}
     for node in nodes:
-        for path in without_parameters(modules, node.settings.rates):
-            name = type(node.settings).__name__
-            place = configuration.where(name, "rates", node.scope)
-            known = [found for module in modules.values() for found, _ in module.named_modules()]
-            raise UserError(
-                f"{place}: {name}.rates names '{path}', in which stage {node.name} trains nothing"
-                f"{nearest(path, [*modules, *filter(None, known)])}"
-            )
+        paths = {"rates": node.settings.rates, "decays": {*node.settings.decays} - {VECTORS}}
+        for setting, named in paths.items():
+            for path in without_parameters(modules, named, still):
+                name = type(node.settings).__name__
+                place = configuration.where(name, setting, node.scope)
+                known = [found for part in modules.values() for found, _ in part.named_modules()]
+                raise UserError(
+                    f"{place}: {name}.{setting} names '{path}', in which stage {node.name} trains "
+                    f"nothing{nearest(path, [*modules, *filter(None, known)])}"
+                )
+
+
+def _refuse_decay_of_none(node: StageNode, configuration: Configuration) -> None:
+    """Shares of a weight decay need one."""
+    if not node.settings.decays:
+        return
+    with gin.config_scope(node.scope or None):
+        optimizer = node.settings.optimizer([torch.zeros(1, requires_grad=True)], lr=1.0)
+    if not all(group.get("weight_decay") for group in optimizer.param_groups):
+        name, kind = type(node.settings).__name__, type(optimizer).__name__
+        place = configuration.where(name, "decays", node.scope)
+        raise UserError(
+            f"{place}: {name}.decays are shares of the weight decay of {kind}, which has none; "
+            f"expected an optimiser that has, such as '{name}.optimizer = @AdamW'"
+        )
 
 
 CHECKED_LATE = ("fused", "foreach", "differentiable")
@@ -217,8 +237,6 @@ CHECKED_LATE = ("fused", "foreach", "differentiable")
 
 
 def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
-    import torch
-
     optimizer = node.settings.optimizer
     with gin.config_scope(node.scope or None):
         name = type(node.settings).__name__

@@ -30,7 +30,12 @@ FORMAT_VERSION = 1
 DIGITS = 16  # of a hash
 NETWORKS = "mstgraph.networks."
 # Settings of stages that change nothing as they are by default.
-LEFT_OUT: Sequence[tuple[str, object]] = (("clip", None), ("accumulate", 1), ("rates", {}))
+LEFT_OUT: Sequence[tuple[str, object]] = (
+    ("clip", None),
+    ("accumulate", 1),
+    ("rates", {}),
+    ("decays", {}),
+)
 WHERE = ("resources",)  # settings of stages that say where it is trained, whatever they are
 LONGEST_PATH = 4096  # longer text makes the system call fail
 
@@ -161,9 +166,11 @@ def _identity(
 
 
 def _starting_weights(node: StageNode, parts: Parts) -> dict[str, str]:
-    """Return member → digest of the file that it starts from here, by content."""
-    here = [m for m in _members(node) if m not in node.sources and m in parts.weights]
-    return {member: parts.weights[member].digest[:DIGITS] for member in here}
+    """Return member → digest of the file that it starts from here, and what is made to fit."""
+    here = {
+        m: parts.weights[m] for m in _members(node) if m not in node.sources and m in parts.weights
+    }
+    return {m: " ".join((found.digest[:DIGITS], *found.adapted)) for m, found in here.items()}
 
 
 def _frozen_modules(node: StageNode, plan: Plan) -> dict[str, list[str]]:

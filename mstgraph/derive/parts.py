@@ -26,6 +26,7 @@ from mstgraph.derive.members.weights import (
     fitting_weights,
     recorded,
     refuse_partial,
+    refuse_random,
 )
 from mstgraph.distil.cuts import Crossing, probe_cut
 from mstgraph.distil.frozen import probe_frozen
@@ -357,9 +358,13 @@ class Parts:
         if given and name in self._known:
             return recorded(self._known[name])
         if given:
-            path = find_weights(given, name, place, self.configuration)
+            # A twin that has taken the target's weights means the target.
+            own = (name, "mstgraph.Member", "weights") in self.configuration.locations
+            names = (name, member.scope) if own else (member.scope,)
+            path = find_weights(given, names, place, self.configuration)
             with self._told(place, name):
                 weights = fitting_weights(given, path, network)
+                refuse_random(weights, network, member.frozen)
                 if not member.trained:
                     refuse_partial(weights)
                 return weights

@@ -125,7 +125,9 @@ def _is_fixed(node: fx.Node, network: nn.Module, frozen: Sequence[str]) -> bool:
         own = all(kind.__module__.startswith("torch.nn.") for kind in kinds)
         return own and next(state, None) is None and not any(_is_random(k.__name__) for k in kinds)
     if node.op == "get_attr":
-        return is_within(str(node.target), frozen)
+        # What no state holds is a constant, such as a mean that inputs are normalised by: were it
+        # to change, a run that was stopped could not go on.
+        return is_within(str(node.target), frozen) or node.target not in network.state_dict()
     if node.op == "output":
         return False
     return node.op == "placeholder" or not _is_random(getattr(node.target, "__name__", node.target))

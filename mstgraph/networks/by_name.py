@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
 import torch
@@ -82,6 +82,15 @@ class Standardise(nn.Module):
         return x * self.factor + self.offset
 
 
+def _over_channels(weight: Tensor, own: nn.Conv2d) -> Tensor:
+    """Return a convolution's weight over as many channels as ours, if that is all that differs."""
+    expected = own.weight.shape
+    if weight.shape[:1] + weight.shape[2:] != expected[:1] + expected[2:]:
+        return weight
+    mean = weight.mean(1, keepdim=True) * (weight.shape[1] / expected[1])
+    return mean.expand(expected)
+
+
 class Headed(nn.Module):
     """A backbone of another library with a classifier of ours.
 
@@ -121,6 +130,23 @@ class Headed(nn.Module):
         """The backbone's last two blocks, and what comes out of it."""
         blocks = tuple(f"backbone.{name}" for name in last_blocks(self.backbone, self.head))
         return layer_roles(blocks, "features")
+
+    def translated(self, states: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return states whose first convolution sees as many channels as ours.
+
+        Weights are mostly of colours. Each channel gets the mean over the file's, times how many
+        of them there were for each of ours: equal channels are answered as equal colours were.
+        """
+        found = (each for each in self.backbone.named_modules() if isinstance(each[1], nn.Conv2d))
+        path, first = next(found, ("", None))
+        ours = f".{path}.weight"
+        names = [n for n in states if f".{n}".endswith(ours) or ours.endswith(f".{n}")]
+        if not isinstance(first, nn.Conv2d) or not names:
+            return states
+        name = min(names, key=len)  # that of a block may end alike
+        if states[name].dim() != 4 or states[name].shape[1] == first.in_channels:
+            return states
+        return {**states, name: _over_channels(states[name], first)}
 
     def answer(self, features: Tensor, size: Sequence[int]) -> Tensor:
         """Return logits of features; maps are interpolated to (height, width)."""

@@ -101,7 +101,10 @@ def _paths(rows: Rows, column: str) -> list[str]:
 def _value(rows: Rows, column: str, row: int) -> Any:
     value = rows.columns[column][row]
     if is_empty(value):
-        raise UserError(f"{rows.lines[row]} has an empty '{column}'")
+        raise UserError(
+            f"{rows.lines[row]} has an empty '{column}'; expected a value, or the column among "
+            "the option 'optional' where samples lack what it holds"
+        )
     return value
 
 
@@ -246,11 +249,7 @@ def array_like(rows: Rows, column: str) -> Arrays:
     if not isinstance(value, str):
         return Arrays((column,), numbers(value, rows.lines[row], column).shape, "float32")
     path = rows.folder / value
-    try:
-        opened = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} cannot be read as a .npy file of numbers: {reason}") from error
+    opened = raw.opened_array(path)
     shape = getattr(opened, "shape", ())
     raw.array(path, [shape], whole=True)
     return Arrays((column,), shape, raw.stored_type([opened]))

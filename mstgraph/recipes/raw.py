@@ -74,6 +74,22 @@ def refuse_options(recipe: Recipe, names: Sequence[str], holds: str) -> None:
             )
 
 
+def opened_array(path: Path) -> np.ndarray:
+    """Open what NumPy wrote without reading it: an array, or an archive of them.
+
+    Raises:
+        UserError: it is missing or cannot be read.
+    """
+    try:
+        opened: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return opened
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except Exception as error:  # a damaged header is parsed as Python, which raises almost anything
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} cannot be read as a .npy file of numbers: {reason}") from error
+
+
 def array(path: Path, shapes: Sequence[tuple[int, ...]], *, whole: bool = False) -> np.ndarray:
     """Open a ``.npy`` file of numbers without reading it.
 
@@ -85,14 +101,7 @@ def array(path: Path, shapes: Sequence[tuple[int, ...]], *, whole: bool = False)
     Raises:
         UserError: it is missing, cannot be read, or holds something else.
     """
-    try:
-        opened = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{path} cannot be read as a .npy file of numbers: {str(error).splitlines()[0]}"
-        ) from error
+    opened = opened_array(path)
     if not isinstance(opened, np.ndarray) or opened.dtype.kind not in "uif":
         kind = getattr(opened, "dtype", "an archive")
         raise UserError(f"{path} holds {kind}; expected one array of numbers")

@@ -15,6 +15,7 @@ from mstgraph.recipes.raw import refuse_cut_short, waveform
 from mstgraph.support.errors import UserError
 
 WINDOW, HOP = 0.025, 0.010  # seconds, as is common for speech
+HIGHEST_RATE = 1_000_000  # samples per second; more is a damaged header
 QUIETEST = 1e-6  # added to a band's power before the logarithm
 
 
@@ -51,11 +52,15 @@ def _wav(path: Path, content: bytes | None) -> tuple[np.ndarray, int]:
         refuse_cut_short(path)
     try:
         rate, values = wavfile.read(path if content is None else io.BytesIO(content))
-    except (OSError, ValueError, EOFError, IndexError, TypeError) as error:
+    except Exception as error:  # SciPy raises almost anything on a damaged header
         reason = str(error).partition("\n")[0]
         raise UserError(f"the recording {path} cannot be read as a WAV file: {reason}") from error
-    if not len(values) or rate < 1:
+    if not len(values):
         raise UserError(f"the recording {path} is empty")
+    if not 1 <= rate <= HIGHEST_RATE:
+        raise UserError(
+            f"the recording {path} has {rate} samples per second, expected 1 to {HIGHEST_RATE}"
+        )
     channels = values.reshape(len(values), -1)
     if channels.dtype == np.uint8:  # WAV's eight bits have their zero in the middle
         return (channels.astype(np.float64) - 128) / 128, int(rate)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -40,6 +40,8 @@ class Table(Recipe):
         columns: the columns that are modalities; empty for all that hold pictures, sounds or
             arrays, one modality each, and for all columns of numbers together, the modality
             ``numbers``.
+        optional: the columns whose cell may be empty: the sample lacks that modality. Columns of
+            numbers are one modality, so that a row has all of them or none.
         label: the column of classes; a row whose label is empty is one that nobody labelled.
         split: the column that says ``train``, ``validation`` or ``test``; without it, random
             groups.
@@ -65,6 +67,7 @@ class Table(Recipe):
 
     raw: Path | None = None
     columns: tuple[str, ...] = ()
+    optional: tuple[str, ...] = field(default=(), metadata={"later": True})
     label: str = "label"
     split: str = SPLIT
     sizes: tuple[str, ...] = ("64x64",)
@@ -110,7 +113,12 @@ class Table(Recipe):
 
     def modalities(self) -> tuple[Modality, ...]:
         """Return them in the order of the columns, numbers last."""
-        return tuple(source.modality(name) for name, source in self.sources.items())
+        for column in self.optional:
+            self._check_column("optional", column)
+        return tuple(
+            replace(source.modality(name), optional=self._may_lack(source))
+            for name, source in self.sources.items()
+        )
 
     def labels(self) -> Labels:
         """Return the classes; an empty label is unknown."""
@@ -121,13 +129,16 @@ class Table(Recipe):
         """Return the number of rows."""
         return len(self.rows)
 
-    def sample(self, index: int) -> Mapping[str, np.ndarray | bytes]:
-        """Return a row.
+    def sample(self, index: int) -> Mapping[str, np.ndarray | bytes | None]:
+        """Return a row, None for what it lacks.
 
         Raises:
             UserError: a file is missing or cannot be read, or a value is none; names the row.
         """
-        values = {name: source.read(self.rows, index) for name, source in self.sources.items()}
+        values = {
+            name: None if self._lacks(source, index) else source.read(self.rows, index)
+            for name, source in self.sources.items()
+        }
         return {**values, "label": np.array(self._target(index))}
 
     def item(self, modality: Modality, raw: Path | str) -> np.ndarray:
@@ -146,7 +157,7 @@ class Table(Recipe):
             source = reading.Images((), tuple(modality.shape[-2:]))  # type: ignore[arg-type]
         else:
             source = reading.Sounds((), LogMel(self.rate, self.seconds, self.bands))
-        if source.modality(modality.name) != modality:
+        if source.modality(modality.name) != replace(modality, optional=False):
             shape = shape_in_words(modality.shape)
             raise UserError(f"it holds {WORDS[kind]}; expected {shape} of '{modality.name}'")
         return source.opened(path)
@@ -176,6 +187,13 @@ class Table(Recipe):
         """Return the table and all files that it names."""
         named = (file for source in self.sources.values() for file in source.files(self.rows))
         return (*self.rows.files, *dict.fromkeys(named))
+
+    def _may_lack(self, source: reading.Source) -> bool:
+        return not {*source.columns}.isdisjoint(self.optional)
+
+    def _lacks(self, source: reading.Source, row: int) -> bool:
+        cells = (self.rows.columns[column][row] for column in source.columns)
+        return self._may_lack(source) and all(map(reading.is_empty, cells))
 
     @property
     def _chosen(self) -> list[str]:

@@ -29,7 +29,7 @@ from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.keeper import Keeper
 from mstgraph.run.networks import Networks, Shared
 from mstgraph.run.reporter import OF, SAMPLES, Listener, means
-from mstgraph.stages.parameters import groups_by_rate
+from mstgraph.stages.parameters import groups_by_share
 from mstgraph.stages.stage import StageNode, Term
 from mstgraph.support.errors import RunError
 from mstgraph.support.interrupt import Interrupt, Interrupted
@@ -216,11 +216,16 @@ class Training:
         settings = self.node.settings
         if not parameters:
             return None
-        if not settings.rates:
+        if not (settings.rates or settings.decays):
             return settings.optimizer(parameters, lr=settings.learning_rate)
-        groups = groups_by_rate(self.parts, settings.rates)
-        self._shares = [share for share, _ in groups]
-        return settings.optimizer([{"params": p} for _, p in groups], lr=settings.learning_rate)
+        groups = groups_by_share(self.parts, settings.rates, settings.decays)
+        self._shares = [share for share, _, _ in groups]
+        given = [{"params": parameters} for _, _, parameters in groups]
+        optimizer = settings.optimizer(given, lr=settings.learning_rate)
+        for group, (_, decay, _) in zip(optimizer.param_groups, groups, strict=True):
+            if settings.decays:
+                group["weight_decay"] *= decay
+        return optimizer
 
     def _make_average(self) -> Average | None:
         """Return the average of the trained parts, but for what serves training alone."""

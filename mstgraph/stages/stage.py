@@ -5,6 +5,7 @@ The executor knows this interface and nothing of any stage; a stage knows tensor
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,8 @@ class Stage(ABC):
             end of an epoch makes one, too.
         rates: path of a module → share of the learning rate that it is trained with,
             ``{'encoder': 0.1}``; 1 for all others. See `mstgraph.stages.parameters`.
+        decays: path of a module → share of the optimiser's weight decay that its parameters have,
+            ``{'encoder': 0.1}``; ``{'vectors': 0}`` lets biases and scales decay no more.
         resources: what it takes on a Ray cluster, ``{'num_cpus': 1, 'num_gpus': 0.5}``, ``memory``
             in bytes, or a name of the cluster's own; changes no result. Empty: one core.
         learns_by_gradient: whether it needs parameters to train; else buffers are enough.
@@ -103,6 +106,7 @@ class Stage(ABC):
     clip: float | None = None
     accumulate: int = 1
     rates: Mapping[str, float] = field(default_factory=dict)
+    decays: Mapping[str, float] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
 
     @abstractmethod
@@ -158,7 +162,7 @@ class Stage(ABC):
         """Return (parameter, what is wrong and what was expected) if the settings make no sense."""
         if self.epochs < 1:
             return "epochs", f"is {self.epochs}, expected at least 1"
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             return "learning_rate", f"is {self.learning_rate}, expected more than 0"
         if wrong := self.schedule.problem():
             return "schedule", wrong
@@ -172,13 +176,18 @@ class Stage(ABC):
             return "ema", f"is {self.ema}, expected more than 0 and less than 1, or None"
         if self.ema is not None and not self.learns_by_gradient:
             return "ema", f"is {self.ema}, expected None: what is measured here is a mean already"
-        if self.clip is not None and not self.clip > 0:
+        if self.clip is not None and not 0 < self.clip < math.inf:
             return "clip", f"is {self.clip}, expected more than 0, or None"
         if self.accumulate < 1:
             return "accumulate", f"is {self.accumulate}, expected at least 1"
-        for path, share in self.rates.items():
-            if not isinstance(share, (int, float)) or not share > 0:
-                return "rates", f"of '{path}' is {share!r}, expected a share of more than 0"
+        for name, shares in (("rates", self.rates), ("decays", self.decays)):
+            for path, share in shares.items():
+                if not isinstance(path, str):
+                    return name, f"names {path!r}, expected the path of a module in quotes"
+                if type(share) not in (int, float) or not 0 <= share < math.inf:
+                    return name, f"of '{path}' is {share!r}, expected a share such as 0.1"
+                if name == "rates" and not share:
+                    return name, f"of '{path}' is 0, expected more; what never trains is frozen"
         for name, amount in self.resources.items():
             if not isinstance(amount, (int, float)) or not amount >= 0:
                 return "resources", f"has {amount!r} of '{name}', expected a number of at least 0"

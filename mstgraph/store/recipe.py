@@ -208,7 +208,7 @@ def numbers(modality: Modality, raw: Path | str) -> np.ndarray:
     kind = "a .npy file of numbers" if isinstance(raw, Path) else "a line of numbers"
     try:
         values = _file(raw) if isinstance(raw, Path) else _line(raw, modality.shape)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy raises almost anything on a damaged header
         reason = str(error).partition("\n")[0]
         raise ValueError(f"it is no {kind[2:]}, {wanted} of '{modality.name}': {reason}") from error
     if values.shape != modality.shape:

@@ -32,13 +32,15 @@ def find_file(name: Path | str, beside: Sequence[Path] = (), place: str = "") ->
     found = next((path for path in places if path.is_file()), None)
     if found is not None:
         return found
+    start = f"{place}: " if place else ""
+    if any(path.is_dir() for path in places):
+        raise UserError(f"{start}'{name}' is a folder, expected a file")
     there = [
         str(Path(name).parent / other.name)
         for path in places
         for other in path.parent.glob(f"*{path.suffix}")
     ]
     looked = "" if Path(name).is_absolute() else f": looked {_in_words(beside)}"
-    start = f"{place}: " if place else ""
     raise UserError(f"{start}there is no file '{name}'{looked}{nearest(str(name), there)}")
 
 

@@ -1,9 +1,11 @@
-"""Sizes and shapes as a person reads them."""
+"""Sizes and shapes as a person reads them, and what a person writes."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 
 def size_in_words(size: int) -> str:
@@ -37,3 +39,15 @@ def printable(text: str) -> str:
     return "".join(
         "�" if unicodedata.category(x) in ("Cc", "Cs") and x not in "\n\t" else x for x in text
     )
+
+
+def take_tuples_of_one(options: Any) -> None:
+    """Put a tuple of one where a dataclass has a string and wants a tuple: a comma was forgotten.
+
+    Args:
+        options: the dataclass, frozen or not; called where it is made.
+    """
+    for option in fields(options):
+        value = getattr(options, option.name)
+        if isinstance(value, str) and str(option.type).startswith("tuple["):
+            object.__setattr__(options, option.name, (value,))

@@ -62,6 +62,8 @@ class ClassTask(Task):
                     return "class_weights", f"names '{name}'{nearest(str(name), self.classes)}"
                 if not (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
                     return "class_weights", f"is {weight} for '{name}', expected at least 0"
+            if not any(self.class_weights.get(name, 1.0) for name in self.classes):
+                return "class_weights", "is 0 for every class, so that nothing is learned"
         if not 0 <= self.focal < math.inf:
             return "focal", f"is {self.focal}, expected at least 0, such as 2.0"
         if not 0 <= self.label_smoothing < 1:

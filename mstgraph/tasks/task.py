@@ -17,6 +17,7 @@ from torch import Tensor
 from mstgraph.data.labelled import UNKNOWN
 from mstgraph.store.recipe import Labels
 from mstgraph.support.errors import nearest
+from mstgraph.support.text import take_tuples_of_one
 from mstgraph.tasks.responses import weighted_sum
 
 RECALL = "recall:"  # and a class: the name of a metric of a single one
@@ -83,6 +84,10 @@ class Task(ABC):
     primary: ClassVar[Metric]
     exclusive_classes: ClassVar[bool] = False
     probabilities: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Take one name for a tuple of one."""
+        take_tuples_of_one(self)
 
     @property
     def measured(self) -> tuple[Metric, ...]:

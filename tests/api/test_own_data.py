@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from own_data import write_own_data
 from PIL import Image
 
 import mstgraph
+from mstgraph.api import own_data
 from mstgraph.api.own_data import look
 from mstgraph.recipes.table import Table
 from mstgraph.support.errors import UserError
@@ -45,6 +47,26 @@ def test_a_folder_of_pictures_has_a_larger_teacher(
     assert [teacher.member for teacher in plan.teachers["image"]] == ["larger", "twin"]
 
 
+def test_what_some_rows_lack_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty cells, the first row's among them; numbers of which a row has a part are not lacked."""
+    monkeypatch.chdir(tmp_path)
+    text = write_own_data(tmp_path / "raw", rows=12).read_text()
+    (tmp_path / "raw/table.csv").write_text(
+        text.replace("0.jpg,", ",", 1).replace("5.wav,", ",", 1)
+    )
+    gin_file = mstgraph.new("mine", "raw/table.csv")
+    assert "optional: tuple[str, ...] = ('photo', 'tone')" in Path("mine/recipe.py").read_text()
+    assert "Some rows lack `photo`, `tone`" in Path("mine/README.md").read_text()
+    store = mstgraph.prepare("mine/recipe.py", "mine/store", raw="raw/table.csv")
+    assert not store.read_lengths(np.array([0]))["photo"].any()
+    assert mstgraph.load(gin_file).plan.graph.targets == ("photo",)
+
+    (tmp_path / "b.csv").write_text("x,y,label\n1,2,a\n,,b\n" + "3,4,a\n4,5,b\n" * 5)
+    assert own_data.look(tmp_path / "b.csv").recipe.optional == ("x", "y")
+    (tmp_path / "b.csv").write_text("x,y,label\n1,2,a\n,,b\n" + "3,,a\n4,5,b\n" * 5)
+    assert own_data.look(tmp_path / "b.csv").recipe.optional == ()
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """A folder that holds anything is refused, and bad data leaves no folder behind."""
     table = write_own_data(tmp_path / "raw", rows=4)
@@ -55,7 +77,26 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
     with pytest.raises(UserError, match="has no modality 'phto'; did you mean 'photo'"):
         mstgraph.new(tmp_path / "mine", table, target="phto")
+    with pytest.raises(UserError, match="split 'table' has no part 'test'; expected train and"):
+        mstgraph.new(tmp_path / "mine", table)
     assert not (tmp_path / "mine").exists()
+
+
+def test_of_two_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both found the folder empty; what the first wrote stays as it is."""
+    table = write_own_data(tmp_path / "raw", rows=12)
+    found = own_data.look(table)
+
+    def first(*_arguments: object) -> own_data.Found:
+        monkeypatch.setattr(own_data, "look", lambda *_: found)
+        mstgraph.new(tmp_path / "mine", table, synthetic="first")
+        return found
+
+    monkeypatch.setattr(own_data, "look", first)
+    with pytest.raises(UserError, match=r"mine' is not empty; expected a folder that is"):
+        mstgraph.new(tmp_path / "mine", table, synthetic="second")
+    assert "synthetic = 'first'" in (tmp_path / "mine/recipe.py").read_text()
+    assert len(list((tmp_path / "mine").iterdir())) == 3
 
 
 def test_a_column_called_as_a_teacher_is_refused(
@@ -101,13 +142,15 @@ def test_all_files_are_written_or_none(tmp_path: Path, monkeypatch: pytest.Monke
     """What stops it half way leaves a folder in which it can begin again."""
     (tmp_path / "a.csv").write_text("x,label\n" + "1,a\n2,b\n" * 10)
 
-    def full(path: Path, text: str) -> None:
+    created = own_data._created
+
+    def full(folder: Path, path: Path) -> object:
         if path.name == "README.md":
-            raise UserError("no space is left")
-        path.write_text(text)
+            raise OSError(errno.ENOSPC, "no space")
+        return created(folder, path)
 
     with monkeypatch.context() as patched:
-        patched.setattr("mstgraph.api.own_data.write_text", full)
+        patched.setattr(own_data, "_created", full)
         with pytest.raises(UserError, match="no space"):
             mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
     assert mstgraph.new(tmp_path / "mine", tmp_path / "a.csv").is_file()

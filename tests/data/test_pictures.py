@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mstgraph.data.augmentation import Augmentations, HorizontalFlip
 from mstgraph.data.pictures import Crop, Transforms
+from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError
 
 
@@ -63,7 +64,7 @@ def test_several_follow_one_another() -> None:
         Augmentations((Augmentations((Crop(),), 2),)): "views once",
         Augmentations((Crop(least=2.0),)): "holds Crop, whose least is 2.0",
     }.items():
-        problem = wrong.problem(("rgb",))
+        problem = wrong.problem({"rgb": Modality("rgb", "uint8", (3, 8, 8))})
         assert problem is not None
         assert words in problem[1]
 
@@ -111,7 +112,7 @@ def test_a_transform_sees_the_maps_of_a_sample_together() -> None:
 def test_transforms_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many batches go through them, and whatever was checked before."""
     dark = Transforms(("rgb",), (("Darken", {"most": 0.9}),))
-    assert dark.problem(("rgb",)) is None
+    assert dark.problem({"rgb": Modality("rgb", "uint8", (3, 8, 8))}) is None
     monkeypatch.setitem(sys.modules, "torchvision.transforms.v2", None)
     found, _ = dark({"rgb": torch.ones(2, 3, 2, 2)}, torch.zeros(2), seeded())
     assert found["rgb"].shape == (2, 3, 2, 2)
@@ -121,14 +122,21 @@ def test_transforms_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_torchvision_does_not_know_is_refused() -> None:
     """The nearest name; an option that a transform does not take."""
     with pytest.raises(UserError, match=r"names 'Darkn', which .* did you mean 'Darken'"):
-        Transforms(("rgb",), (("Darkn", {}),)).problem(("rgb",))
+        Transforms(("rgb",), (("Darkn", {}),)).problem({"rgb": Modality("rgb", "uint8", (3, 8, 8))})
     with pytest.raises(UserError, match=r"Darken refuses its options: .*unexpected keyword"):
-        Transforms(("rgb",), (("Darken", {"size": 3}),)).problem(("rgb",))
-    assert Transforms(("rgb",)).problem(("rgb",)) == ("of", "is empty, expected some")
+        Transforms(("rgb",), (("Darken", {"size": 3}),)).problem(
+            {"rgb": Modality("rgb", "uint8", (3, 8, 8))}
+        )
+    assert Transforms(("rgb",)).problem({"rgb": Modality("rgb", "uint8", (3, 8, 8))}) == (
+        "of",
+        "is empty, expected some",
+    )
 
 
 def test_without_torchvision_one_sentence_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install."""
     monkeypatch.setitem(sys.modules, "torchvision.transforms.v2", None)
     with pytest.raises(UserError, match="needs torchvision: pip install torchvision"):
-        Transforms(("rgb",), (("RandomCrop", {"size": 3}),)).problem(("rgb",))
+        Transforms(("rgb",), (("RandomCrop", {"size": 3}),)).problem(
+            {"rgb": Modality("rgb", "uint8", (3, 8, 8))}
+        )

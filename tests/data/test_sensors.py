@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mstgraph.data.sensors import FrequencyMask, Jitter, OfEach, Scale, TimeMask
+from mstgraph.store.recipe import Modality
 
 
 def changed(augmentation: OfEach, values: Tensor, seed: int = 0, **others: Tensor) -> Tensor:
@@ -64,7 +65,12 @@ def test_what_is_drawn_depends_on_the_name_alone(augmentation: OfEach) -> None:
 
 def test_names_are_checked() -> None:
     """None, and one that the store does not have."""
-    assert Jitter().problem(("x",)) == ("modalities", "is empty, expected some of x")
-    wrong = Jitter(("gyro",)).problem(("gyroscope", "x"))
+    assert Jitter().problem({"x": Modality("x", "float32", (3, 40))}) == (
+        "modalities",
+        "is empty, expected some of x",
+    )
+    wrong = Jitter(("gyro",)).problem(
+        {n: Modality(n, "float32", (3, 40)) for n in ("gyroscope", "x")}
+    )
     assert wrong is not None
     assert "names 'gyro'; did you mean 'gyroscope'?" in wrong[1]

@@ -124,6 +124,32 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, row: str, sentence: 
         opened(tmp_path / "a.csv", columns="f,x").sample(1)
 
 
+def test_a_sample_may_lack_what_is_optional(tmp_path: Path) -> None:
+    """An empty cell of such a column is a modality that is not there, and counted as such."""
+    np.save(tmp_path / "q.npy", np.ones(3))
+    rows = "".join(
+        f"{'' if n % 3 == 0 else 'q.npy'},{'' if n % 6 == 1 else n},{n % 2}\n" for n in range(20)
+    )
+    (tmp_path / "a.csv").write_text(f"f,x,label\n{rows}")
+    recipe = opened(tmp_path / "a.csv", columns="f,x", optional="f,x")
+    assert [m.optional for m in recipe.modalities()] == [True, True]
+    store = build(recipe, tmp_path / "store")
+    there = store.read_lengths(np.arange(20))
+    assert (there["f"] > 0).tolist() == [n % 3 != 0 for n in range(20)]
+    assert (there["numbers"] > 0).tolist() == [n % 6 != 1 for n in range(20)]
+    with pytest.raises(UserError, match=r"option 'optional' names 'g', but .* no such column"):
+        opened(tmp_path / "a.csv", optional="g").modalities()
+
+
+def test_a_row_has_all_of_its_numbers_or_none(tmp_path: Path) -> None:
+    """Half a vector is no sample."""
+    (tmp_path / "a.csv").write_text("x,y,label\n1,2,a\n,,b\n3,,a\n")
+    recipe = opened(tmp_path / "a.csv", optional="x")
+    assert recipe.sample(1)["numbers"] is None
+    with pytest.raises(UserError, match=r"line 4 of .* has an empty 'y'; expected a value, or"):
+        recipe.sample(2)
+
+
 def test_a_word_far_below_among_numbers_is_named(tmp_path: Path) -> None:
     """What a column holds is told by its first rows, and the others are held to it."""
     lines = [f"{n},{'ab'[n % 2]}" for n in range(60)]

@@ -608,16 +608,26 @@ def test_settings_of_training_count_once_they_are_set(experiment: Make) -> None:
     plain = experiment()
     for binding in ("CI.clip = 1.0", "CI.accumulate = 2", "CI.rates = {'hidden1': 0.1}"):
         assert changed(plain, experiment(TWO, binding)), binding
+    decaying = "CI.optimizer = @AdamW"
+    some = experiment(TWO, decaying, "CI.decays = {'vectors': 0}")
+    assert changed(experiment(TWO, decaying), some)
     for node in plain.plan.stages.values():
-        assert not {"clip", "accumulate", "rates"} & node.identity["settings"].keys()
+        assert not {"clip", "accumulate", "rates", "decays"} & node.identity["settings"].keys()
     same = experiment(TWO, "CI.clip = None", "CI.accumulate = 1", "CI.rates = {}")
     assert not changed(plain, same)
     # Where a stage is trained changes nothing, whatever it says.
     assert not changed(plain, experiment(TWO, "CI.resources = {'num_cpus': 2, 'big': 1}"))
+    frozen = "Member.frozen = ('hidden1',)\n"
     for text, told in {
+        frozen + "CI.rates = {'hidden1': 0.1}": "CI.rates names 'hidden1', in which stage ci",
+        "CI.rates = {3: 0.1}": "CI.rates names 3, expected the path of a module in quotes",
+        "CI.rates = {'hidden1': True}": "CI.rates of 'hidden1' is True, expected a share",
+        "CI.decays = {'hidden1': -1}": "CI.decays of 'hidden1' is -1, expected a share such as",
+        "CI.decays = {'hidden1': 0.1}": "CI.decays are shares of the weight decay of Adam, which",
+        "CI.learning_rate = 1e999": "CI.learning_rate is inf, expected more than 0",
         "CI.rates = {'hiden1': 0.1}": "CI.rates names 'hiden1', in which stage ci trains",
-        "CI.rates = {'hidden': 0}": "CI.rates of 'hidden' is 0, expected a share of more than 0",
         "CI.resources = {'gpu': -1}": "CI.resources has -1 of 'gpu', expected a number of at least",
+        "CI.rates = {'hidden': 0}": "CI.rates of 'hidden' is 0, expected more; what never",
         "CI.accumulate = 0": "CI.accumulate is 0, expected at least 1",
         "CI.clip = 0.0": "CI.clip is 0.0, expected more than 0, or None",
     }.items():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mstgraph.distil.frozen import FrozenCut, freeze, is_within, probe_frozen, still_holds
+from mstgraph.networks.by_name import IMAGENET, Headed, Standardise
 from mstgraph.networks.fusenet import FuseNetBranch
 from mstgraph.networks.inputs import Integers, drawn
 from mstgraph.networks.mlp import FusedMLP
@@ -94,6 +95,16 @@ CASES: dict[str, tuple[nn.Module, tuple[str, ...], Mapping[str, tuple[int, ...]]
     "words, which are integers": (Words(), ("words",), {"a": Integers((6,))}),
     "the stem": (Pictures(), ("stem",), PICTURE),
     "up to the head": (Pictures(), ("stem", "block", "norm"), PICTURE),
+    "a backbone behind its own normalisation": (
+        Headed(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()),
+            4 * 6 * 6,
+            2,
+            standardise=Standardise(*IMAGENET, 3),
+        ),
+        ("backbone",),
+        PICTURE,
+    ),
     "one branch of two": (
         FusedMLP({"a": (3,), "b": (4,)}, 2, branch=(4,), hidden=(5,)),
         ("branches.a",),

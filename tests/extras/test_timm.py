@@ -8,6 +8,8 @@ import pytest
 import torch
 from by_name_worlds import roles_are_layers, trains_alike_without_cache
 
+from mstgraph.derive.members.weights import fitting_weights
+from mstgraph.distil.frozen import probe_frozen
 from mstgraph.networks.timm import Timm
 from mstgraph.support.errors import UserError
 
@@ -81,3 +83,17 @@ Timm.model = 'mobilenetv3_small_050'
 def test_student_and_teachers_of_timm(tmp_path: Path) -> None:
     """A model is all that is named; what is kept changes nothing, in-place ReLUs and all."""
     trains_alike_without_cache(tmp_path, GRAPH)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_weights_of_colours_are_taken_for_grey(dense: bool, tmp_path: Path) -> None:
+    """All but the classifier; and behind its own normalisation a frozen backbone is kept."""
+    name, shapes = "mobilenetv3_small_050", {"x": (1, 32, 32)}
+    torch.save(timm.create_model(name).state_dict(), tmp_path / "colours.pt")
+    network = Timm(shapes, 5, name, normalise=True, dense=dense)
+    weights = fitting_weights("colours.pt", tmp_path / "colours.pt", network)
+    assert weights.missing == ("classifier.weight", "classifier.bias")
+    first = "backbone.model.conv_stem.weight" if dense else "backbone.conv_stem.weight"
+    assert weights.adapted == (first,)
+    crossing = probe_frozen(network.to("meta"), ("backbone",), (), shapes)
+    assert crossing is not None

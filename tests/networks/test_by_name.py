@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mstgraph.derive.members.weights import fitting_weights, recorded
 from mstgraph.derive.opening import open_experiment
 from mstgraph.networks.by_name import Headed, Standardise
 from mstgraph.support.errors import UserError
@@ -62,3 +65,33 @@ def test_a_head_for_vectors_and_one_for_every_pixel() -> None:
     assert flat.roles["hints"] == ("backbone.1",)
     dense = Headed(nn.Conv2d(3, 7, 3, stride=2), 7, 5, dense=True)
     assert dense(torch.rand(2, 3, 9, 12)).shape == (2, 5, 9, 12)
+
+
+class Blocks(nn.Module):
+    """A first convolution, and one of the same name in a block."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 4, 3)
+        self.block = nn.Sequential(OrderedDict(conv1=nn.Conv2d(4, 4, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [batch, 4]."""
+        return self.block(self.conv1(x)).mean((2, 3))
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone."])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_weights_of_colours_fit_other_channels(prefix: str, channels: int, tmp_path: Path) -> None:
+    """Equal channels are answered as equal colours were, and what was made to fit is told."""
+    colours, network = Blocks(3), Headed(Blocks(channels), 4, 2)
+    states = {f"{prefix}{name}": value for name, value in colours.state_dict().items()}
+    torch.save(states, tmp_path / "colours.pt")
+    weights = fitting_weights("colours.pt", tmp_path / "colours.pt", network)
+    weights.load(network)
+    grey = torch.rand(2, 1, 8, 8)
+    found = network.backbone(grey.expand(-1, channels, -1, -1))
+    torch.testing.assert_close(found, colours(grey.expand(-1, 3, -1, -1)))
+    told = "; fitted to its channels: backbone.conv1.weight;" in weights.in_words()
+    assert told is (channels != 3)
+    assert recorded(json.loads(json.dumps(weights.document()))).adapted == weights.adapted

@@ -46,6 +46,17 @@ def test_what_is_no_wav_file_is_refused_by_name(
         recording(tmp_path / "a.wav", 8000)
 
 
+def test_a_damaged_head_is_refused_by_name(tmp_path: Path) -> None:
+    """The data are not where it says; a rate of which nothing could be resampled."""
+    wavfile.write(tmp_path / "a.wav", 8000, TONE.astype(np.int16))
+    content = (tmp_path / "a.wav").read_bytes().replace(b"data", b"date")
+    with pytest.raises(UserError, match=r"a\.wav cannot be read as a WAV file"):
+        recording(tmp_path / "a.wav", 8000, content)
+    wavfile.write(tmp_path / "b.wav", 2**29, TONE[:9].astype(np.float32))
+    with pytest.raises(UserError, match=r"b\.wav has 536870912 samples per second, expected 1 to"):
+        recording(tmp_path / "b.wav", 8000)
+
+
 def test_a_spectrogram_shows_a_tone_in_its_band() -> None:
     """The loudest band is that whose triangle is highest at 1000 Hz; silence is flat."""
     log_mel = LogMel(rate=8000, seconds=0.5, bands=40)

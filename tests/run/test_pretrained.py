@@ -88,6 +88,21 @@ def test_a_teacher_of_another_run_is_taken_as_it_is(experiment: Make) -> None:
         experiment(PAIR + taken)
 
 
+def test_a_twin_of_a_target_that_starts_from_a_run_starts_there_too(experiment: Make) -> None:
+    """The target's are the twin's; its own are those of its own name, or the target's."""
+    small.run(experiment(PAIR), "first")
+    twin = PAIR + "graph.again = @again/Member()\nagain/Member.inputs = 'target'\n"
+    student = Path("first/student-rgb.safetensors")
+    for lines in ("rgb/Member.weights = 'first'\n", "again/Member.weights = 'first'\n"):
+        made = experiment(twin + lines)
+        assert made.parts.weights["again"].path == student
+    small.run(made, "second")
+    made = experiment(twin + lines.replace("first", "second"))
+    assert made.parts.weights["again"].path == Path(
+        "second/stages/pretrain-again/again.safetensors"
+    )
+
+
 def test_a_student_and_its_control_start_from_the_same_weights(experiment: Make) -> None:
     """Of a file of the backbone: the head is that of the seed, in both."""
     made = experiment(PAIR)

@@ -117,7 +117,8 @@ def test_a_stop_waits_for_the_step_under_way(place: int) -> None:
     """With all settings that have a state; continued, it comes to the same bits."""
     settings = (
         *("DKD.accumulate = 4", "DKD.clip = 0.1", "DKD.ema = 0.9", "DKD.optimizer = @NAdam"),
-        *("DKD.rates = {'hidden1': 0.1}", "graph.alone = False"),
+        *("DKD.rates = {'hidden1': 0.1}", "graph.alone = False", "NAdam.weight_decay = 0.5"),
+        "DKD.decays = {'hidden1': 0.1, 'vectors': 0}",
     )
     experiment = small.mfeat(*ALONE[1:], *settings)
     small.run(experiment, "whole")
@@ -134,6 +135,8 @@ def test_a_stop_waits_for_the_step_under_way(place: int) -> None:
         execution.run()
     state = torch.load("stopped/stages/dkd-zer/checkpoint.pt", weights_only=True)
     assert 10 * (state["epoch"] - 1) + state["batch"] == {4: 8, 12: 14}[place]
+    decays = [group["weight_decay"] for group in state["optimizer"]["param_groups"]]
+    assert {round(decay, 6) for decay in decays} == {0.5, 0.05, 0.0}
     small.run(experiment, "stopped")
     small.assert_weights("whole", "stopped")
 

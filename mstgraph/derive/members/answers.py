@@ -64,9 +64,12 @@ def _answers(
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         rows = found if isinstance(found, np.ndarray) else _by_name(found, source.store, start)
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # NumPy raises almost anything on a damaged header
+        reason = str(error).partition("\n")[0]
         raise UserError(
-            f"{start} cannot be read ({error}); expected logits as numpy.save writes them, or "
+            f"{start} cannot be read ({reason}); expected logits as numpy.save writes them, or "
             f"'{ANSWERS}' and '{NAMES}' as numpy.savez does"
         ) from error
     if rows.dtype.kind not in "fiu":

@@ -7,7 +7,7 @@ and what did not come is told. Nothing is loaded before the network is built.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from mstgraph.declare.configuration import Configuration, find_file, find_folder
+from mstgraph.distil.frozen import is_within
 from mstgraph.support.disk.descriptions import read_description
-from mstgraph.support.disk.states import SAFETENSORS, SUFFIXES, read_states
+from mstgraph.support.disk.states import INDEX, SAFETENSORS, SUFFIXES, read_states, states_digest
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.files import known_digest
 from mstgraph.support.text import shape_in_words
 
 SHOWN = 3  # names in a sentence
@@ -39,6 +39,8 @@ class Weights:
         missing: names in the network that stay as they were initialised.
         left: name in the file → why it was not taken.
         path: the file; None in a finished run, which needs it no more.
+        adapted: names in the network whose values have another shape in the file, which the
+            network itself brought to its own (`translated`).
     """
 
     given: str
@@ -47,6 +49,7 @@ class Weights:
     missing: tuple[str, ...] = ()
     left: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
+    adapted: tuple[str, ...] = ()
 
     def load(self, network: nn.Module) -> None:
         """Put what fits into a network.
@@ -58,7 +61,7 @@ class Weights:
             return
         if self.path is None or not self.path.is_file():
             raise UserError(f"the weights '{self.given}' are not there any more, and are needed")
-        if known_digest(self.path) != self.digest:
+        if states_digest(self.path) != self.digest:
             raise UserError(f"the weights '{self.given}' were replaced after this run was planned")
         states, own = _translated(read_states(self.path), network), network.state_dict()
         with torch.no_grad():
@@ -70,19 +73,22 @@ class Weights:
         total = len(self.taken) + len(self.missing)
         count = f"all {total}" if not self.missing else f"{len(self.taken)} of {total}"
         missing = f"; as initialised: {_some(self.missing)}" if self.missing else ""
+        adapted = f"; fitted to its channels: {_some(self.adapted)}" if self.adapted else ""
         reasons = [f"{name} ({reason})" for name, reason in self.left.items()]
         left = f"; left in the file: {_some(reasons)}" if reasons else ""
-        return f"{count} tensors from '{self.given}'{missing}{left}"
+        return f"{count} tensors from '{self.given}'{adapted}{missing}{left}"
 
     def document(self) -> dict[str, Any]:
         """Return it as plain data, as a run's plan records it."""
         names = ("given", "digest", "taken", "missing", "left")
-        return {name: getattr(self, name) for name in names}
+        adapted = {"adapted": self.adapted} if self.adapted else {}
+        return {name: getattr(self, name) for name in names} | adapted
 
 
 def recorded(document: Mapping[str, Any]) -> Weights:
     """Return what a run's plan records of a member's weights: `Weights.document`."""
-    return Weights(**{**document, "missing": tuple(document["missing"])})
+    tuples = {name: tuple(document.get(name, ())) for name in ("missing", "adapted")}
+    return Weights(**{**document, **tuples})
 
 
 def fitting_weights(given: str, path: Path, network: nn.Module) -> Weights:
@@ -96,7 +102,8 @@ def fitting_weights(given: str, path: Path, network: nn.Module) -> Weights:
     Raises:
         UserError: the file cannot be read, or nothing of it fits.
     """
-    states, own = _translated(read_states(path), network), network.state_dict()
+    raw, own = read_states(path), network.state_dict()
+    states = _translated(raw, network)
     renamed = _aligned(states, own)
     taken = {name: key for key, name in renamed.items() if _fits(name, states[key], own)}
     used = set(taken.values())
@@ -110,7 +117,9 @@ def fitting_weights(given: str, path: Path, network: nn.Module) -> Weights:
             f"nothing of the weights '{given}' fits the network {type(network).__name__}: they "
             f"hold {_some(there)}; expected {_some(here)}"
         )
-    return Weights(given, known_digest(path), taken, missing, left, path)
+    other = {n for n, value in states.items() if n in raw and value.shape != raw[n].shape}
+    adapted = tuple(name for name, key in taken.items() if key in other)
+    return Weights(given, states_digest(path), taken, missing, left, path, adapted)
 
 
 def refuse_partial(weights: Weights) -> None:
@@ -123,6 +132,23 @@ def refuse_partial(weights: Weights) -> None:
         raise UserError(
             f"it is not trained, but '{weights.given}' lacks {_some(weights.missing)} of its "
             "network, which would stay random; expected all of its weights, or that it is trained"
+        )
+
+
+def refuse_random(weights: Weights, network: nn.Module, frozen: Sequence[str]) -> None:
+    """Refuse weights that lack some of what never trains and would be random for ever.
+
+    What is no matrix begins at ones or zeros: batch normalisation that a file lacks passes on.
+
+    Raises:
+        UserError: names them.
+    """
+    own = network.state_dict()
+    found = [n for n in weights.missing if own[n].dim() > 1 and is_within(n, frozen)]
+    if found:
+        raise UserError(
+            f"'{weights.given}' lacks {_some(found)}, which is frozen and would stay random; "
+            "expected weights that hold it in the network's own shape, or fewer frozen modules"
         )
 
 
@@ -178,13 +204,15 @@ def _prefixes(names: Collection[str]) -> dict[str, None]:
     return dict.fromkeys(sorted(found, key=lambda prefix: (len(prefix), prefix)))
 
 
-def find_weights(given: str, member: str, place: str, configuration: Configuration) -> Path:
+def find_weights(
+    given: str, members: Sequence[str], place: str, configuration: Configuration
+) -> Path:
     """Return the file that a member's weights name.
 
     Args:
         given: a file, a folder with one weights file, or the folder of a finished run, whose
             student or member of the same name is meant.
-        member: whose.
+        members: whose, the first of whom the run has.
         place: where it is written.
         configuration: knows the given gin file.
 
@@ -204,11 +232,11 @@ def find_weights(given: str, member: str, place: str, configuration: Configurati
                 f"{place}: there are no weights '{given}', expected a file, a folder or a finished "
                 f"run{nearest(name, there)}"
             ) from error
-    return _of_run(folder, member, place) if (folder / PLAN).is_file() else _only(folder, place)
+    return _of_run(folder, members, place) if (folder / PLAN).is_file() else _only(folder, place)
 
 
 def _may_be_meant(path: Path) -> bool:
-    return path.suffix in SUFFIXES or (path / PLAN).is_file()
+    return path.suffix in SUFFIXES or path.name.endswith(INDEX) or (path / PLAN).is_file()
 
 
 def _fetched(url: str, place: str) -> Path:
@@ -227,7 +255,10 @@ def _fetched(url: str, place: str) -> Path:
 
 
 def _only(folder: Path, place: str) -> Path:
+    lists = sorted(folder.glob(f"*{INDEX}"))
     found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    if len(lists) == 1:  # the others are its parts
+        return lists[0]
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise UserError(
@@ -247,11 +278,23 @@ class _Plan(TypedDict):
     stages: list[_Stage]
 
 
-def _of_run(run: Path, member: str, place: str) -> Path:
-    """Return what a run left of its student or member of this name, the newest."""
-    student = run / f"student-{member}{SAFETENSORS}"
-    if student.is_file():
-        return student
+def _of_run(run: Path, members: Sequence[str], place: str) -> Path:
+    """Return what a run left of the first of some members that it has, the newest."""
+    left = _left_by(run)
+    known = [name for name in left if "." not in name]
+    member = next((name for name in members if name in left), None)
+    if member is None:
+        raise UserError(
+            f"{place}: the run '{run}' has no member '{members[0]}'{nearest(members[0], known)}; "
+            "of a member of another name, name the file"
+        )
+    if not left[member].is_file():
+        raise UserError(f"{place}: the run '{run}' has not trained its member '{member}' yet")
+    return left[member]
+
+
+def _left_by(run: Path) -> dict[str, Path]:
+    """Return member → the file that a finished run left of it: of a student, else by a stage."""
     stages = read_description(run / PLAN, _Plan, "name a file of weights")["stages"]
     left = {
         part: run / "stages" / stage["name"] / f"{part}{SAFETENSORS}"
@@ -259,12 +302,5 @@ def _of_run(run: Path, member: str, place: str) -> Path:
         if stage["kind"] != "alone"
         for part in (*stage["trains"], *stage.get("takes", ()))
     }
-    if member not in left:
-        members = [name for name in left if "." not in name]
-        raise UserError(
-            f"{place}: the run '{run}' has no member '{member}'{nearest(member, members)}; of a "
-            "member of another name, name the file"
-        )
-    if not left[member].is_file():
-        raise UserError(f"{place}: the run '{run}' has not trained its member '{member}' yet")
-    return left[member]
+    students = {name: run / f"student-{name}{SAFETENSORS}" for name in left}
+    return {**left, **{name: path for name, path in students.items() if path.is_file()}}

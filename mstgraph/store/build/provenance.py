@@ -69,12 +69,17 @@ def _modules(name: str, source: Path, options: Mapping[str, object]) -> dict[str
 
 
 def _fields(recipe: Recipe) -> dict[str, object]:
+    """Return the options, but for later ones (``metadata={"later": True}``) that are as by default.
+
+    So a store that was prepared before there were any is the one that would be prepared now.
+    """
     if not dataclasses.is_dataclass(recipe):
         return {}
     return {
         field.name: getattr(recipe, field.name)
         for field in dataclasses.fields(recipe)
         if field.init
+        and not (field.metadata.get("later") and getattr(recipe, field.name) == field.default)
     }
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_graphs import Make
 from torch import Tensor, nn
 
 from mstgraph.declare.configuration import Configuration
 from mstgraph.derive.members.weights import find_weights, fitting_weights
+from mstgraph.stages.node import Part
 from mstgraph.support.errors import UserError
 
 
@@ -209,6 +212,10 @@ REFUSED = {
         STILL + "depth/Member.loss = @C2KD()\nMember.penultimate = 'hidden2'\n",
         "member 'depth' is not trained, but its loss C2KD goes on training the teacher",
     ),
+    "frozen, of which a part would stay random": (
+        GIVEN + "depth/MLP.hidden = (6, 4, 5)\ndepth/Member.frozen = ('hidden2', 'hidden3')\n",
+        "member 'depth': 'depth.pt' lacks hidden3.weight, which is frozen and would stay random; ",
+    ),
     "frozen, not there": (
         "rgb/Member.frozen = ('hiden1',)\n",
         "member 'rgb': MLP has no layer 'hiden1'; did you mean 'hidden1'?",
@@ -235,6 +242,45 @@ def test_what_makes_no_sense_is_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_weights_in_parts_are_one(
+    experiment: Make, depth: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """A folder as Hugging Face's libraries save it: all parts are read, and all are hashed."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    halves = {"a": [n for n in depth if "hidden" in n], "b": [n for n in depth if "class" in n]}
+    for file, names in halves.items():
+        save_file({n: depth[n] for n in names}, folder / f"{file}.safetensors")
+    listed = {n: f"{file}.safetensors" for file, names in halves.items() for n in names}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": listed}))
+    lines = PAIR + "depth/Member.weights = 'parts'\n"
+    made = experiment(lines)
+    assert made.parts.members["depth"].initialisation == "all 6 tensors from 'parts'"
+    network = made.parts.build(Part("network", "depth"), "cpu")
+    made.parts.start(Part("network", "depth"), network)
+    assert torch.equal(network.state_dict()["classifier.weight"], depth["classifier.weight"])
+
+    before = stages(made)["pretrain-depth"]
+    save_file({n: depth[n] + 1 for n in halves["b"]}, folder / "b.safetensors")
+    assert stages(experiment(lines))["pretrain-depth"] != before
+    (folder / "b.safetensors").unlink()
+    with pytest.raises(UserError, match=r"lack their part 'b.safetensors', expected it beside"):
+        experiment(lines)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"weight_map": {}}', '{"weight_map": {"a": 3}}', '{"weight_map": 3}']
+)
+def test_a_list_of_parts_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    """In one sentence."""
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="cannot be read as a list of parts") as caught:
+        fitting_weights("w", path, Named())
+    assert "\n" not in str(caught.value)
+
+
 def test_a_url_is_looked_up_where_torch_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,4 +290,4 @@ def test_a_url_is_looked_up_where_torch_keeps_it(
     (tmp_path / "checkpoints").mkdir()
     kept = save({"a": torch.ones(1)}, tmp_path / "checkpoints" / "vgg16.pth")
     url = "https://example.org/files/vgg16.pth?download=1"
-    assert find_weights(url, "m", "", Configuration()) == kept
+    assert find_weights(url, ["m"], "", Configuration()) == kept
