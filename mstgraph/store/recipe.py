@@ -176,6 +176,17 @@ class Recipe(ABC):
         """
         return numbers(modality, raw)
 
+    def words(self, modality: Modality, values: np.ndarray) -> str:
+        """Return a stored sample as a person reads it, such as the text behind token ids.
+
+        Reports show it in the place of numbers. "" for what is better seen than read.
+
+        Args:
+            modality: as it is stored.
+            values: one sample of it.
+        """
+        return ""
+
     def columns_read(self, names: Sequence[str]) -> Sequence[str]:
         """Return which columns of somebody's table may hold modalities: not those of labels.
 
