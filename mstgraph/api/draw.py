@@ -29,7 +29,8 @@ def draw(
         figure: its name, one of `mstgraph.viz.figures.names`.
         runs: folders of runs.
         plan: in their place, for the paths: `Experiment.document`.
-        out: where to write, without an ending; default: ``NAME-FIGURE``.
+        out: where to write, without an ending; default: ``RUN-FIGURE`` after the run's folder,
+            with student and method where they are given; another run's picture is not overwritten.
         formats: which of ``svg``, ``png`` and ``pdf``.
         student: which, where a run has several; None takes the first.
         method: how features are laid out: ``pca``, ``tsne`` or ``umap``.
@@ -44,5 +45,12 @@ def draw(
         tuple(map(Path, runs)), plan, student, method, samples, device=device, notice=notice
     )
     picture = figures.figure(figure)(wanted)
-    title = wanted.title() if plan is None else plan["name"]
-    return write_picture(picture, out or Path(f"{title}-{figure}"), formats)
+    if out is not None:
+        return write_picture(picture, out, formats)
+    named = [
+        wanted.name(),
+        figure,
+        *([student] if student else []),
+        *([method] * (method != "pca")),
+    ]
+    return write_picture(picture, Path("-".join(named)), formats, wanted.source())

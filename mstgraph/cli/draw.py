@@ -36,7 +36,7 @@ class _Drawing(click.Command):
 @click.command(cls=_Drawing)
 @click.argument("source", nargs=-1, required=True, metavar="[FIGURE] SOURCE…")
 @bindings
-@click.option("--out", help="Where to write, without an ending  [NAME-FIGURE].")
+@click.option("--out", help="Where to write, without an ending  [RUN-FIGURE].")
 @click.option(
     "--format",
     "formats",

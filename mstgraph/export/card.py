@@ -7,40 +7,42 @@ Reporting", FAT* 2019, and https://huggingface.co/docs/hub/model-cards.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mstgraph.export.table import header, rows, said_of_times
+from mstgraph.support.text import one_line
 
 WAYS_TO_RUN = {
     "onnx": """```sh
-python predict.py {file} VALUES.npy    # needs numpy and onnxruntime alone
+python predict.py {file} {files}    # needs numpy and onnxruntime alone
 ```
 
 ```python
 from predict import Student
 
 student = Student("{file}")
-student.probabilities(values)          # raw values, [samples, {shape}] {dtype}
+student.{asked}({values})    # raw values
 ```""",
     "torch": """```python
 import torch
 
 network = torch.export.load("{file}").module()    # needs torch alone
-network(values)                                   # raw values, [samples, {shape}] {dtype}
+network({values})    # raw values
 ```""",
     "openvino": """```python
 import openvino
 
 network = openvino.Core().compile_model("{file}", "CPU")    # needs openvino alone
-network({{"{modality}": values}})["{output}"]    # raw values, [samples, {shape}] {dtype}
+network({{{named}}})["{output}"]    # raw values
 ```""",
     "executorch": """```python
 import torch
 from executorch.runtime import Runtime
 
 method = Runtime.get().load_program("{file}").load_method("forward")
-method.execute([values])[0]    # raw values, [samples, {shape}] {dtype}, at most {largest} samples
+method.execute([{values}])[0]    # raw values, at most {largest} samples
 ```""",
 }
 
@@ -53,6 +55,16 @@ def card(document: Mapping[str, Any]) -> str:
     """
     front = "".join(f"{name}: {_yaml(value)}\n" for name, value in _front(document).items())
     return f"---\n{front}---\n\n" + "\n\n".join(_sections(document)) + "\n"
+
+
+def plain(text: object) -> str:
+    r"""Return a text that Markdown and a browser show as it is, in a line or a cell of a table.
+
+    >>> plain("a|b <i> `c`\nd")
+    'a\\|b &lt;i&gt; \\`c\\` d'
+    """
+    whole = re.sub(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", one_line(text))
+    return whole.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _yaml(value: Any) -> str:
@@ -85,39 +97,43 @@ def _front(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sections(document: Mapping[str, Any]) -> Iterator[str]:
     data, file = document["data"], document["files"][0]
-    label = f" ({data['synthetic']})" if data["synthetic"] else ""
-    shape = ", ".join(map(str, document["shape"]))
-    yield f"# {document['name']}"
+    label = f" ({plain(data['synthetic'])})" if data["synthetic"] else ""
+    title = plain(data["title"])
+    seen = " and ".join(f"`{given['name']}`" for given in document["inputs"])
+    yield f"# {plain(document['name'])}"
     yield (
-        f"Takes `{document['modality']}` and {_answers(document)}; trained on "
-        f"{data['title']}{label} with mstgraph {document['versions']['mstgraph']}"
+        f"Takes {seen} and {_answers(document)}; trained on "
+        f"{title}{label} with mstgraph {document['versions']['mstgraph']}"
         f"{_distilled(document)}. Normalisation is inside the file: values go in raw."
     )
-    stored = f"[batch, {shape}] {document['dtype']}{_unit(document)}"
-    yield f"**Input** `{document['modality']}`: {stored}."
+    for given in document["inputs"]:
+        shape = ", ".join(map(str, ("batch", *given["shape"])))
+        yield f"**Input** `{given['name']}`: [{shape}] {given['dtype']}{_unit(given)}."
     yield f"**Output** `{document['output']}`: [batch, {_outputs(document)}] float32."
-    if document["classes"]:
-        yield f"**Classes**, in the order of the outputs: {', '.join(document['classes'])}."
-    elif document["names"]:
-        yield f"**Outputs**, in their order: {', '.join(document['names'])}."
+    if names := document["classes"]:
+        yield f"**Classes**, in the order of the outputs: {', '.join(map(plain, names))}."
+    elif names := document["names"]:
+        yield f"**Outputs**, in their order: {', '.join(map(plain, names))}."
     yield "## Use"
-    yield WAYS_TO_RUN[document["format"]].format(**{**document, "file": file, "shape": shape})
+    yield WAYS_TO_RUN[document["format"]].format(**{**document, "file": file, **_called(document)})
     yield "## Metrics"
-    yield f"On the {document['samples']} samples of the test split '{document['split']}':"
+    split = f"test split '{plain(document['split'])}'{_complete(document)}"
+    yield f"On the {document['samples']} samples of the {split}:"
     yield _markdown(header(document), rows(document))
     yield said_of_times(document) + "."
     yield _gain(document)
     yield "## Data and licence"
-    yield f"{data['title']}{label}. Source: {data['source'] or 'not said'}."
+    yield f"{title}{label}. Source: {plain(data['source']) or 'not said'}."
+    licence = plain(data["licence"]) or "the recipe says none"
     yield (
-        f"Licence of the data: {data['licence'] or 'the recipe says none'}. A network trained on "
-        "data may be bound by its licence; this card grants nothing."
+        f"Licence of the data: {licence}. A network trained on data may be bound by its licence; "
+        "this card grants nothing."
     )
     yield "## Intended use and limits"
     yield "\n".join(f"- {line}" for line in _limits(document))
     yield "## Where it comes from"
     yield (
-        f"Run `{document['run']}`, stage `{document['stage']}`, seed {document['seed']}; "
+        f"Run {plain(document['run'])}, stage {plain(document['stage'])}, seed {document['seed']}; "
         + ", ".join(f"{name} {version}" for name, version in document["versions"].items())
         + ". All numbers are in `export.json`."
     )
@@ -138,8 +154,26 @@ def _distilled(document: Mapping[str, Any]) -> str:
     return ", by distillation: teachers took part in training, none is needed now"
 
 
-def _unit(document: Mapping[str, Any]) -> str:
-    scale, unit = document["scale"], document["unit"]
+def _called(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return how a program names what it hands over."""
+    names = {given["name"]: re.sub(r"\W", "_", given["name"]) for given in document["inputs"]}
+    return {
+        "files": " ".join(f"{name.upper()}.npy" for name in names.values()),
+        "values": ", ".join(names.values()),
+        "named": ", ".join(f"{json.dumps(name)}: {value}" for name, value in names.items()),
+        "asked": "probabilities" if document["classes"] else "outputs",
+    }
+
+
+def _complete(document: Mapping[str, Any]) -> str:
+    """Return which samples these are, where some lack what the student sees."""
+    if not any(given["optional"] for given in document["inputs"]):
+        return ""
+    return f" that have {' and '.join(given['name'] for given in document['inputs'])}"
+
+
+def _unit(given: Mapping[str, Any]) -> str:
+    scale, unit = given["scale"], plain(given["unit"])
     if scale != 1:
         return f"; a value times {scale:.6g} is {f'in {unit}' if unit else 'the physical value'}"
     return f", in {unit}" if unit else ""
@@ -150,7 +184,7 @@ def _outputs(document: Mapping[str, Any]) -> str:
 
 
 def _markdown(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *cells]
+    lines = [map(plain, columns), ["---"] * len(columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -172,9 +206,9 @@ def _gain(document: Mapping[str, Any]) -> str:
 
 def _limits(document: Mapping[str, Any]) -> Iterator[str]:
     data = document["data"]
-    yield f"For data like {data['title']}: the same sensors, preparation and classes."
+    yield f"For data like {plain(data['title'])}: the same sensors, preparation and classes."
     if data["synthetic"]:
-        yield f"Trained on {data['synthetic']}: its numbers say nothing of real data."
+        yield f"Trained on {plain(data['synthetic'])}: its numbers say nothing of real data."
     yield "It answers whatever it is shown; of something else than its classes it knows nothing."
     yield "One seed and one split: another training ends with other weights and other numbers."
     if document["int8"]:
@@ -182,6 +216,12 @@ def _limits(document: Mapping[str, Any]) -> Iterator[str]:
             f"Eight bits, calibrated on {document['calibrated']} training samples; values far from "
             "those are clipped."
         )
+    for given in document["inputs"]:
+        if given["varying"]:
+            yield (
+                f"It is not told how long `{given['name']}` is: zeros that fill a shorter one up "
+                "are values to it."
+            )
     if document["format"] == "executorch":
         yield f"At most {document['largest']} samples at once."
     yield "Not for decisions about people, or where errors do harm, without tests of your own."

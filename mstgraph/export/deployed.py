@@ -3,6 +3,8 @@
     python predict.py MODEL.onnx VALUES.npy      [samples, *shape], or one sample
     python predict.py MODEL.onnx VALUES.csv      a line of numbers for each sample
 
+A student of several modalities takes a file of each, in the order in which the model names them.
+
 Values are raw, as they were measured or stored: normalisation is inside the file. What comes out
 is a line for each sample: the class, how probable it is, and what comes next; of a map, the
 classes that fill most of it. --out NAME.npy keeps the answers, [samples, …], as indices of classes.
@@ -23,30 +25,34 @@ class Student:
     Attributes:
         facts: what the file says of itself: ``title``, ``classes``, ``licence``, …
         classes: names of the classes.
-        name: of the input, the modality.
-        shape: of a sample.
-        type: of its values.
+        inputs: name of each modality, in order → shape of a sample, and type of its values.
     """
 
     def __init__(self, path: str, threads: int = 1):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-        (given,) = self.session.get_inputs()
         self.facts = self.session.get_modelmeta().custom_metadata_map
         self.classes = self.facts["classes"].split("\n")
-        self.name, self.shape = given.name, tuple(given.shape[1:])
-        kind = given.type.removeprefix("tensor(").removesuffix(")")
-        self.type = np.dtype({"float": "float32", "double": "float64"}.get(kind, kind))
+        self.inputs = {}
+        for given in self.session.get_inputs():
+            kind = given.type.removeprefix("tensor(").removesuffix(")")
+            kind = {"float": "float32", "double": "float64"}.get(kind, kind)
+            self.inputs[given.name] = tuple(given.shape[1:]), np.dtype(kind)
 
-    def outputs(self, values: np.ndarray) -> np.ndarray:
-        """Return logits or probabilities, [samples, classes, …], of raw values."""
-        values = np.ascontiguousarray(values, self.type).reshape(-1, *self.shape)
-        return self.session.run(None, {self.name: values})[0]
+    def outputs(self, *values: np.ndarray) -> np.ndarray:
+        """Return logits or probabilities, [samples, classes, …], of raw values of each input."""
+        if len(values) != len(self.inputs):
+            raise SystemExit(f"expected values of each of {', '.join(self.inputs)}, in this order")
+        given = {
+            name: np.ascontiguousarray(own, kind).reshape(-1, *shape)
+            for (name, (shape, kind)), own in zip(self.inputs.items(), values, strict=True)
+        }
+        return self.session.run(None, given)[0]
 
-    def probabilities(self, values: np.ndarray) -> np.ndarray:
-        """Return probabilities, [samples, classes, …], of raw values."""
-        outputs = self.outputs(values)
+    def probabilities(self, *values: np.ndarray) -> np.ndarray:
+        """Return probabilities, [samples, classes, …], of raw values of each input."""
+        outputs = self.outputs(*values)
         if self.facts["output"] == "probabilities":
             return outputs
         powers = np.exp(outputs - outputs.max(1, keepdims=True))
@@ -77,14 +83,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model")
-    parser.add_argument("values")
+    parser.add_argument("values", nargs="+")
     parser.add_argument("--out", help="a .npy file for the answers")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     student = Student(given.model, given.threads)
     of_classes = student.facts["answers"] == "classes"
-    values = read(given.values)
-    outputs = student.probabilities(values) if of_classes else student.outputs(values)
+    values = [read(path) for path in given.values]
+    outputs = student.probabilities(*values) if of_classes else student.outputs(*values)
     for number, sample in enumerate(outputs):
         print(f"{number}  {line(student, sample)}")
     if given.out:

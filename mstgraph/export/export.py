@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,7 +19,14 @@ import torch
 
 from mstgraph.derive.experiment import Experiment
 from mstgraph.export.card import card
-from mstgraph.export.format import Deployed, Format, Model, Output, facts_as_text
+from mstgraph.export.format import (
+    Answer,
+    Deployed,
+    Format,
+    Model,
+    Output,
+    facts_as_text,
+)
 from mstgraph.export.measure import TOLERANCE, Row, compare, milliseconds, threads_of_torch
 from mstgraph.export.raw import Raw
 from mstgraph.export.to_executorch import ExecuTorch
@@ -118,10 +125,9 @@ def export(
         RunError: the file does not answer as torch does.
     """
     task, chosen = experiment.task, wanted.check(experiment.task)
-    student.refuse_several("an exported file takes")
     own = OwnFolder(folder, "export")
     own.refuse_foreign()
-    raw = Raw(experiment, student.modality)
+    raw = Raw(experiment, student.modalities)
     model = _model(experiment, student, raw, wanted)
     with TemporaryDirectory() as temporary, threads_of_torch(wanted.threads), torch.no_grad():
         with explained(Path(temporary)):
@@ -133,13 +139,14 @@ def export(
         found = compare(ways, raw.batches("test", wanted.batch), task, sizes)
         _check(found, task, wanted)
         for size in sorted({1, wanted.batch}):
-            values = np.resize(raw.values("test", size), (size, *model.example.shape[1:]))
+            values = [_resized(own, size) for own in raw.values("test", size)]
             for name, times in milliseconds(ways, values).items():
                 found[name].milliseconds[size] = times
         shipped = chosen.files(paths[next(reversed(paths))])
         document = _document(experiment, student, run, summary, wanted, chosen, found)
+        document["samples"] = len(raw.ids("test"))
         document["files"] = [path.name for path in shipped]
-        document["calibrated"] = len(raw.values("train", wanted.calibration))
+        document["calibrated"] = min(wanted.calibration, len(raw.ids("train")))
         _keep(own, shipped, document)
     return document
 
@@ -151,22 +158,25 @@ def _model(experiment: Experiment, student: Student, raw: Raw, wanted: Wanted) -
         "synthetic": source.synthetic,
         "licence": raw.store.metadata["licence"],
         "source": raw.store.metadata["source"],
-        "modality": student.modality,
+        "modalities": student.modalities,
         "output": wanted.output,
         "answers": "classes" if experiment.task.exclusive_classes else "values",
         "classes": classes,
         "made_by": f"mstgraph {version('mstgraph')}",
     }
-    example = np.resize(raw.values("train", 2), (2, *source.modalities[student.modality].shape))
+    example = tuple(torch.from_numpy(_resized(own, 2)) for own in raw.values("train", 2))
     network = Deployed(student, wanted.output).eval()
     largest = wanted.batch + 1  # a last sample joins the batch before
-    return Model(
-        network, student.modality, torch.from_numpy(example), largest, facts_as_text(facts)
-    )
+    return Model(network, student.modalities, example, largest, facts_as_text(facts))
 
 
-def _of_torch(model: Model) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda values: model.network(torch.from_numpy(values)).numpy()
+def _resized(values: np.ndarray, size: int) -> np.ndarray:
+    """Return as many samples, [size, *shape]; fewer are repeated."""
+    return np.resize(values, (size, *values.shape[1:]))
+
+
+def _of_torch(model: Model) -> Answer:
+    return lambda *values: model.network(*map(torch.from_numpy, values)).numpy()
 
 
 def _write(
@@ -177,9 +187,10 @@ def _write(
     chosen.write(model, plain)
     paths = {chosen.title: plain}
     if wanted.int8:
-        samples = raw.values("train", wanted.calibration)
+        values = raw.values("train", wanted.calibration)
+        samples = [tuple(own[i : i + 1] for own in values) for i in range(len(values[0]))]
         path = paths[f"{chosen.title} int8"] = folder / f"{member}-int8{chosen.suffix}"
-        chosen.quantise(model, plain, path, [samples[i : i + 1] for i in range(len(samples))])
+        chosen.quantise(model, plain, path, samples)
     return paths
 
 
@@ -219,7 +230,7 @@ def _document(
 ) -> dict[str, Any]:
     source, task, store = experiment.source, experiment.task, experiment.source.store
     assert store is not None
-    modality, result = source.modalities[student.modality], summary["students"][student.member]
+    result = summary["students"][student.member]
     libraries = dict.fromkeys(("mstgraph", "torch", chosen.runtime))
     document = {
         "name": f"{run.resolve().name}-{student.member}",
@@ -227,16 +238,11 @@ def _document(
         "stage": result["stage"],
         "seed": summary["seed"],
         "split": experiment.split,
-        "samples": len(store.split(experiment.split, "test")),
         "data": {key: store.metadata[key] for key in ("title", "source", "licence", "synthetic")},
         **asdict(wanted),
         "largest": wanted.batch + 1,
         "runtime": chosen.runtime,
-        "modality": modality.name,
-        "shape": list(modality.shape),
-        "dtype": modality.dtype,
-        "scale": modality.scale,
-        "unit": modality.unit,
+        "inputs": [asdict(source.modalities[name]) for name in student.modalities],
         "task": type(task).__name__.lower(),
         "classes": list(student.classes) if task.exclusive_classes else [],
         "names": list(student.classes),

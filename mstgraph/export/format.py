@@ -19,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from mstgraph.support.errors import UserError, users_code
+from mstgraph.support.text import one_line
 
 Output = Literal["logits", "probabilities"]
-Answer = Callable[[np.ndarray], np.ndarray]
-"""From raw values, [batch, *shape], to outputs, [batch, num_outputs, *extent] float."""
-INPUT = "values"  # of `Deployed.forward`
+Answer = Callable[..., np.ndarray]
+"""From raw values, [batch, *shape] of each modality, to outputs, [batch, num_outputs, *extent]."""
+Sample = tuple[np.ndarray, ...]
+"""Raw values of one sample, [1, *shape] of each modality."""
+INPUTS = "values"  # of `Deployed.forward`
 
 
 class Deployed(nn.Module):
@@ -39,9 +42,9 @@ class Deployed(nn.Module):
         self.student = student
         self.output = output
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Return [batch, num_outputs, *extent] float of raw values, [batch, *shape]."""
-        logits: Tensor = self.student(values)
+    def forward(self, *values: Tensor) -> Tensor:
+        """Return [batch, num_outputs, *extent] float of raw values, [batch, *shape] each."""
+        logits: Tensor = self.student(*values)
         return logits.softmax(1) if self.output == "probabilities" else logits
 
 
@@ -51,15 +54,15 @@ class Model:
 
     Attributes:
         network: the network that leaves, in eval mode.
-        modality: what it sees, the name of the file's input.
-        example: raw values as the store holds them, [2, *shape].
+        modalities: what it sees, in its order: the names of the file's inputs.
+        example: raw values of each as the store holds them, [2, *shape].
         largest: of the batches that will be asked for; formats that plan their memory need it.
         facts: what the file says of itself, as text.
     """
 
     network: Deployed
-    modality: str
-    example: Tensor
+    modalities: tuple[str, ...]
+    example: tuple[Tensor, ...]
     largest: int
     facts: Mapping[str, str]
 
@@ -69,12 +72,16 @@ class Model:
         Raises:
             UserError: it cannot be traced, or asks what its values are.
         """
-        batch = torch.export.Dim("batch", min=1, max=limit)
-        what = f"{type(self.network.student).__name__} of '{self.modality}' cannot be exported"
+        seen = " + ".join(self.modalities)
+        what = f"{type(self.network.student).__name__} of '{seen}' cannot be exported"
         with users_code(what), quiet(), torch.no_grad():
-            return torch.export.export(
-                self.network, (self.example,), dynamic_shapes={INPUT: {0: batch}}, strict=False
-            )
+            return self.traced(self.network, limit)
+
+    def traced(self, network: nn.Module, limit: int | None) -> torch.export.ExportedProgram:
+        """Return the graph of a network that takes what this one does; see `exported`."""
+        batch = torch.export.Dim("batch", min=1, max=limit)
+        shapes = {INPUTS: tuple({0: batch} for _ in self.example)}
+        return torch.export.export(network, self.example, dynamic_shapes=shapes, strict=False)
 
 
 class Format(ABC):
@@ -92,16 +99,14 @@ class Format(ABC):
     def write(self, model: Model, path: Path) -> None:
         """Write the network as it is."""
 
-    def quantise(
-        self, model: Model, plain: Path, path: Path, samples: Sequence[np.ndarray]
-    ) -> None:
+    def quantise(self, model: Model, plain: Path, path: Path, samples: Sequence[Sample]) -> None:
         """Write the network in eight bits, by the runtime's own static quantisation.
 
         Args:
             model: the network.
             plain: what `write` wrote.
             path: where to.
-            samples: raw values to calibrate on, single ones: [1, *shape].
+            samples: to calibrate on.
         """
         raise NotImplementedError(f"{self.title} does not quantise")
 
@@ -163,6 +168,6 @@ def quiet() -> Iterator[None]:
 def facts_as_text(facts: Mapping[str, Any]) -> dict[str, str]:
     """Return facts as every format can hold them: lists with one entry a line."""
     return {
-        name: value if isinstance(value, str) else "\n".join(map(str, value))
+        name: value if isinstance(value, str) else "\n".join(map(one_line, value))
         for name, value in facts.items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -50,7 +50,7 @@ class Row:
 
 def compare(
     ways: Mapping[str, Answer],
-    batches: Iterable[tuple[np.ndarray, Tensor]],
+    batches: Iterable[tuple[Sequence[np.ndarray], Tensor]],
     task: Task,
     sizes: Mapping[str, int],
 ) -> dict[str, Row]:
@@ -58,7 +58,7 @@ def compare(
 
     Args:
         ways: name → what answers.
-        batches: raw values and labels.
+        batches: raw values of each modality, and labels.
         task: for metrics.
         sizes: name → bytes of its files.
     """
@@ -66,7 +66,7 @@ def compare(
     difference, apart = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0)
     agreed, answers, numbers = dict.fromkeys(ways, 0), 0, 0
     for values, labels in batches:
-        outputs = {name: answer(values) for name, answer in ways.items()}
+        outputs = {name: answer(*values) for name, answer in ways.items()}
         reference = next(iter(outputs.values()))
         most = TOLERANCE * max(1.0, float(np.abs(reference).max(initial=0)))
         answers, numbers = answers + reference[:, 0].size, numbers + reference.size
@@ -100,7 +100,7 @@ def _labelled(task: Task, labels: Tensor) -> Tensor:
 
 
 def milliseconds(
-    ways: Mapping[str, Answer], values: np.ndarray
+    ways: Mapping[str, Answer], values: Sequence[np.ndarray]
 ) -> dict[str, tuple[float, float, float]]:
     """Time one answer of every way to the same batch; they take turns, so that all share luck.
 
@@ -110,14 +110,14 @@ def milliseconds(
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(WARM):
         for answer in ways.values():
-            answer(values)
+            answer(*values)
     begun = time.perf_counter()
     for number in range(ROUNDS):
         if number >= WARM and time.perf_counter() - begun > MOST_SECONDS:
             break
         for name, answer in ways.items():
             start = time.perf_counter()
-            answer(values)
+            answer(*values)
             taken[name].append(1000 * (time.perf_counter() - start))
     return {
         name: tuple(np.percentile(found, (50, 10, 90)).tolist()) for name, found in taken.items()

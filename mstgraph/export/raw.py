@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,17 +13,17 @@ from mstgraph.derive.experiment import Experiment
 
 
 class Raw:
-    """One modality of a run's data, not normalised.
+    """Some modalities of a run's data, not normalised, of the samples that have them all.
 
     Args:
         experiment: a finished run's, whose store is there.
-        modality: the modality.
+        modalities: the modalities.
     """
 
-    def __init__(self, experiment: Experiment, modality: str):
+    def __init__(self, experiment: Experiment, modalities: Sequence[str]):
         assert experiment.source.store is not None
         self.store = experiment.source.store
-        self.modality = modality
+        self.modalities = tuple(modalities)
         self._pool = Pool(
             self.store,
             experiment.split,
@@ -32,26 +32,34 @@ class Raw:
             experiment.engine.memory_budget(torch.device("cpu")),
         )
 
-    def values(self, part: str, most: int) -> np.ndarray:
-        """Return samples that have it, spread over a part evenly, [at most ``most``, *shape]."""
+    def ids(self, part: str) -> np.ndarray:
+        """Return the numbers of a part's samples that have all of it, [samples] int64."""
         feed = self._feed(part)
-        ids = feed.ids[self._there(feed, torch.arange(len(feed))).numpy()]
-        chosen = np.unique(np.linspace(0, len(ids) - 1, min(most, len(ids))).astype(int))
-        return self.store.read(self.modality, ids[chosen])
+        return feed.ids[self._there(feed, torch.arange(len(feed))).numpy()]
 
-    def batches(self, part: str, size: int) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield raw values, [batch, *shape], and labels as a task takes them, in order."""
+    def values(self, part: str, most: int) -> tuple[np.ndarray, ...]:
+        """Return samples spread over a part evenly, [at most ``most``, *shape] of each modality."""
+        ids = self.ids(part)
+        chosen = np.unique(np.linspace(0, len(ids) - 1, min(most, len(ids))).astype(int))
+        return self._read(ids[chosen])
+
+    def batches(self, part: str, size: int) -> Iterator[tuple[tuple[np.ndarray, ...], Tensor]]:
+        """Yield raw values, [batch, *shape] each, and labels as a task takes them, in order."""
         feed = self._feed(part)
         for _, labels, positions in feed.epoch(size):
             there = self._there(feed, positions)
             if there.any():
-                ids = feed.ids[positions[there].numpy()]
-                yield self.store.read(self.modality, ids), labels[there]
+                yield self._read(feed.ids[positions[there].numpy()]), labels[there]
+
+    def _read(self, ids: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(self.store.read(name, ids) for name in self.modalities)
 
     def _there(self, feed: Feed, positions: Tensor) -> Tensor:
-        """Return which samples have the modality, [samples] bool."""
-        lengths = feed.lengths(positions).get(self.modality)
-        return torch.ones(len(positions), dtype=torch.bool) if lengths is None else lengths > 0
+        """Return which samples have all of the modalities, [samples] bool."""
+        there = torch.ones(len(positions), dtype=torch.bool)
+        for name, lengths in feed.lengths(positions).items():
+            there &= lengths > 0 if name in self.modalities else True
+        return there
 
     def _feed(self, part: str) -> Feed:
         return self._pool.feed(part, [])  # labels alone: raw values are read beside it

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from mstgraph.export.format import INPUT, Answer, Format, Model, needed, quiet
+from mstgraph.export.format import Answer, Format, Model, Sample, needed, quiet
 from mstgraph.support.errors import UserError
 
 XNNPACK = "executorch.backends.xnnpack"
@@ -29,9 +29,7 @@ class ExecuTorch(Format):
         """Write the graph that torch.export gives, what XNNPACK can take handed to it."""
         self._lower(model.exported(model.largest), path)
 
-    def quantise(
-        self, model: Model, plain: Path, path: Path, samples: Sequence[np.ndarray]
-    ) -> None:
+    def quantise(self, model: Model, plain: Path, path: Path, samples: Sequence[Sample]) -> None:
         """Write weights in eight bits for each channel, activations in eight bits (PT2E).
 
         The network alone: eight bits are too few for the raw values before it.
@@ -40,17 +38,11 @@ class ExecuTorch(Format):
         chosen = needed(f"{XNNPACK}.quantizer.xnnpack_quantizer", self.name)
         setting = chosen.get_symmetric_quantization_config(is_per_channel=True)
         quantizer = chosen.XNNPACKQuantizer().set_module_name("student.network", setting)
-        batch = torch.export.Dim("batch", min=1, max=model.largest)
         with quiet():
             prepared = tools.prepare_pt2e(model.exported(model.largest).module(), quantizer)
             for values in samples:
-                prepared(torch.from_numpy(values))
-            program = torch.export.export(
-                tools.convert_pt2e(prepared),
-                (model.example,),
-                dynamic_shapes={INPUT: {0: batch}},
-                strict=False,
-            )
+                prepared(*map(torch.from_numpy, values))
+            program = model.traced(tools.convert_pt2e(prepared), model.largest)
         self._lower(program, path)
 
     def answer(self, path: Path, threads: int) -> Answer:
@@ -59,13 +51,13 @@ class ExecuTorch(Format):
         program = runtime.load_program(path)
         method = program.load_method("forward")
 
-        def run(values: np.ndarray) -> np.ndarray:
+        def run(*values: np.ndarray) -> np.ndarray:
             try:
-                (outputs,) = method.execute([torch.from_numpy(values)])
+                (outputs,) = method.execute([*map(torch.from_numpy, values)])
             except RuntimeError as error:
                 reason = str(error).partition("\n")[0]
                 raise UserError(
-                    f"ExecuTorch refuses a batch of {len(values)} ({reason}): its compiler has "
+                    f"ExecuTorch refuses a batch of {len(values[0])} ({reason}): its compiler has "
                     "settled for smaller ones; expected a smaller --batch, such as 8"
                 ) from error
             return np.asarray(outputs.numpy()).copy()

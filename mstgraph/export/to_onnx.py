@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from mstgraph.export.format import Answer, Format, Model, needed, quiet
+from mstgraph.export.format import Answer, Format, Model, Sample, needed, quiet
 
 NORMALISES = {"Cast", "Mul", "Add"}  # what a student does to raw values before its first layer
 
@@ -30,7 +30,7 @@ class Onnx(Format):
         with quiet():
             written = torch.onnx.export(
                 program,
-                input_names=[model.modality],
+                input_names=list(model.modalities),
                 output_names=[model.network.output],
                 dynamo=True,
                 verbose=False,
@@ -40,9 +40,7 @@ class Onnx(Format):
         _tidy(proto)
         _save(proto, model, path)
 
-    def quantise(
-        self, model: Model, plain: Path, path: Path, samples: Sequence[np.ndarray]
-    ) -> None:
+    def quantise(self, model: Model, plain: Path, path: Path, samples: Sequence[Sample]) -> None:
         """Write weights in eight bits for each channel, activations in eight bits (QDQ)."""
         onnx, tools = needed("onnx", self.name), needed("onnxruntime.quantization", self.name)
         shapes = needed("onnxruntime.quantization.shape_inference", self.name)
@@ -52,7 +50,7 @@ class Onnx(Format):
             tools.quantize_static(
                 prepared,
                 path,
-                _reader(tools, model.modality, samples),
+                _reader(tools, model.modalities, samples),
                 quant_format=tools.QuantFormat.QDQ,
                 per_channel=True,
                 nodes_to_exclude=_normalising(onnx.load(prepared)),
@@ -66,8 +64,8 @@ class Onnx(Format):
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         session = runtime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        return lambda values: session.run(None, {name: values})[0]
+        names = [given.name for given in session.get_inputs()]
+        return lambda *values: session.run(None, dict(zip(names, values, strict=True)))[0]
 
 
 def _tidy(proto: Any) -> None:
@@ -89,14 +87,14 @@ def _save(proto: Any, model: Model, path: Path) -> None:
     onnx.save(proto, path)
 
 
-def _reader(tools: Any, name: str, samples: Sequence[np.ndarray]) -> Any:
+def _reader(tools: Any, names: Sequence[str], samples: Sequence[Sample]) -> Any:
     """Return what hands samples to ONNX Runtime one by one."""
     rows = iter(samples)
 
     class Reader(tools.CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
             values = next(rows, None)
-            return None if values is None else {name: values}
+            return None if values is None else dict(zip(names, values, strict=True))
 
     return Reader()
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mstgraph.export.format import Answer, Format, Model, needed, quiet
+from mstgraph.export.format import Answer, Format, Model, Sample, needed, quiet
 from mstgraph.support.errors import UserError, users_code
 
 
@@ -28,20 +28,18 @@ class OpenVino(Format):
         program = model.exported()
         with quiet(), users_code("OpenVINO cannot convert the network"):
             converted = openvino.convert_model(program)
-        converted.inputs[0].get_tensor().set_names({model.modality})
+        for given, name in zip(converted.inputs, model.modalities, strict=True):
+            given.get_tensor().set_names({name})
         converted.outputs[0].get_tensor().set_names({model.network.output})
         _save(converted, model, path)
 
-    def quantise(
-        self, model: Model, plain: Path, path: Path, samples: Sequence[np.ndarray]
-    ) -> None:
+    def quantise(self, model: Model, plain: Path, path: Path, samples: Sequence[Sample]) -> None:
         """Write weights and activations in eight bits where OpenVINO has kernels for them."""
         openvino, nncf = needed("openvino", self.name), needed("nncf", self.name)
         read = openvino.Core().read_model(plain)
+        named = [dict(zip(model.modalities, sample, strict=True)) for sample in samples]
         with quiet():
-            quantised = nncf.quantize(
-                read, nncf.Dataset(list(samples)), subset_size=max(1, len(samples))
-            )
+            quantised = nncf.quantize(read, nncf.Dataset(named), subset_size=max(1, len(samples)))
         _save(quantised, model, path)
 
     def answer(self, path: Path, threads: int) -> Answer:
@@ -49,7 +47,7 @@ class OpenVino(Format):
         settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         compiled = needed("openvino", self.name).Core().compile_model(path, "CPU", settings)
         request = compiled.create_infer_request()
-        return lambda values: np.array(request.infer([values])[0])
+        return lambda *values: np.array(request.infer([*values])[0])
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """Return the graph and the weights."""

@@ -35,7 +35,7 @@ class TorchExport(Format):
             network = torch.export.load(file).module()
 
         @torch.no_grad()
-        def run(values: np.ndarray) -> np.ndarray:
-            return np.asarray(network(torch.from_numpy(values)))
+        def run(*values: np.ndarray) -> np.ndarray:
+            return np.asarray(network(*map(torch.from_numpy, values)))
 
         return run

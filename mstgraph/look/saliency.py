@@ -169,7 +169,7 @@ def looks(records: Records, run: Opened, target: str, samples: int) -> Looks:
         target: the student.
         samples: how many test samples; those that distillation changed come first.
     """
-    positions = telling(records, target, samples)
+    positions = telling(records, target, samples, len(run.ids()))
     modality = run.experiment.inputs_of[target][0]
     rows = []
     for title, place in records.responses().items():
@@ -185,10 +185,16 @@ def looks(records: Records, run: Opened, target: str, samples: int) -> Looks:
     return Looks(positions, run.labels(list(positions)), rows, raw)
 
 
-def telling(records: Records, target: str, samples: int) -> np.ndarray:
-    """Return test samples worth looking at: half of them mended, some spoilt, the rest spread."""
+def telling(records: Records, target: str, samples: int, total: int) -> np.ndarray:
+    """Return test samples worth looking at: half of them mended, some spoilt, the rest spread.
+
+    Args:
+        records: the run's record.
+        target: the student.
+        samples: how many.
+        total: how many there are to choose from.
+    """
     found = changed(records, target)
-    total = len(records.contributions((records.last(target), target)))
     if found is None:
         return spread(total, samples)
     chosen = [*found.mended[: (samples + 1) // 2], *found.spoilt[: samples // 3]]

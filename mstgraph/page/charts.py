@@ -12,7 +12,9 @@ _LEGEND = {"orient": "bottom", "labelLimit": 240, "title": None}
 MOST_NUMBERED = 16  # rows or columns of a heat map whose numbers still fit
 
 
-def lines(x: str, y: str, *, zero: bool = False, dashes: Sequence[str] = ()) -> Spec:
+def lines(
+    x: str, y: str, *, zero: bool = False, dashes: Sequence[str] = (), count: int = 2
+) -> Spec:
     """Return lines of ``y`` over ``x`` by ``series``; a click in the legend picks one.
 
     Args:
@@ -20,6 +22,7 @@ def lines(x: str, y: str, *, zero: bool = False, dashes: Sequence[str] = ()) -> 
         y: name of a number.
         zero: whether the axis begins at 0.
         dashes: names of the series that are dashed.
+        count: how many values of ``x`` there are; of one, no line is seen.
     """
     encoding = {
         "x": {
@@ -37,7 +40,7 @@ def lines(x: str, y: str, *, zero: bool = False, dashes: Sequence[str] = ()) -> 
     if dashes:
         test = {"test": {"field": "series", "oneOf": list(dashes)}, "value": [5, 3]}
         encoding["strokeDash"] = {"condition": test, "value": [1, 0]}
-    mark = {"type": "line", "point": {"size": 14}, "strokeWidth": 1.8}
+    mark = {"type": "line", "point": {"size": 14 if count > 1 else 60}, "strokeWidth": 1.8}
     return {"params": [_PICK], "mark": mark, "encoding": encoding, "height": 210}
 
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from mstgraph.look.features import flat
 from mstgraph.look.masks import Masked, every_mask
-from mstgraph.look.opened import Opened
+from mstgraph.look.opened import Opened, spread
 from mstgraph.look.outcomes import changed, counts
+from mstgraph.look.pixels import confusion_of_maps
 from mstgraph.look.records import Records
 from mstgraph.look.saliency import looks
-from mstgraph.page import charts
-from mstgraph.page.parts import Block, Card, Chart, Gallery, Grid, Section, Words
+from mstgraph.page import charts, of_run
+from mstgraph.page.parts import Block, Card, Chart, Gallery, Grid, Picture, Section, Words
 from mstgraph.page.pictures import map_picture, sample_picture
+from mstgraph.predict.predict import open_recipe
 from mstgraph.stages.node import RESPONSE
+from mstgraph.support.errors import UserError, users_code
 
 SHOWN = 8  # samples that distillation mended, and as many that it spoilt
 SALIENT, MAPS = 6, 4
 POINTS = 240  # samples whose features are shown
+CONFUSED = 120  # maps whose pixels are counted
 DIGITS = 3
 
 
-def samples(run: Records, opened: Opened, target: str) -> Section:
+def samples(run: Records, opened: Opened, target: str, notice: Callable[[str], None]) -> Section:
     """Test samples that the student answers otherwise than alone."""
     found = changed(run, target)
     title = f"Samples that changed for {target}"
@@ -33,14 +37,19 @@ def samples(run: Records, opened: Opened, target: str) -> Section:
     words = f"{len(found.mended)} of the test samples were mended, {len(found.spoilt)} spoilt."
     blocks: list[Block] = [Words(words)]
     for name, chosen in (("mended", found.mended), ("spoilt", found.spoilt)):
-        cards = _cards(run, opened, target, list(chosen[:SHOWN]), name)
+        cards = _cards(run, opened, target, list(chosen[:SHOWN]), name, notice)
         if cards:
             blocks.append(Gallery(f"{name}: the first {len(cards)}", cards))
     return Section(title, blocks)
 
 
 def _cards(
-    run: Records, opened: Opened, target: str, positions: Sequence[int], mark: str
+    run: Records,
+    opened: Opened,
+    target: str,
+    positions: Sequence[int],
+    mark: str,
+    notice: Callable[[str], None],
 ) -> list[Card]:
     if not positions:
         return []
@@ -50,6 +59,7 @@ def _cards(
         for name in opened.experiment.inputs_of[member]
     )
     raw = {name: opened.raw(name, positions) for name in seen}
+    written = _written(opened, raw, notice)
     answers = {title: counts(run, place) for title, place in run.responses().items()}
     share = run.statistics(run.last(target)).get("share")
     teachers = [teacher["name"] for teacher in run.plan["teachers"].get(target, ())]
@@ -68,9 +78,32 @@ def _cards(
             facts.append(("routed to", teachers[int(share[position].argmax())], None))
         dense = labelled.sum() != 1
         label = "" if dense else f": {run.classes[int(labelled.argmax())]}"
-        pictures = [sample_picture(values[i], name) for name, values in raw.items()]
+        pictures = [
+            Picture(name, name, text=written[name][i])
+            if name in written
+            else sample_picture(values[i], name)
+            for name, values in raw.items()
+        ]
         cards.append(Card(f"sample {opened.ids()[position]}{label}", pictures, facts, mark))
     return cards
+
+
+def _written(
+    opened: Opened, raw: Mapping[str, np.ndarray], notice: Callable[[str], None]
+) -> dict[str, list[str]]:
+    """Return the text of each sample, of modalities of names that the recipe has words for."""
+    modalities = opened.experiment.source.modalities
+    names = [name for name in raw if modalities[name].integers]
+    if not names:
+        return {}
+    try:
+        recipe = open_recipe(opened.experiment, None, notice)
+        with users_code(f"the words of {recipe.title} fail"):
+            texts = {n: [recipe.words(modalities[n], values) for values in raw[n]] for n in names}
+    except UserError as error:
+        notice(f"text is shown as numbers: {error}")
+        return {}
+    return {name: text for name, text in texts.items() if any(text)}
 
 
 def masks(run: Records, found: Sequence[Masked], target: str) -> Section:
@@ -187,14 +220,33 @@ def segmentation(run: Records, opened: Opened, target: str) -> Section | None:
     return Section(f"Maps of {target}, side by side", [Gallery("most changed first", cards)])
 
 
-def of_data(run: Records, opened: Opened, method: str) -> list[Section]:
+def pixels(run: Records, opened: Opened, target: str) -> Section:
+    """What the pixels of maps are taken for, of the classes that there are."""
+    positions = spread(len(opened.ids()), CONFUSED)
+    pair = {how: run.responses().get(f"{target} {how}") for how in ("alone", "distilled")}
+    found = {
+        how: confusion_of_maps(opened, opened.asked(how, place), positions)
+        for how, place in pair.items()
+        if place is not None
+    }
+    there = np.flatnonzero(sum(m.sum(0) + m.sum(1) for m in found.values()))
+    matrices_of = {how: m[np.ix_(there, there)] for how, m in found.items()}
+    blocks = of_run.matrices([run.classes[i] for i in there], matrices_of)
+    words = f"Pixels of {len(positions)} test samples, spread over the part."
+    return Section(f"Confused pixels of {target}", [Words(words), *blocks])
+
+
+def of_data(
+    run: Records, opened: Opened, method: str, notice: Callable[[str], None]
+) -> list[Section]:
     """Return all sections that need the store."""
     found: list[Section] = []
     for target in run.targets:
         dense = opened.labels([0]).ndim == 3
-        maps = segmentation(run, opened, target) if dense else samples(run, opened, target)
+        maps = segmentation(run, opened, target) if dense else samples(run, opened, target, notice)
         masked = list(every_mask(opened, run.plan, target, 2 * POINTS))
         found += [maps] if maps else []
+        found += [pixels(run, opened, target)] if dense else []
         if masked:
             found += [masks(run, masked, target), features(run, masked, target, method)]
         found.append(saliency(run, opened, target))

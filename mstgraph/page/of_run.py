@@ -17,6 +17,8 @@ from mstgraph.viz.canvas import as_svg
 from mstgraph.viz.paths.labels import percent
 from mstgraph.viz.paths.paths import draw_paths
 
+WITH_CLASSES = ("classification", "segmentation")  # of which a sample or pixel has one
+
 
 def gain(run: Records) -> Section:
     """What distillation came to, and how surely."""
@@ -113,14 +115,15 @@ def curves(run: Records) -> Section:
         losses = _series(history, lambda n: n.endswith("/value") or n == "validation/loss")
         metrics = _series(history, lambda name: name.startswith("validation/metrics/"))
         best = max((row["epoch"] for row in history if row["best"]), default=0)
-        words = f"{history[-1]['epoch']} epochs, {history[-1]['seconds']:.1f} s; best epoch {best}."
+        count = history[-1]["epoch"]
+        epochs = f"{count} {'epoch' if count == 1 else 'epochs'}"
+        words = f"{epochs}, {history[-1]['seconds']:.1f} s; best epoch {best}."
         shown = ["series", "epoch", "value"]
-        blocks.append(
-            Chart(f"{stage}: losses", charts.lines("epoch", "value"), losses, words, shown)
-        )
+        spec = charts.lines("epoch", "value", count=len(history))
+        blocks.append(Chart(f"{stage}: losses", spec, losses, words, shown))
         if metrics:
             title = f"{stage}: metrics on validation"
-            blocks.append(Chart(title, charts.lines("epoch", "value"), metrics, "", shown))
+            blocks.append(Chart(title, spec, metrics, "", shown))
     return Section("Learning curves", blocks or [Words("No epoch is finished yet.")])
 
 
@@ -159,7 +162,7 @@ def routing(run: Records) -> list[Section]:
                 for row in history
                 if f"validation/{key}/{i}" in row
             ]
-            spec = charts.lines("epoch", key, zero=True, dashes=dashed)
+            spec = charts.lines("epoch", key, zero=True, dashes=dashed, count=len(history))
             if data:
                 blocks.append(Chart(title, spec, data, "Dashed: cross-modal teachers."))
         blocks += _by_class(run, target, [teacher["name"] for teacher in teachers])
@@ -169,6 +172,8 @@ def routing(run: Records) -> list[Section]:
 
 def _by_class(run: Records, target: str, teachers: Sequence[str]) -> list[Block]:
     found = routing_by_class(run, target) if run.artefact(run.last(target)) else None
+    if run.plan["task"]["kind"] not in WITH_CLASSES:
+        return []
     if found is None:
         return [Words("Routing by class is kept by runs that finish with this version or a later.")]
     data = [
@@ -177,7 +182,8 @@ def _by_class(run: Records, target: str, teachers: Sequence[str]) -> list[Block]
         for c, name in enumerate(run.classes)
         if not math.isnan(found[c, j])
     ]
-    spec = charts.heat("teacher", "class", "share", (len(teachers), len(run.classes)))
+    there = len({row["class"] for row in data})
+    spec = charts.heat("teacher", "class", "share", (len(teachers), there))
     return [Chart("Share of test samples by class", spec, data, wide=True)]
 
 
@@ -194,17 +200,22 @@ def confusions(run: Records) -> list[Section]:
         }
         if not found:
             continue
-        matrices = all(c.single for c in found.values())
-        blocks = _matrices(run, found) if matrices else _recalls(run, found)
+        if all(c.single for c in found.values()):
+            blocks = matrices(run.classes, {how: confusion(c) for how, c in found.items()})
+        else:
+            blocks = _recalls(run, found)
         sections.append(Section(f"Classes of {target}", blocks))
     return sections
 
 
-def _matrices(run: Records, found: Mapping[str, Any]) -> list[Block]:
-    shares = {}
-    for how, c in found.items():
-        matrix = confusion(c).astype(float)
-        shares[how] = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+def matrices(classes: Sequence[str], found: Mapping[str, np.ndarray]) -> list[Block]:
+    """Show confusions, and of ``distilled`` and ``alone`` the difference.
+
+    Args:
+        classes: their names.
+        found: whose → how often class i (row) was taken for class j, [classes, classes].
+    """
+    shares = {how: m / np.maximum(m.sum(1, keepdims=True), 1) for how, m in found.items()}
     if len(shares) == 2:
         shares["distilled less alone"] = shares["distilled"] - shares["alone"]
     blocks: list[Block] = []
@@ -212,8 +223,8 @@ def _matrices(run: Records, found: Mapping[str, Any]) -> list[Block]:
         signed = "less" in how
         data = [
             {"labelled": one, "predicted": other, "share": round(float(matrix[i, j]), 4)}
-            for i, one in enumerate(run.classes)
-            for j, other in enumerate(run.classes)
+            for i, one in enumerate(classes)
+            for j, other in enumerate(classes)
         ]
         most = float(np.abs(matrix).max()) if signed else None
         spec = charts.heat("labelled", "predicted", "share", matrix.shape, most=most)
@@ -233,7 +244,7 @@ def _recalls(run: Records, found: Mapping[str, Any]) -> list[Block]:
     ]
     spec = charts.bars("class", "recall", colour="series", count=max(4, len(data)), form=".1%")
     spec["encoding"]["yOffset"] = {"field": "series", "sort": None}
-    words = "Share of each class's pixels that are right; a map has no one class to be taken for."
+    words = "Share of each class's places that are right."
     return [Chart("Right by class", spec, data, words, wide=True)]
 
 
@@ -241,7 +252,8 @@ def between(run: Records) -> Section:
     """Who is right where another errs."""
     found = transfer(run)
     if found is None:
-        return Section("Transfer", [Words("No stage left anything of single test samples yet.")])
+        words = "Nothing is known of single test samples: no stage left any, or none is just right."
+        return Section("Transfer", [Words(words)])
     names = found.names
     right = [{"network": n, "right": float(v)} for n, v in zip(names, found.accuracy, strict=True)]
     blocks: list[Block] = [

@@ -98,7 +98,7 @@ def _at_work(
         return [Section(title, [Words("These are shown once the run is finished.")])]
     try:
         with opened_run(run.path, choose_device(device), None, notice) as opened:
-            return of_data(run, opened, method)
+            return of_data(run, opened, method, notice)
     except UserError as error:
         return [Section(title, [Words(f"They need the data and the run's code: {error}.")])]
 

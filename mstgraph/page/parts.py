@@ -79,14 +79,16 @@ class Picture:
     Attributes:
         name: below it.
         described: for those who do not see it.
-        source: a data URI; or "" for one that is an SVG.
+        source: a data URI; or "" for one that is an SVG or a text.
         svg: the SVG, made here.
+        text: what a person reads.
     """
 
     name: str
     described: str
     source: str = ""
     svg: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,11 @@ class Table(Recipe):
             raise UserError(f"it holds {WORDS[kind]}; expected {shape} of '{modality.name}'")
         return source.opened(path)
 
+    def columns_read(self, names: Sequence[str]) -> Sequence[str]:
+        """Return those that the option ``columns`` names, or all but label and split."""
+        beside = (self.label, self.split)
+        return [name for name in self.columns or names if name not in beside]
+
     def identifier(self, index: int) -> str:
         """Return the line."""
         return self.rows.lines[index]

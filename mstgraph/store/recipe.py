@@ -6,6 +6,7 @@ are its options. Splits, statistics, hashing, progress, resuming and checks belo
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ Task = Literal["classification", "segmentation", "multilabel", "regression"]
 RAW = "raw"
 ENCODINGS = (RAW, "jpeg", "png", "flac")
 VECTORS = ("multilabel", "regression")  # a label is as long as there are names
+BESIDE = ("label", "split")  # columns of tables that hold no modality
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,25 @@ class Recipe(ABC):
         """
         return numbers(modality, raw)
 
+    def words(self, modality: Modality, values: np.ndarray) -> str:
+        """Return a stored sample as a person reads it, such as the text behind token ids.
+
+        Reports show it in the place of numbers. "" for what is better seen than read.
+
+        Args:
+            modality: as it is stored.
+            values: one sample of it.
+        """
+        return ""
+
+    def columns_read(self, names: Sequence[str]) -> Sequence[str]:
+        """Return which columns of somebody's table may hold modalities: not those of labels.
+
+        Args:
+            names: of the table's columns.
+        """
+        return [name for name in names if name not in BESIDE]
+
     def identifier(self, index: int) -> str:
         """Return how a message names sample ``index`` (a file name, an id)."""
         return str(index)
@@ -207,11 +228,11 @@ def numbers(modality: Modality, raw: Path | str) -> np.ndarray:
     wanted = "×".join(map(str, modality.shape))
     kind = "a .npy file of numbers" if isinstance(raw, Path) else "a line of numbers"
     try:
-        values = _file(raw) if isinstance(raw, Path) else _line(raw, modality.shape)
+        values = _file(raw) if isinstance(raw, Path) else _line(raw, modality)
     except Exception as error:  # NumPy raises almost anything on a damaged header
         reason = str(error).partition("\n")[0]
         raise ValueError(f"it is no {kind[2:]}, {wanted} of '{modality.name}': {reason}") from error
-    if values.shape != modality.shape:
+    if not _fits(values.shape, modality):
         found = "×".join(map(str, values.shape)) or "one number"
         raise ValueError(f"it is {found}; expected {wanted} of '{modality.name}'")
     with np.errstate(invalid="ignore"):  # what no such type holds is told below
@@ -230,7 +251,16 @@ def _file(path: Path) -> np.ndarray:
     return values
 
 
-def _line(text: str, shape: tuple[int, ...]) -> np.ndarray:
+def _line(text: str, modality: Modality) -> np.ndarray:
     words = text.replace(",", " ").replace(";", " ").split()
     values = np.array([float(word) for word in words])
-    return values.reshape(shape) if values.size == np.prod(shape) else values
+    before = modality.shape[:-1]
+    whole = (*before, values.size // math.prod(before))
+    fits = _fits(whole, modality) and math.prod(whole) == values.size
+    return values.reshape(whole) if fits else values
+
+
+def _fits(shape: tuple[int, ...], modality: Modality) -> bool:
+    """Say whether values are of a modality's shape, or shorter where that may be."""
+    short = modality.varying and (0,) < shape[-1:] <= modality.shape[-1:]
+    return shape == modality.shape or (short and shape[:-1] == modality.shape[:-1])

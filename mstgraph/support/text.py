@@ -28,6 +28,15 @@ def shape_in_words(extents: Sequence[int]) -> str:
     return "×".join(map(str, extents)) or "a single value"
 
 
+def one_line(text: object) -> str:
+    r"""Return a text without ends of lines.
+
+    >>> one_line("sea\nside")
+    'sea side'
+    """
+    return " ".join(str(text).split())
+
+
 def printable(text: str) -> str:
     r"""Return a text that commands no terminal: control characters and lone surrogates as �.
 

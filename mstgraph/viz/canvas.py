@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -281,7 +282,7 @@ class Canvas:
 
 
 def write_picture(
-    figure: Figure, stem: Path, formats: Sequence[str] = ("svg", "png")
+    figure: Figure, stem: Path, formats: Sequence[str] = ("svg", "png"), source: str = ""
 ) -> list[Path]:
     """Write a figure as SVG and PDF, whose text is text, and as PNG; the same bytes every time.
 
@@ -289,15 +290,17 @@ def write_picture(
         figure: the figure.
         stem: path without an ending; folders that are missing are made.
         formats: which of ``svg``, ``png`` and ``pdf``.
+        source: what is drawn, in hexadecimal digits: a picture of another one stays; "" for any.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: they cannot be written, or are there already and were not drawn by mstgraph.
+        UserError: they cannot be written, or are there already and were not drawn by mstgraph, or
+            of another source.
     """
     paths = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in formats}
-    _refuse_others(stem, list(paths.values()))
+    _refuse_others(stem, list(paths.values()), source)
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -307,7 +310,8 @@ def write_picture(
         ) from error
     with rc_context(_SETTINGS):
         for ending, path in paths.items():
-            save = partial(figure.savefig, format=ending, dpi=160, metadata=_SAID[ending])
+            said = {**_SAID[ending], _MAKER[ending]: f"{MADE_BY} {source}".strip()}
+            save = partial(figure.savefig, format=ending, dpi=160, metadata=said)
             write_atomically(path, save)
     return list(paths.values())
 
@@ -330,9 +334,10 @@ _SAID: dict[str, dict[str, Any]] = {
     "png": {"Software": MADE_BY},
     "pdf": {"CreationDate": None, "Creator": MADE_BY},
 }
+_MAKER = {"svg": "Creator", "png": "Software", "pdf": "Creator"}
 
 
-def _refuse_others(stem: Path, paths: Sequence[Path]) -> None:
+def _refuse_others(stem: Path, paths: Sequence[Path], source: str) -> None:
     """Refuse to overwrite pictures of other hands; those of earlier versions said nothing."""
     parts = {path: _ends(path) for path in paths if path.exists() or path.is_symlink()}
     own = {path for path, part in parts.items() if MADE_BY.encode() in part}
@@ -345,6 +350,13 @@ def _refuse_others(stem: Path, paths: Sequence[Path]) -> None:
             f"'{path}' is there already and was not drawn by mstgraph; expected another place with "
             "--out, or that you move it"
         )
+    for path, part in parts.items():
+        found = re.search(rf"{MADE_BY} ([0-9a-f]{{16}})".encode(), part)
+        if source and found and found[1] != source.encode():
+            raise UserError(
+                f"'{path}' is there already and shows another run; expected another place with "
+                "--out, or that you move it"
+            )
 
 
 def _ends(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from mstgraph.look.opening import opened_run
 from mstgraph.look.records import Records
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.numerics import choose_device
+
+DIGITS = 16  # that tell runs apart
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,14 @@ class Wanted:
             )
         return Records(self.folders[0])
 
-    def title(self) -> str:
-        """Return what a picture is named after: the graph of the first run."""
-        return str(Records(self.folders[0]).plan["name"])
+    def name(self) -> str:
+        """Return what a picture is named after: the folder of the first run, or the graph."""
+        return self.folders[0].resolve().name if self.plan is None else str(self.plan["name"])
+
+    def source(self) -> str:
+        """Return which runs these are, in hexadecimal digits; "" of a graph."""
+        places = "\n".join(str(folder.resolve()) for folder in self.folders)
+        return hashlib.sha256(places.encode()).hexdigest()[:DIGITS] if places else ""
 
     def student(self, run: Records) -> str:
         """Return the student that is asked for.

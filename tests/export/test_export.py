@@ -151,7 +151,7 @@ def test_eight_bits_are_calibrated_on_the_training_split(
     (split,) = {quick.summary["data"]["split"]}
     training = store.read("zer", store.split(split, "train"))
     assert len(seen) == 50
-    assert all((training == one).all(1).any() for one in seen)
+    assert all((training == one).all(1).any() for (one,) in seen)
     reference, plain, small = left.document()["ways"]
     assert small["difference"] > 0
     assert plain["difference"] < 1e-3

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mstgraph.export.export import FORMATS
+from mstgraph.export.export import DEPLOYED, FORMATS
 from mstgraph.export.format import Deployed, Model
 from mstgraph.support.errors import UserError
 
 
 class Tiny(nn.Module):
-    """Normalises maps of bytes, then a convolution and a layer."""
+    """Normalises maps of bytes, then a convolution and a layer; numbers have a layer of theirs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.network = nn.Sequential(
             nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 2 * 3, 5)
         )
+        self.beside = nn.Linear(3, 5)
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Tensor, numbers: Tensor) -> Tensor:
         """Return [batch, 5]."""
-        return self.network(values.to(torch.float32) * 0.01 - 1)
+        return self.network(values.to(torch.float32) * 0.01 - 1) + self.beside(numbers * 2 + 1)
 
 
-VALUES = np.random.default_rng(0).integers(0, 256, (9, 2, 4, 5), np.uint8)
+FACTS = {"classes": "a\nb\nc\nd\ne", "output": "probabilities", "answers": "classes"}
+DRAW = np.random.default_rng(0)
+VALUES = (DRAW.integers(0, 256, (9, 2, 4, 5), np.uint8), DRAW.random((9, 3), np.float32))
+
+
+def first(count: int) -> tuple[np.ndarray, ...]:
+    """The first samples of both modalities."""
+    return tuple(values[:count] for values in VALUES)
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +48,27 @@ def model() -> Model:
     """A network that leaves, with probabilities."""
     torch.manual_seed(0)
     network = Deployed(Tiny(), "probabilities").eval()
-    return Model(network, "rgb", torch.from_numpy(VALUES[:2]), 9, {"classes": "a\nb\nc\nd\ne"})
+    example = tuple(map(torch.from_numpy, first(2)))
+    return Model(network, ("rgb", "touch"), example, 9, FACTS)
 
 
-def expected(model: Model, values: np.ndarray) -> np.ndarray:
+def samples() -> list[tuple[np.ndarray, ...]]:
+    """Each sample by itself."""
+    return [tuple(own[i : i + 1] for own in VALUES) for i in range(9)]
+
+
+def expected(model: Model, count: int) -> np.ndarray:
     """What torch says."""
     with torch.no_grad():
-        return np.asarray(model.network(torch.from_numpy(values)))
+        return np.asarray(model.network(*map(torch.from_numpy, first(count))))
 
 
-def check(answer: Callable[[np.ndarray], np.ndarray], model: Model, tolerance: float) -> None:
+def check(answer: Callable[..., np.ndarray], model: Model, tolerance: float) -> None:
     """Compare batches of one, two and nine; probabilities sum to 1."""
     for count in (1, 9, 2):
-        found = answer(VALUES[:count])
-        np.testing.assert_allclose(found, expected(model, VALUES[:count]), atol=tolerance)
-        np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+        found = answer(*first(count))
+        np.testing.assert_allclose(found, expected(model, count), atol=tolerance)
+        np.testing.assert_allclose(found.sum(1), 1, atol=max(1e-5, tolerance))
 
 
 def test_torch_export_runs_without_the_networks_code(model: Model, tmp_path: Path) -> None:
@@ -63,6 +79,28 @@ def test_torch_export_runs_without_the_networks_code(model: Model, tmp_path: Pat
     extra = {"classes": ""}
     torch.export.load(path, extra_files=extra)
     assert extra["classes"] == model.facts["classes"]
+
+
+def test_onnx_and_its_page_take_a_file_of_each_modality(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """In their order, in both precisions; one too few is told."""
+    chosen, plain, small = FORMATS["onnx"], tmp_path / "plain.onnx", tmp_path / "small.onnx"
+    chosen.write(model, plain)
+    chosen.quantise(model, plain, small, samples())
+    check(chosen.answer(plain, 1), model, 1e-5)
+    check(chosen.answer(small, 1), model, 0.1)
+    for name, values in zip(("rgb", "touch"), VALUES, strict=True):
+        np.save(tmp_path / f"{name}.npy", values)
+    files = [str(tmp_path / f"{name}.npy") for name in ("rgb", "touch")]
+    monkeypatch.setattr("sys.argv", ["predict.py", str(plain), *files])
+    runpy.run_path(str(DEPLOYED), run_name="__main__")
+    said = [line.split()[1:3] for line in capsys.readouterr().out.splitlines()]
+    answers = expected(model, 9)
+    assert said == [["abcde"[row.argmax()], f"{row.max():.3f}"] for row in answers]
+    monkeypatch.setattr("sys.argv", ["predict.py", str(plain), files[0]])
+    with pytest.raises(SystemExit, match="expected values of each of rgb, touch, in this order"):
+        runpy.run_path(str(DEPLOYED), run_name="__main__")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +120,7 @@ def test_formats_of_extras(
     plain, small = (tmp_path / f"{stem}{chosen.suffix}" for stem in ("plain", "small"))
     chosen.write(model, plain)
     check(chosen.answer(plain, 1), model, 1e-5)
-    chosen.quantise(model, plain, small, [VALUES[i : i + 1] for i in range(9)])
+    chosen.quantise(model, plain, small, samples())
     check(chosen.answer(small, 1), model, 0.1)
     assert all(path.is_file() for path in chosen.files(small))
 
@@ -111,9 +149,9 @@ def test_a_network_that_asks_for_its_values_cannot_be_exported(model: Model) -> 
     """What its answer depends on is in no graph."""
 
     class Asks(Tiny):
-        def forward(self, values: Tensor) -> Tensor:
-            return super().forward(values) if values.float().mean() > 0 else values.float()
+        def forward(self, values: Tensor, numbers: Tensor) -> Tensor:
+            return super().forward(values, numbers) if values.float().mean() > 0 else numbers
 
-    asks = Model(Deployed(Asks(), "logits"), "rgb", model.example, 9, {})
-    with pytest.raises(UserError, match="Asks of 'rgb' cannot be exported: "):
+    asks = Model(Deployed(Asks(), "logits"), model.modalities, model.example, 9, {})
+    with pytest.raises(UserError, match=r"Asks of 'rgb \+ touch' cannot be exported: "):
         asks.exported()

@@ -19,7 +19,7 @@ def test_differences_agreement_and_metrics() -> None:
     labels = rng.integers(-1, 3, 40)
     task = task_for(Labels("classification", ("a", "b", "c"), ignored=-1))
     numbers = np.arange(40)
-    batches = [(numbers[i : i + 7], torch.tensor(labels[i : i + 7])) for i in range(0, 40, 7)]
+    batches = [((numbers[i : i + 7],), torch.tensor(labels[i : i + 7])) for i in range(0, 40, 7)]
     ways = {"torch": lambda rows: outputs[rows], "other": lambda rows: other[rows]}
     first, second = compare(ways, batches, task, {"torch": 1, "other": 2}).values()
     assert (first.difference, first.agreement, first.size) == (0, 1, 1)
@@ -39,7 +39,7 @@ def test_an_answer_that_is_no_number_is_a_difference() -> None:
     outputs = np.zeros((2, 2), np.float32)
     broken = outputs + np.array([[np.nan], [0]], np.float32)
     ways = {"torch": lambda rows: outputs, "other": lambda rows: broken}
-    found = compare(ways, [(outputs, torch.tensor([0, 1]))], task, {"torch": 0, "other": 0})
+    found = compare(ways, [((outputs,), torch.tensor([0, 1]))], task, {"torch": 0, "other": 0})
     assert np.isnan(found["other"].difference)
     assert found["other"].apart == 0.5
 
@@ -51,7 +51,7 @@ def test_ways_take_turns() -> None:
         name: lambda values, name=name: order.append(name) or values  # type: ignore[func-returns-value]
         for name in "ab"
     }
-    times = milliseconds(ways, np.zeros(3))
+    times = milliseconds(ways, (np.zeros(3),))
     assert order == ["a", "b"] * (len(order) // 2)
     assert all(low <= median <= high for median, low, high in times.values())
 

@@ -13,6 +13,32 @@ pytest.importorskip("matplotlib")
 from mstgraph.look.outcomes import Changed
 from mstgraph.page import of_data
 from mstgraph.page.parts import Gallery
+from mstgraph.store.recipe import Modality
+from mstgraph.support.errors import UserError
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_text_is_shown_as_words(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the recipe is there and has words; of integers alone, and without it as numbers."""
+    told: list[str] = []
+    words = lambda modality, values: " ".join("abc"[i] for i in values)  # noqa: E731
+
+    def open_recipe(*_: Any) -> Any:
+        if not known:
+            raise UserError("the recipe is gone")
+        return SimpleNamespace(title="words", words=words)
+
+    monkeypatch.setattr(of_data, "open_recipe", open_recipe)
+    modalities = {
+        "text": Modality("text", "int32", (2,), integers=True),
+        "touch": Modality("touch", "float32", (2,)),
+    }
+    source = SimpleNamespace(modalities=modalities)
+    opened: Any = SimpleNamespace(experiment=SimpleNamespace(source=source))
+    raw = {"text": np.array([[0, 1], [2, 2]]), "touch": np.zeros((2, 2))}
+    found = of_data._written(opened, raw, told.append)
+    assert found == ({"text": ["a b", "c c"]} if known else {})
+    assert told == ([] if known else ["text is shown as numbers: the recipe is gone"])
 
 
 def test_maps_of_a_student_of_several_modalities(monkeypatch: pytest.MonkeyPatch) -> None:

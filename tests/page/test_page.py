@@ -109,6 +109,18 @@ def test_a_stopped_run_is_shown_as_far_as_it_came(stopped_run: Path, read) -> No
     assert "Not known before the run is finished." in found.words
 
 
+def test_a_stage_that_is_gone_leaves_the_others(tiny_run: Path, tmp_path: Path, read) -> None:
+    """Even the last one of a finished run."""
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run, copy)
+    shutil.rmtree(copy / "stages" / "dkd-rgb")
+    found = read(copy)
+    assert "Confusion, alone" in found.words
+    assert "Confusion, distilled" not in found.words
+
+
 def test_without_the_store_all_else_is_there(tiny_run: Path, tmp_path: Path, read) -> None:
     """The sections that need data say why they are empty; the others stand."""
     import shutil

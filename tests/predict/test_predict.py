@@ -13,14 +13,17 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from tiny_graphs import TINY_RECIPE
+from torch import Tensor, nn
 
 import mstgraph
 from mstgraph.cli import main
-from mstgraph.predict.predict import open_recipe
+from mstgraph.networks.presence import InputRule
+from mstgraph.predict.predict import Predictions, open_recipe
+from mstgraph.run.artefacts.student import Student
 from mstgraph.run.execute import Execution
 from mstgraph.store import Store, load_recipe
 from mstgraph.store.build.builder import build
-from mstgraph.store.recipe import Modality
+from mstgraph.store.recipe import Modality, numbers
 from mstgraph.support.errors import UserError
 
 pytest_plugins = ("training_fixtures",)
@@ -87,6 +90,56 @@ def test_pictures_are_of_maps_alone(rows: np.ndarray) -> None:
     assert result.exit_code == 2
     assert "has no maps to draw" in result.stderr
     assert not Path("maps").exists()
+
+
+class Sums(nn.Module):
+    """Two outputs: the sum of all that it sees, and of the lengths that it is told."""
+
+    takes_lengths = True
+
+    def forward(self, *inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return [batch, 2]."""
+        total = sum(values.flatten(1).sum(1) for values in inputs)
+        told = torch.zeros(len(inputs[0])) if lengths is None else lengths.sum(1).float()
+        return torch.stack([total, told], 1)
+
+
+def answers(rows: str, any_will_do: bool, told: list[str]) -> list[list[float]]:
+    """What a student of two modalities says of a table; each input is normalised to x + 1."""
+    modalities = {
+        "gaze": Modality("gaze", "float32", (1, 4), varying=True),
+        "touch": Modality("touch", "float32", (2,), optional=True),
+    }
+    ones = {"factor": [1.0], "offset": [1.0]}
+    inputs = [{"modality": n, "shape": [*m.shape], **ones} for n, m in modalities.items()]
+    said = {"member": "both", "classes": ["a", "b"], "data": {}, "inputs": inputs}
+    experiment: Any = SimpleNamespace(
+        task=SimpleNamespace(exclusive_classes=False),
+        source=SimpleNamespace(modalities=modalities),
+        input_rules={"both": InputRule(any_will_do)},
+    )
+    Path("t.csv").write_text(rows)
+    recipe: Any = SimpleNamespace(columns_read=list, item=numbers)
+    where = torch.device("cpu")
+    student = Student(Sums(), said, None)
+    found = Predictions(experiment, student, recipe, ["t.csv"], 8, where, told.append)
+    return [one.outputs.tolist() for one in found]
+
+
+@pytest.mark.parametrize("any_will_do", [True, False])
+def test_items_are_as_incomplete_as_samples_may_be(
+    any_will_do: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is missing, or behind an end, is zero after normalisation, and the network is told."""
+    monkeypatch.chdir(tmp_path)
+    told: list[str] = []
+    rows = "gaze,touch\n1 2 3,4 5\n1 2 3 4,\n,4 5\n1 2 3 4 5,4 5\n"
+    whole, partly = [9.0 + 11, 5.0], [[14.0, 4.0], [11.0, 2.0]]
+    assert answers(rows, any_will_do, told) == [whole, *(partly if any_will_do else [])]
+    lacking = [] if any_will_do else ["it has no 'touch', without which", "it has no 'gaze', with"]
+    expected = [*lacking, "it is 5; expected 1×4 of 'gaze'"]
+    assert len(told) == len(expected)
+    assert all(part in sentence for part, sentence in zip(expected, told, strict=True))
 
 
 @pytest.fixture

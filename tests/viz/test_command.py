@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def call(*arguments):
 
 
 def test_a_run_is_drawn_with_its_routing(run):
-    """From a run's folder, SVG and PNG; shares as percentages; named after the plan."""
+    """From a run's folder, SVG and PNG; shares as percentages; named after the folder."""
     code, written, errors = call(run)
     assert (code, written, errors) == (0, ["example-paths.svg", "example-paths.png"], [])
     assert "KL · 41 %" in Path("example-paths.svg").read_text()
@@ -120,6 +121,21 @@ def test_the_tool_is_the_command(run):
     tool = ROOT / "tools" / "draw_paths.py"
     done = subprocess.run([sys.executable, tool, run], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["example-paths.svg", "example-paths.png"]
+
+
+def test_a_picture_of_another_run_is_not_overwritten(run):
+    """Of a folder of one name elsewhere, in any format, unless it is asked for; its own is."""
+    other = Path("others") / "example"
+    shutil.copytree(run, other)
+    formats = [word for ending in ("svg", "png", "pdf") for word in ("--format", ending)]
+    assert call(run, *formats)[0] == call(run, *formats)[0] == 0
+    before = [Path(f"example-paths.{ending}").read_bytes() for ending in ("svg", "png", "pdf")]
+    for ending in ("svg", "png", "pdf"):
+        code, _, errors = call(other, "--format", ending)
+        assert code == 2
+        assert f"'example-paths.{ending}' is there already and shows another run" in errors[0]
+    assert before == [Path(f"example-paths.{e}").read_bytes() for e in ("svg", "png", "pdf")]
+    assert call(other, "--out", "example-paths")[0] == 0
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])

@@ -6,6 +6,8 @@ const PALETTE = {
   dark: ["#6ea8f0", "#f2a45c", "#62c78e", "#e27bb5", "#dbbb55", "#57c3d2", "#a68df0", "#cf8a63"],
 };
 const views = new Map();
+const widths = new Map();
+const PAPER = 350; // pixels of a column's chart on a sheet of A4 or Letter, a little shrunk
 
 function config(width) {
   const style = getComputedStyle(root);
@@ -20,7 +22,7 @@ function config(width) {
             tickColor: faint, titleFontWeight: "normal" },
     axisX: { tickCount: Math.max(3, Math.floor(width / 90)) },
     legend: { labelColor: ink, titleColor: ink, symbolSize: 90,
-              columns: Math.max(1, Math.floor(width / 170)) },
+              columns: width < 340 ? 1 : 2 },
     range: { category: PALETTE[root.dataset.theme] },
     rule: { color: muted },
     point: { color: PALETTE[root.dataset.theme][0] },
@@ -47,6 +49,7 @@ async function draw(source) {
   const options = { actions: false, mode: "vega-lite", renderer: "svg", config: config(place.clientWidth),
                     tooltip: { theme: root.dataset.theme } };
   views.set(place, await vegaEmbed(place, whole, options));
+  widths.set(place, views.get(place).view.width());
   // An axis and a mark are no stops for a reader: the picture has one name, its table the numbers.
   place.querySelector("svg")?.setAttribute("role", "img");
   place.querySelector("svg")?.setAttribute("aria-label", title);
@@ -93,7 +96,14 @@ function paths(drawing) {
   }
 }
 
+// On paper columns are narrower: charts are laid out anew, so that their text keeps its size.
+function lay(width) {
+  for (const [place, { view }] of views) view.width(width(place)).run();
+}
+
 document.querySelectorAll(".drawing").forEach(paths);
+addEventListener("beforeprint", () => lay((place) => PAPER * (place.closest(".wide") ? 2 : 1)));
+addEventListener("afterprint", () => lay((place) => widths.get(place)));
 document.getElementById("theme").addEventListener("click", () =>
   choose(root.dataset.theme === "dark" ? "light" : "dark"));
 prefersDark.addEventListener("change", (event) => choose(event.matches ? "dark" : "light"));

@@ -109,21 +109,6 @@ class Student(nn.Module):
             logits: Tensor = self.network(*inputs, **beside)
             return logits
 
-    def refuse_several(self, what: str) -> None:
-        """Refuse a student of several modalities where one is all that can be given.
-
-        Args:
-            what: takes or is one alone, in words.
-
-        Raises:
-            UserError: it has several.
-        """
-        if len(self.modalities) > 1:
-            raise UserError(
-                f"the student '{self.member}' sees {self.modality}, but {what} one modality; "
-                "expected a student of one, or to ask it in Python: mstgraph.load_student(RUN)"
-            )
-
     def _normalised(self, place: int, values: Tensor) -> Tensor:
         if self.modalities[place] in self.integers:
             return values.to(torch.int64)
