@@ -325,7 +325,6 @@ ROOMS = (
     "data.labelled = None",
     "data.split = 'numbered'",
     *(f"{network}.dropout = 0.4" for network in ("FuseNet", "FuseNetBranch")),
-    *(f"{network}.units = None" for network in ("FuseNet", "FuseNetBranch")),
 )
 # Fewer stages over rooms, where it does not matter how many there are.
 ONE_MASK = ("rgbd/Member.masks = ('fusion',)", "depth/Member.masks = ('decoder.stage5',)")

@@ -76,12 +76,9 @@ def test_a_method_trains_adapters(folder):
 
 
 def test_what_fails_is_in_the_table(folder):
-    """A graph that cannot be, and a run that ends early, are reported; exit code 1."""
+    """A run that ends early is reported; exit code 1."""
     options = ("--epochs", 1, "--folder", folder, "--only", "crisismmd_text")
     figures = folder / "figures.json"
-    code, shown = call(*options, "--json", figures, bindings=["Member.masks = ('hidden9',)"])
-    assert code == 1, shown
-    assert "hidden9" in json.loads(figures.read_text())["students"][0]["error"]
     code, shown = call(*options, "--device", "nowhere", "--json", figures)
     assert code == 1, shown
     (found,) = json.loads(figures.read_text())["students"]
