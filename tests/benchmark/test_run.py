@@ -355,7 +355,7 @@ def test_two_processes_come_to_the_numbers_of_one(world: World) -> None:
 
 
 def test_a_process_that_is_killed_is_a_job_that_failed(world: World) -> None:
-    """The next job gets a new process."""
+    """The next job gets a new process, which a Ctrl-C at its birth leaves at work."""
     benchmark = world.declare(ALONE)
     job, place = _first_job(benchmark.cells()[0])
     workers = Processes(do, place, 1)
@@ -369,6 +369,7 @@ def test_a_process_that_is_killed_is_a_job_that_failed(world: World) -> None:
         "fewer --jobs need less"
     )
     workers.submit(job)
+    os.kill(workers._workers[0].process.pid, signal.SIGINT)
     deadline = time.monotonic() + 60
     while not (ended := workers.finished(1)) and time.monotonic() < deadline:
         assert not workers.free()

@@ -79,8 +79,9 @@ class SideBySide:
             place = workplace(self.options, by_name=True)
             workers = workers_for(self.options, self.do, place, execution.interrupt)
             work_off(schedule, workers, place, execution.interrupt, arrived)
+        left = [name for name in nodes if name not in told]
+        if left and execution.interrupt.requested:
+            raise Interrupted(left[0])
         if schedule.failed:
             raise RunError("; ".join(dict.fromkeys(schedule.failed.values())))
-        if left := [name for name in nodes if name not in told]:
-            raise Interrupted(left[0])
         shutil.rmtree(execution.folder.path / SCRATCH, ignore_errors=True)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,7 +98,13 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         self.line, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other, do, place), daemon=True)
-        self.process.start()
+        resource_tracker.ensure_running()  # its own start would let signals through
+        # Ctrl-C reaches a process that is still importing, too: it waits until that can be ignored.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         other.close()
         self.job: Job | None = None
         self.started = 0.0
@@ -141,6 +148,7 @@ def _serve(line: Connection, do: Do, place: Workplace) -> None:
     """Do jobs until the line is closed."""
     # Ctrl-C reaches every process of the terminal; who is between two jobs must not die of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     end_with_parent()
     parent = os.getppid()
     while True:
