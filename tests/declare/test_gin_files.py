@@ -118,7 +118,7 @@ def test_a_missing_file_names_the_nearest_one(folder: Path) -> None:
     assert refused(["nowhere/x.gin"]) == (
         f"there is no file 'nowhere/x.gin': looked in the working directory, and in '{ROOT}'"
     )
-    assert refused(["own"]).startswith("there is no file 'own': ")
+    assert refused(["own"]) == "'own' is a folder, expected a file"
 
 
 def test_a_file_that_includes_itself_is_refused(folder: Path) -> None:
