@@ -37,6 +37,7 @@ from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import choose_device
+from mstgraph.support.processes.group import joined
 
 
 def load(
@@ -155,6 +156,9 @@ class Experiment:
     ) -> Run:
         """Train every stage that is not finished yet, after preparing a store that is missing.
 
+        In a program that torch's launcher starts (``torchrun``), its processes run it together,
+        each with its share of every batch.
+
         Ctrl-C stops it after the batch under way and saves its state; the same call continues,
         and gives bit for bit what it would have given without.
 
@@ -180,17 +184,25 @@ class Experiment:
                 f"threads is {threads}, but there is one process, which has as many as torch takes "
                 "(OMP_NUM_THREADS); expected --jobs or --ray beside it"
             )
-        where = choose_device("cpu" if ray else device)
-        folder = RunFolder(named_folder(out, self.folder))
-        folder.own.refuse_foreign()  # before the store is prepared, which may take hours
-        self._prepare(bool(progress))
-        elsewhere = None
-        if jobs > 1 or ray:
-            there, stages = device if ray else str(where), folder.path / STAGES
-            lines = log_every if progress is True else 0.0
-            options = Options(folder.path, stages, jobs, threads or 1, ray, there, lines)
-            elsewhere = SideBySide(self._files, self._bindings, options, do)
-        Execution(self._opened, folder, where, self._reporter(progress, log_every)).run(elsewhere)
+        with joined("cpu" if ray else device) as (processes, where):
+            if processes.count > 1 and (jobs > 1 or ray):
+                raise UserError(
+                    f"{processes.count} processes share every batch of a stage, and stages side by "
+                    "side have a process each; expected --processes alone, or --jobs or --ray"
+                )
+            folder = RunFolder(named_folder(out, self.folder))
+            folder.own.refuse_foreign()  # before the store is prepared, which may take hours
+            with processes.main_first():
+                self._prepare(bool(progress) and processes.main)
+            elsewhere = None
+            if jobs > 1 or ray:
+                there, stages = device if ray else str(where), folder.path / STAGES
+                lines = log_every if progress is True else 0.0
+                options = Options(folder.path, stages, jobs, threads or 1, ray, there, lines)
+                elsewhere = SideBySide(self._files, self._bindings, options, do)
+            reporter = self._reporter(progress, log_every)
+            execution = Execution(self._opened, folder, where, reporter, processes=processes)
+            execution.run(elsewhere)
         return Run(folder.path)
 
     def advise(

@@ -25,6 +25,7 @@ from mstgraph.cli.show import show
 from mstgraph.cli.store import store
 from mstgraph.cli.tune import tune
 from mstgraph.support.errors import RunError, UserError, in_words, users_line
+from mstgraph.support.processes.launch import give_way
 from mstgraph.support.text import printable
 
 LONGEST_SHOWN = 100  # characters of a path in a sentence
@@ -40,6 +41,7 @@ class Commands(click.Group):
         except (UserError, RunError) as error:
             _end(ctx, str(error).splitlines()[0], 2 if isinstance(error, UserError) else 1)
         except KeyboardInterrupt:
+            give_way()
             click.echo("mstgraph: stopped", err=True)
             sys.exit(INTERRUPTED)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
@@ -57,6 +59,7 @@ class Commands(click.Group):
 
 
 def _end(ctx: click.Context, sentence: str, code: int) -> NoReturn:
+    give_way()
     if ctx.meta.get(DEBUG):
         traceback.print_exc()
     click.echo(f"mstgraph: {printable(sentence)}", err=True)

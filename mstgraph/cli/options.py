@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mstgraph.support.errors import UserError
+from mstgraph.support.processes.launch import rank
 from mstgraph.support.text import printable
 
 if TYPE_CHECKING:
@@ -114,8 +115,9 @@ def console() -> Console:
 
 
 def notice(sentence: str) -> None:
-    """Print a sentence on standard error."""
-    click.echo(f"mstgraph: {printable(sentence)}", err=True)
+    """Print a sentence on standard error; of several processes the main one does."""
+    if rank() == 0:
+        click.echo(f"mstgraph: {printable(sentence)}", err=True)
 
 
 def all_bindings(

@@ -25,6 +25,7 @@ from mstgraph.cli.options import (
     ray,
     seed,
 )
+from mstgraph.support.processes.launch import give_way, launch, launched, rank
 
 
 @click.command()
@@ -42,6 +43,13 @@ from mstgraph.cli.options import (
 @ray
 @device
 @click.option("--out", type=GivenPath(), help="Run folder [runs/NAME-seedN].")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="So many processes share every batch, as under torchrun: one for each GPU.",
+)
 @log_every
 @debug
 def run(
@@ -55,6 +63,7 @@ def run(
     address: str | None,
     device: str,
     out: Path | None,
+    processes: int,
     log_every: float,
 ) -> None:
     """Run a graph: prepare the store if it is missing, train every stage, print the table.
@@ -65,6 +74,8 @@ def run(
     Stages that do not wait for each other, such as teachers and specialised teachers, can be
     trained side by side: in --jobs processes here, or by the machines of a --ray cluster.
     """
+    if processes > 1 and not launched():
+        sys.exit(launch(processes, sys.argv[1:]))
     chosen = all_bindings(bindings, seed, precision, no_cache)
     experiment = mstgraph.load(files, *chosen, notice=notice)
     try:
@@ -77,7 +88,10 @@ def run(
             ray=address or "",
         )
     except mstgraph.Interrupted as stopped:
+        give_way()
         notice(f"stopped in stage {stopped}; the same command continues there")
         sys.exit(INTERRUPTED)
+    if rank() > 0:
+        return
     left.show(console())
     console().print(f"everything is in {left.path}", highlight=False)

@@ -7,7 +7,7 @@ indices. The rest is read batch by batch by a background thread. Both give the s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,13 @@ LABELS_AT_A_TIME = 256
 PIECE_BYTES = 16 * 1024 * 1024  # read at a time of what stays on the device
 
 Item = tuple[Inputs, Tensor, Tensor]
+Share = Callable[[int], slice]
+"""Number of samples of a batch → those of them that are read, where others read the rest."""
+
+
+def everything(size: int) -> slice:
+    """Read all samples of a batch."""
+    return slice(None)
 
 
 class Pool:
@@ -91,10 +98,14 @@ class Pool:
         self._hidden: Tensor | None = None
 
     def feed(
-        self, part: str, modalities: Sequence[str], augmentation: Augmentation | None = None
+        self,
+        part: str,
+        modalities: Sequence[str],
+        augmentation: Augmentation | None = None,
+        share: Share = everything,
     ) -> Feed:
         """Return the feed of ``train``, ``validation`` or ``test`` for some modalities."""
-        return Feed(self, part, modalities, augmentation)
+        return Feed(self, part, modalities, augmentation, share)
 
     def labels(self, part: str) -> Iterator[Tensor]:
         """Yield the labels of a part as training sees them, some samples at a time."""
@@ -210,6 +221,8 @@ class Feed:
         part: ``train``, ``validation`` or ``test``.
         modalities: the modalities to read; no page of another one is touched.
         augmentation: applied to each batch, or None.
+        share: which samples of a batch are read and handed out; of all of it only with an
+            augmentation that sees a batch as a whole, which then is cut.
     """
 
     def __init__(
@@ -218,12 +231,14 @@ class Feed:
         part: str,
         modalities: Sequence[str],
         augmentation: Augmentation | None = None,
+        share: Share = everything,
     ):
         self.pool = pool
         self.device = pool.device
         self.ids = pool.store.split(pool.split, part)
         self.modalities = tuple(modalities)
         self.augmentation = augmentation
+        self.share = share
         self.views = augmentation.views if augmentation else None
         together = augmentation.together if augmentation else ()
         more = together if not set(together).isdisjoint(modalities) else ()
@@ -294,6 +309,8 @@ class Feed:
     def batches(self, batches: Sequence[Tensor], first: int = 0, seed: int = 0) -> Iterator[Item]:
         """Yield (modality → [batch, ...] float normalised, labels, positions int64).
 
+        Inputs and labels are those of this feed's share of a batch, positions those of all of it.
+
         Labels are int64, where they are numbers to be predicted float with nan for unknown ones.
 
         A modality of integers is int64, as it is stored.
@@ -307,11 +324,16 @@ class Feed:
         """
         dtype = torch.get_default_dtype()
         places_of = _moved(batches, self.device)
+        whole = self.augmentation is not None and self.views is None
+
+        def read(places: Tensor) -> Tensor:
+            return self.positions(places if whole else places[self.share(len(places))])
+
         streamed = any(column is None for column in self._columns.values())
         stored = (
-            self._streamed([self.positions(places) for places in batches], first)
+            self._streamed([read(places) for places in batches], first)
             if streamed
-            else (self._gather(self.positions(places)) for places in places_of)
+            else (self._gather(read(places)) for places in places_of)
         )
         # What leaves here must be no view of a buffer: normalised inputs are new tensors anyway.
         copied = streamed and self.augmentation is not None
@@ -322,12 +344,14 @@ class Feed:
                 for n in self._read
             }
             labels = raw[LABELS].to(self._label_type, copy=streamed)
+            rows = self.share(len(places))
             if self.views is not None:
-                inputs, labels = self._viewed(inputs, labels, on_cpu)
+                inputs, labels = self._viewed(inputs, labels, on_cpu[rows])
             elif self.augmentation is not None:
                 inputs, labels = self._augmented(inputs, labels, derive_seed(seed, number))
+                inputs, labels = {n: v[rows] for n, v in inputs.items()}, labels[rows]
             normalised = {n: self.pool.normalised(n, inputs[n]) for n in self.modalities}
-            positions = self.positions(places)
+            positions = self.positions(places)[rows]
             for name, lengths in self.lengths(positions).items():
                 if name in normalised:
                     normalised[name] = masked(normalised[name], lengths)

@@ -13,6 +13,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mstgraph.distil.cuts import PROBE_BATCH, Crossing, alike, crossing_shapes, graph_part
 from mstgraph.distil.insertion import tapped
@@ -153,7 +154,10 @@ def _places(tail: fx.Graph, given: set[str]) -> frozenset[int]:
 
 
 class _Tracer(fx.Tracer):
-    """Keeps frozen modules and tapped layers whole, but for a frozen one around a tapped layer."""
+    """Keeps frozen modules and tapped layers whole, but for a frozen one around a tapped layer.
+
+    Batch normalisation of any class is kept whole, as several processes do it together.
+    """
 
     def __init__(self, frozen: Sequence[str], taps: Sequence[str]):
         super().__init__()
@@ -165,7 +169,8 @@ class _Tracer(fx.Tracer):
             return True
         if any(is_within(tap, [name]) for tap in self._taps):
             return False
-        return is_within(name, self._frozen) or super().is_leaf_module(m, name)
+        whole = is_within(name, self._frozen) or isinstance(m, _BatchNorm)
+        return whole or super().is_leaf_module(m, name)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -58,15 +58,8 @@ class Batch:
         if all(forward in shared.kept for forward in forwards):
             kept = [shared.kept[forward] for forward in forwards]  # nothing waits for the device
             return [pick(kept, RESPONSE, shared.places, slot) for slot in chosen.unbind(1)]
-        answers = self._networks.chosen_outputs(forwards, chosen, shared)
-        # Put together: a loss then runs once, not once per teacher and its samples.
-        first = answers[0][2][RESPONSE] if answers else self.response(self.node.student).detach()
-        # Who chose one that is not there gets zeros.
-        make = first.new_zeros if self._shared.lengths else first.new_empty
-        responses = make((chosen.shape[1], len(self), *first.shape[1:]))
-        for j, rows, answer in answers:
-            responses[(chosen[rows] == j).int().argmax(1), rows] = answer[RESPONSE]
-        return responses.unbind(0)
+        student = partial(self.response, self.node.student)
+        return self._networks.chosen_responses(forwards, chosen, shared, student).unbind(0)
 
     def features(self, name: str, roles: Sequence[str]) -> Mapping[str, tuple[Tensor, ...]]:
         """Return role → what the layers return that play it, [batch, ...] float each."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mstgraph.data.feed import Feed, Pool
+from mstgraph.data.feed import Feed, Pool, Share, everything
 from mstgraph.derive.document import constants_of, plan_document, with_states
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import cut_frozen, cut_networks, kept_in_words
@@ -33,7 +33,9 @@ from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.failures import in_users_words
 from mstgraph.run.keeper import Keeper
 from mstgraph.run.networks import Networks
-from mstgraph.run.reporter import Reporter
+from mstgraph.run.processes.agreement import refuse_unshareable
+from mstgraph.run.processes.sharing import SharedNetworks
+from mstgraph.run.reporter import Listener, Reporter, Silent
 from mstgraph.run.tracked import Tracked
 from mstgraph.run.train import Setting, Training, train
 from mstgraph.stages.stage import StageNode
@@ -43,6 +45,7 @@ from mstgraph.support.files import file_digest, write_atomically, write_text
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import numerics
 from mstgraph.support.peak import peak_memory, reset_peak
+from mstgraph.support.processes.group import ALONE, Processes
 from mstgraph.support.user_code import relative_path
 from mstgraph.support.weights import save_weights
 from mstgraph.tasks.task import Task
@@ -59,6 +62,7 @@ class Execution:
         interrupt: who may ask to stop; default: signals alone.
         tests: whether stages are measured on the test split; if not, nothing of it is read, and
             the artefacts that are left say nothing of it.
+        processes: who runs it together; all but the main one write and say nothing.
     """
 
     def __init__(
@@ -69,22 +73,25 @@ class Execution:
         reporter: Reporter,
         interrupt: Interrupt | None = None,
         tests: bool = True,
+        processes: Processes = ALONE,
     ):
         assert experiment.source.store is not None
         self.experiment = experiment
         self.folder = folder
         self.device = device
         tracker = experiment.engine.tracker
-        self.watched = None if tracker is None else Tracked(reporter, tracker)
+        self.processes = processes
+        reporter = reporter if processes.main else Silent()
+        self.watched = Tracked(reporter, tracker) if tracker and processes.main else None
         self.reporter = self.watched or reporter
-        self.interrupt = interrupt or Interrupt()
+        self.interrupt = interrupt or Interrupt(processes.ended, processes.any)
         self.tests = tests
         self.pool = Pool(
             experiment.source.store,
             experiment.split,
             device,
             experiment.data.normalisation,
-            experiment.engine.memory_budget(device),
+            self._memory_budget(),
             shuffle_block=experiment.data.shuffle_block,
             labelled=experiment.data.labelled,
             seed=experiment.plan.graph.seed,
@@ -112,26 +119,36 @@ class Execution:
             RunError: a stage failed.
         """
         stages = list(self.experiment.plan.stages.values())
+        refuse_unshareable(self.processes, stages, self.experiment.data.batch_size)
         with self._ready():
-            for node in stages:  # before what they replace is looked at
-                self.folder.settle(node.name)
-            self.folder.refuse_replaced([node.name for node in stages])
-            self._remove_stale()
-            self.folder.own.make(CONFIG, PLAN, SUMMARY, *self._students(), *self._modules())
-            write_text(self.folder.path / CONFIG, self.experiment.gin_text)
-            self._copy_modules()
-            self._write_plan()
-            if self.watched:
-                self.watched.started(self.folder.path.name, self.experiment.gin_text)
-            for name, shapes in self.experiment.parts.members.items():
-                self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
+            if self.processes.main:
+                self._begin(stages)
             (elsewhere or Execution._run_all)(self)
-            return self._conclude()
+            with self.processes.main_first():
+                return self._conclude() if self.processes.main else {}
+
+    def _begin(self, stages: Sequence[StageNode]) -> None:
+        """Make the folder this run's, and say what it starts from."""
+        for node in stages:  # before what they replace is looked at
+            self.folder.settle(node.name)
+        self.folder.refuse_replaced([node.name for node in stages])
+        self._remove_stale()
+        self.folder.own.make(CONFIG, PLAN, SUMMARY, *self._students(), *self._modules())
+        write_text(self.folder.path / CONFIG, self.experiment.gin_text)
+        self._copy_modules()
+        self._write_plan()
+        if self.watched:
+            self.watched.started(self.folder.path.name, self.experiment.gin_text)
+        for name, shapes in self.experiment.parts.members.items():
+            self.reporter.note(f"{name}: {shapes.network}, {shapes.initialisation}")
+        if self.processes.count > 1:
+            self.reporter.note(f"{self.processes.count} processes share every batch")
 
     def _run_all(self) -> None:
         for group in group_stages(list(self.experiment.plan.stages.values())):
             self._run_group(group)
-            self._write_plan()
+            if self.processes.main:
+                self._write_plan()
             if self.interrupt.requested:
                 raise Interrupted(group[-1].name)
 
@@ -194,7 +211,8 @@ class Execution:
         """
         self.experiment.configuration.code.refuse_edited()
         precision = numerics(self.experiment.engine.precision, self.device)
-        with self.folder.locked(), self.interrupt, precision, self.experiment.entered():
+        lock = self.folder.locked() if self.processes.main else nullcontext()
+        with lock, self.interrupt, precision, self.experiment.entered():
             yield
 
     def _remove_stale(self) -> None:
@@ -221,42 +239,56 @@ class Execution:
         write_description(self.folder.path / PLAN, {**states, "stages": stages})
 
     def _run_group(self, group: Sequence[StageNode]) -> None:
-        for node in group:
-            self.folder.settle(node.name)
-        states = {node.name: self.folder.state(node) for node in group}
-        unfinished = [node for node in group if not states[node.name][0]]
-        for name in (node.name for node in group if node not in unfinished):
-            self.folder.refuse_damaged(name)
-        for node in unfinished:
-            if reason := states[node.name][1]:
-                self.reporter.note(f"{node.name} is trained again: {reason}")
+        names = self.processes.agreed(self._unfinished(group) if self.processes.main else [])
+        unfinished = [node for node in group if node.name in names]
         if unfinished:
             self._train_group(unfinished)
-        for node in group:
+        for node in group if self.processes.main else ():
             artefact = self.folder.finished(node.name)
             self.reporter.stage_line(node.name, artefact, reused=node not in unfinished)
 
+    def _unfinished(self, group: Sequence[StageNode]) -> list[str]:
+        """Return the names of the stages that have to be trained, and say why."""
+        for node in group:
+            self.folder.settle(node.name)
+        states = {node.name: self.folder.state(node) for node in group}
+        unfinished = [name for name, (done, _) in states.items() if not done]
+        for name in states.keys() - set(unfinished):
+            self.folder.refuse_damaged(name)
+        for name in unfinished:
+            if reason := states[name][1]:
+                self.reporter.note(f"{name} is trained again: {reason}")
+        return unfinished
+
     def _train_group(self, group: Sequence[StageNode]) -> None:
-        folders = [self.folder.begin(node) for node in group]
+        with self.processes.main_first():
+            begins, there = self.folder.begin, self.folder.under_way
+            folders = [begins(n) if self.processes.main else there(n.name) for n in group]
         reset_peak(self.device)
         setting = self.setting(group)
         logs: list[MetricsLog] = []
         self.reporter.group_started(group, batches=setting.training.steps(setting.batch_size))
         try:
-            logs += (MetricsLog(folder, self.reporter) for folder in folders)
+            if self.processes.main:
+                logs += (MetricsLog(folder, self.reporter) for folder in folders)
+            listeners: Sequence[Listener] = logs or [self.reporter] * len(group)
             trainings = [
-                Training(node, setting, Checkpoints(folder / CHECKPOINT), log)
-                for node, folder, log in zip(group, folders, logs, strict=True)
+                Training(node, setting, Checkpoints(folder / CHECKPOINT), listener)
+                for node, folder, listener in zip(group, folders, listeners, strict=True)
             ]
             with in_users_words(group, setting.networks.modules):
                 train(trainings)
+        except Interrupted:
+            self.processes.wait()  # until the main one has saved
+            raise
         finally:
             self.reporter.group_ended()
             for log in logs:
                 log.close()
         self.pool.remaining += setting.keeper.release()
-        # Whatever else is there was left by a run that was killed and then changed.
-        shutil.rmtree(self.folder.path / KEPT, ignore_errors=True)
+        if self.processes.main:
+            # Whatever else is there was left by a run that was killed and then changed.
+            shutil.rmtree(self.folder.path / KEPT, ignore_errors=True)
         with in_users_words(group, setting.networks.modules):
             self._finish(trainings, setting)
 
@@ -266,11 +298,11 @@ class Execution:
         modules = load_modules(experiment.parts, self.folder, group, self.device)
         cuts = cut_networks(experiment.parts, engine, group, modules)
         frozen = cut_frozen(experiment.parts, engine, group, modules)
-        disk = engine.disk_budget(self.folder.path)
+        disk = self.processes.least(engine.disk_budget(self.folder.path))
         constants = constants_of(experiment, group, self.pool.remaining, disk)
         trained = frozenset(name for node in group for name in node.trains)
         stays = {name: member.frozen for name, member in experiment.plan.graph.members.items()}
-        networks = Networks(
+        networks = self._make_networks(group)(
             modules,
             experiment.inputs_of,
             trained,
@@ -284,7 +316,7 @@ class Execution:
         keeper = Keeper(
             networks=networks,
             decisions=constants.decisions,
-            feed_for=self.pool.feed,
+            feed_for=partial(self.pool.feed, share=self._share(group)),
             augmentation=experiment.data.augmentation,
             block_size=min(batch_size, experiment.source.length),
             halved=engine.halved,
@@ -298,6 +330,7 @@ class Execution:
                 "code": [[n.identity.get(k) for k in ("parts", "calls", "code")] for n in group],
                 "views": [experiment.plan.graph.seed, group[0].identity.get("augmentation")],
             },
+            processes=self.processes,
             told=partial(self._keeping, group),
         )
         self.pool.remaining -= keeper.memory
@@ -312,6 +345,7 @@ class Execution:
             batch_size=batch_size,
             seed=experiment.plan.graph.seed,
             interrupt=self.interrupt,
+            processes=self.processes,
         )
 
     def _keeping(self, group: Sequence[StageNode], sentence: str, done: int, total: int) -> None:
@@ -329,7 +363,27 @@ class Execution:
         else:
             wanted = keeper.modalities(part, forwards)
         augmentation = self.experiment.data.augmentation if part == "train" else None
-        return self.pool.feed(part, self._in_order(wanted), augmentation)
+        return self.pool.feed(part, self._in_order(wanted), augmentation, self._share(group))
+
+    def _apart(self, group: Sequence[StageNode]) -> bool:
+        """Say whether each process takes its share of a group's batches.
+
+        Stages that measure without gradients see a batch as a whole, in every process alike.
+        """
+        return self.processes.count > 1 and all(n.settings.learns_by_gradient for n in group)
+
+    def _share(self, group: Sequence[StageNode]) -> Share:
+        return self.processes.rows if self._apart(group) else everything
+
+    def _make_networks(self, group: Sequence[StageNode]) -> Callable[..., Networks]:
+        return partial(SharedNetworks, self.processes) if self._apart(group) else Networks
+
+    def _memory_budget(self) -> int:
+        """Return the bytes that each process may take; those of one machine share its memory."""
+        engine = self.experiment.engine
+        budget = engine.memory_budget(self.device)
+        shared = self.device.type != "cuda" and engine.memory_gigabytes is None
+        return self.processes.least(budget // self.processes.beside if shared else budget)
 
     def _in_order(self, modalities: Iterable[str]) -> tuple[str, ...]:
         wanted = set(modalities)
@@ -339,7 +393,7 @@ class Execution:
         """Test the best epochs and write the artefacts."""
         results = self._tested(trainings, setting)
         peak = peak_memory(self.device)
-        for training, test in zip(trainings, results, strict=True):
+        for training, test in zip(trainings, results, strict=True) if self.processes.main else ():
             state, node = training.state, training.node
             best = next(r for r in state.history if r["epoch"] == state.best_epoch)
             artefact = {
@@ -352,6 +406,7 @@ class Execution:
                 "device": str(self.device),
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
+                "processes": self.processes.count,
             }
             self.folder.finish(
                 node,

@@ -22,8 +22,9 @@ from mstgraph.data.feed import Feed
 from mstgraph.derive.keeping.placement import Decision, Value
 from mstgraph.distil.frozen import is_within
 from mstgraph.run.kept import InMemory, Kept, OnDisk
-from mstgraph.run.networks import Networks, Shared
+from mstgraph.run.networks import Networks
 from mstgraph.stages.node import Forward, FrozenTrunk, Question, Trunk
+from mstgraph.support.processes.group import ALONE, Processes
 from mstgraph.support.seeds import derive_seed, seed_python
 from mstgraph.support.weights import weights_digest
 
@@ -46,6 +47,7 @@ class Keeper:
         halved: whether floating tensors are kept as float16.
         folder: where values on disk go.
         key: everything beside the weights that determines a value (store, split, code, numbers).
+        processes: who keeps the same; the main one writes what is on disk.
         told: is called with a sentence and (done, total) while a part is filled.
     """
 
@@ -57,6 +59,7 @@ class Keeper:
     folder: Path
     key: Mapping[str, object]
     augmentation: Augmentation | None = None
+    processes: Processes = ALONE
     told: Callable[[str, int, int], None] = lambda sentence, done, total: None
     _kept: dict[str, dict[Question, Kept]] = field(default_factory=dict)
 
@@ -106,8 +109,9 @@ class Keeper:
             for views in sorted({decision.views for decision in values}):
                 of_views = [decision for decision in values if decision.views == views]
                 kept |= self._fill_views(part, of_views, views, undone)
-            for value in kept.values():
-                value.finish()
+            with self.processes.main_first():
+                for value in kept.values():
+                    value.finish()
             undone.pop_all()
         return kept
 
@@ -139,7 +143,11 @@ class Keeper:
     ) -> None:
         blocks = -(-count // self.block_size)
         ranges = torch.arange(count).split(self.block_size)
-        wanted = [b for b in range(blocks) if any(k.missing(b) for k in kept.values())]
+        values = dict(enumerate(kept.values()))
+        missing = self.processes.agreed(
+            [[number for number, v in values.items() if v.missing(b)] for b in range(blocks)]
+        )
+        wanted = [block for block in range(blocks) if missing[block]]
         self.networks.ready(())
         batches = feed.batches([ranges[block] for block in wanted])
         for done, (block, (inputs, labels, places)) in enumerate(
@@ -147,10 +155,11 @@ class Keeper:
         ):
             seed_python(derive_seed(0, part, block))
             positions = feed.positions(places)
-            shared = Shared(inputs, labels, positions, {}, feed.lengths(positions), places)
+            lengths = feed.lengths(positions)
+            shared = self.networks.shared(inputs, labels, positions, {}, lengths, places)
             with torch.no_grad():
-                for owner, value in kept.items():
-                    if value.missing(block):
+                for number, (owner, value) in enumerate(kept.items()):
+                    if number in missing[block]:
                         answers = self.networks.outputs(owner, shared)
                         value.write(block, block * self.block_size, answers)
             self.told(f"keeping {len(kept)} constant values of the {part} split", done, len(wanted))
@@ -172,7 +181,15 @@ class Keeper:
                 folder = self.folder / self._digest(decision, part)
                 yield (
                     _owner(value),
-                    OnDisk(value.tensors, samples, self.halved, device, folder, self.block_size),
+                    OnDisk(
+                        value.tensors,
+                        samples,
+                        self.halved,
+                        device,
+                        folder,
+                        self.block_size,
+                        self.processes.main,
+                    ),
                 )
 
     def _digest(self, decision: Decision, part: str) -> str:

@@ -170,6 +170,7 @@ class OnDisk(Kept):
     Args:
         folder: a directory of its own, named by everything that determines the value.
         block_size: samples per block, the last may have fewer.
+        writes: whether this process writes it; else it reads what another has finished.
     """
 
     def __init__(
@@ -180,6 +181,7 @@ class OnDisk(Kept):
         device: torch.device,
         folder: Path,
         block_size: int,
+        writes: bool = True,
     ):
         super().__init__(tensors, samples, halved)
         self.device = device
@@ -191,6 +193,9 @@ class OnDisk(Kept):
             for name, (shape, _) in tensors.items()
         }
         self._gathers: dict[str, Gather] = {}
+        self._writes = writes
+        if not writes:
+            return
         size = sum(c.row_bytes for c in self._columns.values()) * samples
         refuse_links(folder.parent, folder, folder / DATA_FILE)
         self._remove_damaged()
@@ -213,7 +218,9 @@ class OnDisk(Kept):
             shutil.rmtree(self.folder)
 
     def missing(self, block: int) -> bool:
-        """Say whether any tensor lacks the block."""
+        """Say whether any tensor lacks the block; of no use to one that reads."""
+        if not self._writes:
+            return False
         with self._writer.begin() as transaction:
             return any(
                 transaction.get(record_key(block), db=self._databases[name]) is None
@@ -222,6 +229,8 @@ class OnDisk(Kept):
 
     def write(self, block: int, first: int, values: Tensors) -> None:
         """Commit the block's tensors and their checksums in one transaction."""
+        if not self._writes:
+            return
         key, sums = record_key(block), self._databases[CRCS]
         with _writing(self.folder), self._writer.begin(write=True) as transaction:
             for name in self._columns:
@@ -232,11 +241,12 @@ class OnDisk(Kept):
 
     def close(self) -> None:
         """Let another writer open it, in this process too; what is there stays."""
-        self._writer.close()
+        if self._writes:
+            self._writer.close()
 
     def finish(self) -> None:
         """Open it for reading."""
-        self._writer.close()
+        self.close()
         environment = Environment(self.folder, self._count, readahead=False)
         damaged = f"kept values are damaged: remove '{self.folder}', and they are computed again"
         self._gathers = {n: Gather(environment, c, damaged) for n, c in self._columns.items()}
@@ -255,7 +265,8 @@ class OnDisk(Kept):
     def release(self) -> None:
         """Reclaim the disk."""
         self._gathers.clear()  # closes the map: until then the disk is taken
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._writes:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ is computed once per batch; what is kept (`mstgraph.run.kept`) is not computed a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 
 import torch
@@ -97,6 +97,21 @@ class Networks:
         self._leaves_inputs: set[tuple[str, bool]] = set()  # member, in training
         self._modes: dict[str, bool] = {}  # part → whether it was last put into training mode
 
+    def shared(
+        self,
+        inputs: Mapping[str, Tensor],
+        labels: Tensor,
+        positions: Tensor,
+        kept: Mapping[Question, Kept],
+        lengths: Lengths | None = None,
+        places: Tensor | None = None,
+    ) -> Shared:
+        """Return a batch that these networks answer for, see `Shared`."""
+        return Shared(inputs, labels, positions, kept, lengths, places)
+
+    def begin_step(self, seed: int) -> None:
+        """Called before each step of a stage, with a seed of its own."""
+
     def ready(self, trained: Collection[str]) -> None:
         """Put the parts that are trained into training mode, all else into eval mode.
 
@@ -184,6 +199,31 @@ class Networks:
             answer = self._tail(forward, {name: values[name][places] for name in needed})
             answers.append((j, rows, answer))
         return answers
+
+    def chosen_responses(
+        self,
+        forwards: Sequence[Forward],
+        chosen: Tensor,
+        shared: Shared,
+        like: Callable[[], Tensor],
+    ) -> Tensor:
+        """Return what each sample's first, second, … choice answers, [k, batch, ...] float.
+
+        Args:
+            forwards: what there is to choose from.
+            chosen: [batch, k] int64, indices into them.
+            shared: the batch.
+            like: returns a response of the same shape, [batch, ...].
+        """
+        answers = self.chosen_outputs(forwards, chosen, shared)
+        # Put together: a loss then runs once, not once per teacher and its samples.
+        first = answers[0][2][RESPONSE] if answers else like().detach()
+        # Who chose one that is not there gets zeros.
+        make = first.new_zeros if shared.lengths else first.new_empty
+        responses = make((chosen.shape[1], len(chosen), *first.shape[1:]))
+        for j, rows, answer in answers:
+            responses[(chosen[rows] == j).int().argmax(1), rows] = answer[RESPONSE]
+        return responses
 
     def _choosing(self, forward: Forward, choosing: Tensor, shared: Shared) -> Tensor:
         there = self.there(forward.member, shared)

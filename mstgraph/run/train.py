@@ -28,11 +28,13 @@ from mstgraph.run.batch import Batch
 from mstgraph.run.evaluation import Evaluation, evaluate
 from mstgraph.run.keeper import Keeper
 from mstgraph.run.networks import Networks, Shared
+from mstgraph.run.processes.agreement import refuse_apart
 from mstgraph.run.reporter import OF, SAMPLES, Listener, means
 from mstgraph.stages.parameters import groups_by_share
 from mstgraph.stages.stage import StageNode, Term
 from mstgraph.support.errors import RunError
 from mstgraph.support.interrupt import Interrupt, Interrupted
+from mstgraph.support.processes.group import ALONE, Processes
 from mstgraph.support.seeds import derive_seed, seed_python, seed_torch
 from mstgraph.tasks.task import Task
 
@@ -50,6 +52,7 @@ class Setting:
         batch_size: samples per step.
         seed: the run's seed.
         interrupt: who may ask to stop.
+        processes: who trains together.
     """
 
     networks: Networks
@@ -60,6 +63,7 @@ class Setting:
     batch_size: int
     seed: int
     interrupt: Interrupt
+    processes: Processes = ALONE
 
 
 class Training:
@@ -104,7 +108,9 @@ class Training:
         started = time.monotonic()
         state, node = self.state, self.node
         self._set_rate()
-        seed_python(derive_seed(self.setting.seed, node.name, "step", state.epoch, state.batch))
+        seed = derive_seed(self.setting.seed, node.name, "step", state.epoch, state.batch)
+        seed_python(seed)
+        self.setting.networks.begin_step(seed)
         batch = Batch(node, self.setting.networks, shared, self.setting.task)
         terms = node.settings.losses(node, batch, state.epoch)
         batch.refuse_overwritten()
@@ -179,7 +185,9 @@ class Training:
         return batches % self.node.settings.accumulate == 0 or batches == self._steps
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, in the main process."""
+        if not self.setting.processes.main:
+            return
         self.state.parts = {name: dict(p.state_dict()) for name, p in self.parts.items()}
         self.state.optimizer = {} if self.optimizer is None else self.optimizer.state_dict()
         if self.average is not None:
@@ -248,8 +256,9 @@ class Training:
             loss.backward()
         if not self._is_whole(batch + 1):
             return
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.setting.processes.average_gradients(trained)
         if settings.clip is not None:
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(trained, settings.clip)
         self.optimizer.step()
         # Gradients go before the next stage of the group needs the memory. Torch's `zero_grad` does
@@ -369,11 +378,14 @@ def train_epoch(group: Sequence[Training]) -> None:
     feed = setting.training
     for inputs, labels, places in feed.epoch(setting.batch_size, order, state.batch, seed):
         positions = feed.positions(places)
-        step(group, Shared(inputs, labels, positions, kept, feed.lengths(positions), places))
+        lengths = feed.lengths(positions)
+        step(group, setting.networks.shared(inputs, labels, positions, kept, lengths, places))
         # Gradients that wait for more batches are in no checkpoint.
         if setting.interrupt.requested and all(training.between_steps for training in group):
             clock.stop()
             _stop(group)
+    for training in group:
+        refuse_apart(setting.processes, training.node.name, training.parts)
     with ExitStack() as averages:
         for training in group:
             if training.average is not None:

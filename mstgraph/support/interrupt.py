@@ -18,19 +18,25 @@ class Interrupt:
 
     Args:
         elsewhere: says whether somebody who cannot send a signal asks to stop.
+        agreed: says, of what this process says, what all say that stop together.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, elsewhere: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        elsewhere: Callable[[], bool] = lambda: False,
+        agreed: Callable[[bool], bool] = bool,
+    ) -> None:
         self._signalled = False
         self._elsewhere = elsewhere
+        self._agreed = agreed
         self._previous: dict[int, Any] = {}
 
     @property
     def requested(self) -> bool:
         """Whether somebody asks to stop."""
-        return self._signalled or self._elsewhere()
+        return self._agreed(self._signalled or self._elsewhere())
 
     @requested.setter
     def requested(self, value: bool) -> None:

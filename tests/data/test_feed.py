@@ -13,11 +13,12 @@ from by_name_worlds import captions
 
 from mstgraph.data import feed as feed_module
 from mstgraph.data import streaming
-from mstgraph.data.augmentation import Augmentation, HorizontalFlip, Inputs
+from mstgraph.data.augmentation import Augmentation, Augmentations, HorizontalFlip, Inputs
 from mstgraph.data.feed import Pool, _moved, batch_positions
 from mstgraph.data.order import WINDOW, epoch_order
 from mstgraph.data.streaming import PREFETCHED, Buffer
 from mstgraph.store import Store
+from mstgraph.support.processes.group import Processes
 
 pytest_plugins = ("training_fixtures",)
 MODALITIES = {"mfeat": ("fou", "zer"), "rooms": ("rgb", "depth", "normals")}
@@ -47,6 +48,31 @@ def test_resident_and_streamed_batches_are_the_same_bits(
             assert all(torch.equal(values, ins[n]) for n, values in inputs.items())
             assert torch.equal(labels, labs)
             assert torch.equal(places, pls)
+
+
+VIEWS = Augmentations(of=(HorizontalFlip(),), views=2)
+
+
+@pytest.mark.parametrize("augmentation", [None, HorizontalFlip(), VIEWS], ids=["", "new", "views"])
+@pytest.mark.parametrize("budget", [10**9, 0])
+def test_shares_put_together_are_the_batch(
+    stores: Path, augmentation: Augmentation | None, budget: int
+) -> None:
+    """Whatever changes it: three processes see what one sees, each of its rows alone."""
+    data = pool(stores, "rooms", budget)
+    whole = data.feed("train", MODALITIES["rooms"], augmentation)
+    order = whole.order(0, 1)[:10]
+    feeds = [
+        data.feed("train", MODALITIES["rooms"], augmentation, Processes(rank, 3, 3).rows)
+        for rank in range(3)
+    ]
+    items = zip(whole.epoch(5, order), *(feed.epoch(5, order) for feed in feeds), strict=True)
+    for (inputs, labels, places), *parts in items:
+        assert [len(own) for _, own, _ in parts] == [2, 2, 1]
+        assert torch.equal(torch.cat([own for _, own, _ in parts]), labels)
+        for name, values in inputs.items():
+            assert torch.equal(torch.cat([own[name] for own, _, _ in parts]), values)
+        assert all(torch.equal(own, places) for _, _, own in parts)
 
 
 @pytest.mark.parametrize("name", MODALITIES)

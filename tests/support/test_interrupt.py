@@ -57,3 +57,15 @@ def test_outside_of_the_main_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [(before, False)]
+
+
+def test_what_stops_together_agrees() -> None:
+    """Each says what it was asked, and is told what all were."""
+    said: list[bool] = []
+
+    def agreed(asked: bool) -> bool:
+        said.append(asked)
+        return True
+
+    assert Interrupt(agreed=agreed).requested
+    assert said == [False]

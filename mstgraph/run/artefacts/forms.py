@@ -43,6 +43,7 @@ class Artefact(_AlwaysInArtefact, total=False):
     files: list[str]
     torch: str
     threads: int
+    processes: int
 
 
 class Data(TypedDict):

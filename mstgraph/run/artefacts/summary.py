@@ -29,7 +29,8 @@ LIBRARIES = ("torch", "numpy", "gin-config", "networkx", "lmdb", "safetensors")
 
 OF_STAGE = (
     *("epochs", "best_epoch", "seconds", "peak_memory", "device"),
-    *("torch", "threads"),  # with which it was trained; null for stages of earlier versions
+    # With which it was trained; null for stages of earlier versions.
+    *("torch", "threads", "processes"),
 )
 
 Artefacts = Mapping[str, Any]

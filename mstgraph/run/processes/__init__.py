@@ -1,0 +1,1 @@
+"""One run on several processes: each computes networks for its rows of every batch."""

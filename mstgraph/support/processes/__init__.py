@@ -1,0 +1,1 @@
+"""Several processes that do one thing together: started, joined, and what they tell each other."""

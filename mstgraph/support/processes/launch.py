@@ -1,0 +1,81 @@
+"""Starts a command several times over by torch's own launcher, and says which one this is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+
+from mstgraph.support.errors import RunError
+
+LAUNCHED = "TORCHELASTIC_RUN_ID"  # torch's launcher sets it
+PATIENCE = 2.0
+"""Seconds for which others leave the word to the main process before they fail: the launcher ends
+all when one has."""
+
+INTERRUPTED = 130
+
+
+def launched() -> bool:
+    """Say whether torch's launcher started this process."""
+    return LAUNCHED in os.environ
+
+
+def rank() -> int:
+    """Return which of several processes this is, from 0, the one that speaks."""
+    return int(os.environ.get("RANK", 0)) if launched() else 0
+
+
+def give_way() -> None:
+    """Let the main process speak and end first; most of what stops one stops all."""
+    if rank() > 0:
+        time.sleep(PATIENCE)
+
+
+def launch(count: int, arguments: Sequence[str]) -> int:
+    """Run ``python -m mstgraph`` with arguments in several processes, and return its exit code.
+
+    Ctrl-C is passed on to each of them once.
+
+    Args:
+        count: how many.
+        arguments: of the command line.
+
+    Raises:
+        RunError: one of them was killed.
+    """
+    # torch's launcher is what takes time to import, and only this needs it.
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.disable(logging.CRITICAL)  # stacks, of processes that speak for themselves
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // count)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=uuid.uuid4().hex,
+        max_restarts=0,
+        monitor_interval=0.1,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "mstgraph", *arguments)
+    except (SignalException, KeyboardInterrupt):
+        return INTERRUPTED
+    except ChildFailedError as error:
+        which, failure = error.get_first_failure()
+        if failure.exitcode >= 0:
+            return failure.exitcode
+        name = signal.Signals(-failure.exitcode).name
+        raise RunError(
+            f"process {which} of {count} was ended by {name}; the same command continues"
+        ) from None
+    return 0

@@ -1,0 +1,57 @@
+"""torch's launcher as the command line uses it: started for real, with a word it does not know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from mstgraph.support.errors import RunError
+from mstgraph.support.processes import launch as launching
+from mstgraph.support.processes.launch import LAUNCHED, give_way, launch, launched, rank
+
+
+@pytest.fixture(autouse=True)
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put back what the launcher sets for its own process."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_processes_end_with_the_code_of_the_first_that_failed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The user is told once, and sees no stack of the launcher's."""
+    assert launch(2, ["trian"]) == 2
+    said = capfd.readouterr().err
+    assert said.count("No such command 'trian'") in (1, 2)
+    assert "Traceback" not in said
+
+
+def test_one_that_was_killed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the signal that ended it."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+    from torch.distributed.launcher import api
+
+    def fail(*_: object) -> None:
+        failure = ProcessFailure(local_rank=1, pid=1, exitcode=-9, error_file="none")
+        raise ChildFailedError("mstgraph", {1: failure})
+
+    monkeypatch.setattr(api, "elastic_launch", lambda config, command: fail)
+    with pytest.raises(RunError, match="process 1 of 2 was ended by SIGKILL"):
+        launch(2, [])
+
+
+def test_the_main_process_speaks_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait for the launcher to end them, and without a launcher there are none."""
+    waited: list[float] = []
+    monkeypatch.setattr(launching.time, "sleep", waited.append)
+    monkeypatch.delenv(LAUNCHED, raising=False)
+    monkeypatch.setenv("RANK", "1")  # a cluster's own
+    give_way()
+    assert (launched(), rank(), waited) == (False, 0, [])
+    monkeypatch.setenv(LAUNCHED, "it")
+    give_way()
+    assert (launched(), rank(), waited) == (True, 1, [launching.PATIENCE])
