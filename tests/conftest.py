@@ -27,6 +27,7 @@ LONG = (  # these begin first, so that no process waits for another at the end
         "test_resume",
         "benchmark/test_run",
         "test_contributing",
+        "test_gin_files",
     ),
     *("tools/", "run/test_averaging", "declare/test_settings"),
 )
