@@ -199,6 +199,7 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
 
     Raises:
         UserError: there is no such device, or there are more processes than GPUs.
+        RunError: another process has ended meanwhile.
     """
     if not dist.is_available() or not dist.is_torchelastic_launched():
         yield ALONE, choose_device(device)
@@ -206,7 +207,8 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     count, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
     local, beside = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     where = _own_device(device, local, beside) if count > 1 else choose_device(device)
-    dist.init_process_group(BACKENDS if where.type == "cuda" else "gloo")
+    with _answered():  # a user's mistake can end another one before all have met
+        dist.init_process_group(BACKENDS if where.type == "cuda" else "gloo")
     try:
         yield Processes(rank, count, beside, os.getppid()), where
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mstgraph.support.errors import RunError
+from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.processes import launch as launching
 from mstgraph.support.processes.launch import LAUNCHED, give_way, launch, launched, rank
 
@@ -42,6 +42,12 @@ def test_one_that_was_killed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "elastic_launch", lambda config, command: fail)
     with pytest.raises(RunError, match="process 1 of 2 was ended by SIGKILL"):
         launch(2, [])
+
+
+def test_more_processes_than_a_machine_bears_are_never_started() -> None:
+    """The sentence says how many it would bear."""
+    with pytest.raises(UserError, match=r"--processes is 1000000000, expected at most \d+, 16 for"):
+        launch(10**9, ["run"])
 
 
 def test_the_main_process_speaks_first(monkeypatch: pytest.MonkeyPatch) -> None:
