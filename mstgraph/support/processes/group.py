@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from mstgraph.support.errors import RunError, UserError
+from mstgraph.support.errors import LeftAlone, UserError
 from mstgraph.support.numerics import choose_device
 
 Value = TypeVar("Value")
@@ -181,7 +181,7 @@ def _answered() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        raise RunError(
+        raise LeftAlone(
             "another process of this run has ended; when all have, the same command continues"
         ) from error
 
@@ -199,7 +199,7 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
 
     Raises:
         UserError: there is no such device, or there are more processes than GPUs.
-        RunError: another process has ended meanwhile.
+        LeftAlone: another process has ended meanwhile.
     """
     if not dist.is_available() or not dist.is_torchelastic_launched():
         yield ALONE, choose_device(device)

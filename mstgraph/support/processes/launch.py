@@ -32,10 +32,14 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0)) if launched() else 0
 
 
-def give_way() -> None:
-    """Let the main process speak and end first; most of what stops one stops all."""
-    if rank() > 0:
-        time.sleep(PATIENCE)
+def give_way(left_alone: bool = False) -> None:
+    """Let the main process speak and end first; most of what stops one stops all.
+
+    Args:
+        left_alone: another process has ended first, and knows why: then all give way to it.
+    """
+    if left_alone or rank() > 0:
+        time.sleep(2 * PATIENCE if left_alone else PATIENCE)
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:

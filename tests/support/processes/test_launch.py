@@ -61,3 +61,8 @@ def test_the_main_process_speaks_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LAUNCHED, "it")
     give_way()
     assert (launched(), rank(), waited) == (True, 1, [launching.PATIENCE])
+    monkeypatch.setenv("RANK", "0")
+    give_way()
+    assert waited == [launching.PATIENCE]
+    give_way(left_alone=True)  # the one that ended speaks before
+    assert waited[1] > launching.PATIENCE
