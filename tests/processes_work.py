@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.opening import open_experiment
+from mstgraph.run import train
 from mstgraph.run.artefacts.run_folder import RunFolder
+from mstgraph.run.evaluation import Evaluation
 from mstgraph.run.execute import Execution
 from mstgraph.run.processes.agreement import refuse_apart
 from mstgraph.run.processes.norms import Norms
@@ -76,6 +79,7 @@ def everything(processes: Processes, world: str, folder: Path) -> dict[str, Any]
         "drawn": drawn(processes),
         "refused": [refused(processes, world, folder), told_apart(processes)],
         "stopped": stopped(processes, world, folder / "stopped"),
+        "judged": judged(processes),
         "left": left(processes),
     }
 
@@ -156,6 +160,19 @@ def told_apart(processes: Processes) -> str:
     except RunError as error:
         return str(error)
     return ""
+
+
+def judged(processes: Processes) -> tuple[float, int]:
+    """Return what is decided by, where validation comes to the process's own number."""
+    keeper = SimpleNamespace(kept=lambda part: {})
+    own = dict.fromkeys(("networks", "validation", "task", "batch_size"))
+    setting = SimpleNamespace(keeper=keeper, processes=processes, **own)
+    measured, train.evaluate = train.evaluate, lambda *_: [Evaluation(processes.rank, {})]
+    try:
+        (result,) = train._validated([SimpleNamespace(node=None, setting=setting)])
+    finally:
+        train.evaluate = measured
+    return processes.least(result.loss), -processes.least(-result.loss)
 
 
 class Asking(Silent):

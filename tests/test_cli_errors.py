@@ -197,3 +197,10 @@ def test_a_name_that_no_disk_takes_is_refused(folder: Path) -> None:
     assert "File name too long" in refused("show", f"{long}.gin")
     member = ("-p", f"graph.{long} = @{long}/Member()", "-p", f"{long}/Member.inputs = 'kar'")
     assert "letters, expected at most 200" in refused("show", gin, *member)
+
+
+@pytest.mark.parametrize("command", ["run", "tune", "bench"])
+def test_an_address_that_is_empty_trains_nothing_here(command: str, folder: Path) -> None:
+    """It is that of a variable that nobody set."""
+    said = refused(command, "gin/mfeat_zer.gin", "--ray", "")
+    assert said == "--ray is an empty text; expected host:port, auto or local"

@@ -197,8 +197,11 @@ class Experiment:
             elsewhere = None
             if jobs > 1 or ray:
                 there, stages = device if ray else str(where), folder.path / STAGES
-                lines = log_every if progress is True else 0.0
-                options = Options(folder.path, stages, jobs, threads or 1, ray, there, lines)
+                lines, own = (
+                    log_every if progress is True else 0.0,
+                    1 if threads is None else threads,
+                )
+                options = Options(folder.path, stages, jobs, own, ray, there, lines)
                 elsewhere = SideBySide(self._files, self._bindings, options, do)
             reporter = self._reporter(progress, log_every)
             execution = Execution(self._opened, folder, where, reporter, processes=processes)

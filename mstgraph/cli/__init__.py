@@ -24,7 +24,7 @@ from mstgraph.cli.run import run
 from mstgraph.cli.show import show
 from mstgraph.cli.store import store
 from mstgraph.cli.tune import tune
-from mstgraph.support.errors import RunError, UserError, in_words, users_line
+from mstgraph.support.errors import LeftAlone, RunError, UserError, in_words, users_line
 from mstgraph.support.processes.launch import give_way
 from mstgraph.support.text import printable
 
@@ -39,7 +39,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, RunError) as error:
-            _end(ctx, str(error).splitlines()[0], 2 if isinstance(error, UserError) else 1)
+            code = 2 if isinstance(error, UserError) else 1
+            _end(ctx, str(error).splitlines()[0], code, isinstance(error, LeftAlone))
         except KeyboardInterrupt:
             give_way()
             click.echo("mstgraph: stopped", err=True)
@@ -58,8 +59,8 @@ class Commands(click.Group):
             raise
 
 
-def _end(ctx: click.Context, sentence: str, code: int) -> NoReturn:
-    give_way()
+def _end(ctx: click.Context, sentence: str, code: int, left_alone: bool = False) -> NoReturn:
+    give_way(left_alone)
     if ctx.meta.get(DEBUG):
         traceback.print_exc()
     click.echo(f"mstgraph: {printable(sentence)}", err=True)

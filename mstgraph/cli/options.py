@@ -59,10 +59,20 @@ threads = click.option(
     show_default=True,
     help="Threads of each; numbers depend on them in their last digits, and on --jobs not at all.",
 )
+
+
+def _not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """An empty text is a variable that nobody set, and would train here, unsaid."""
+    if value == "":
+        raise UserError("--ray is an empty text; expected host:port, auto or local")
+    return value
+
+
 ray = click.option(
     "--ray",
     "address",
     metavar="ADDRESS",
+    callback=_not_empty,
     help="Hand the stages to a Ray cluster: host:port, auto, or local for --jobs workers here.",
 )
 log_every = click.option(

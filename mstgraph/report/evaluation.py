@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mstgraph.report.summary import gain_rows, print_patterns, print_verdicts
+from mstgraph.report.summary import gain_rows, print_patterns, print_verdicts, values_in_words
 from mstgraph.report.tables import table
 from mstgraph.tasks.task import Metric
 
@@ -19,11 +19,12 @@ def print_evaluation(result: Mapping[str, Any], console: Console) -> None:
     measured = [Metric(**metric) for metric in result["measured"]]
     columns = ("stage", "response", *(metric.heading for metric in measured))
     rows = table(title, columns, right=columns[2:])
+    names = [metric.name for metric in measured]
     for stage, responses in result["metrics"].items():
         for response, values in responses.items():
-            rows.add_row(stage, response, *(f"{values[metric.name]:.4f}" for metric in measured))
+            rows.add_row(stage, response, *values_in_words(values, names))
     for target, student in result["students"].items():
-        if gained := gain_rows(student, [metric.name for metric in measured]):
+        if gained := gain_rows(student, names):
             rows.add_section()
             for title, cells in gained:
                 rows.add_row(target if title == "gain" else "", title, *cells)

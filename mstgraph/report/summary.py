@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     result = table(title, columns, right=columns[1:])
     for target, student in summary["students"].items():
         if "alone" in student:
-            values = _values(student["alone"], metrics)
+            values = values_in_words(student["alone"], metrics)
             result.add_row(f"{target} alone", *values, str(student["epochs"]["alone"]), "")
         for teacher in (t for t in summary["teachers"] if t["student"] == target):
             name = (
@@ -36,10 +37,10 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
                 if "j" in teacher
                 else (f"teacher {teacher['name']}")
             )
-            values, epochs = _values(teacher["metrics"], metrics), str(teacher["epochs"])
+            values, epochs = values_in_words(teacher["metrics"], metrics), str(teacher["epochs"])
             result.add_row(name, *values, epochs, _share(summary, teacher))
         if "distilled" in student:
-            values = _values(student["distilled"], metrics)
+            values = values_in_words(student["distilled"], metrics)
             epochs = str(student["epochs"]["distilled"])
             result.add_row(f"[bold]{target} distilled[/]", *values, epochs, "")
         if rows := gain_rows(student, metrics):
@@ -75,7 +76,7 @@ def print_patterns(
     for stage, responses in patterns.items():
         for response, found in responses.items():
             for pattern, values in found.items():
-                cells = _values(values, [metric.name for metric in measured])
+                cells = values_in_words(values, [metric.name for metric in measured])
                 rows.add_row(stage, response, pattern, str(int(values["samples"])), *cells)
     console.print(rows)
 
@@ -84,7 +85,7 @@ def gain_rows(student: Mapping[str, Any], metrics: Sequence[str]) -> list[tuple[
     """Return rows (title, cells): a student's gain, and its interval where one is known."""
     if "gain" not in student:
         return []
-    rows = [("gain", [f"{student['gain'][name]:+.4f}" for name in metrics])]
+    rows = [("gain", values_in_words(student["gain"], metrics, "+"))]
     if intervals := student["certainty"].get("intervals", {}):
         low, high = ([_end(intervals[name], i) for name in metrics] for i in (0, 1))
         rows += [("95 % interval from", low), ("to", high)]
@@ -99,8 +100,18 @@ def print_verdicts(students: Mapping[str, Any], console: Console) -> None:
             console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
-def _values(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
-    return [f"{values[name]:.4f}" for name in names]
+def values_in_words(
+    values: Mapping[str, float | None], names: Sequence[str], sign: str = ""
+) -> list[str]:
+    """Return metrics as cells: a dash where one is undefined, which a file says by null.
+
+    Args:
+        values: metric → value.
+        names: of the metrics, in order.
+        sign: ``"+"`` shows it on what is positive, too.
+    """
+    found = (values[name] for name in names)
+    return ["—" if v is None or math.isnan(v) else f"{v:{sign}.4f}" for v in found]
 
 
 def _end(interval: Sequence[float] | None, end: int) -> str:

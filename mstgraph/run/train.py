@@ -404,8 +404,9 @@ def train_epoch(group: Sequence[Training]) -> None:
 
 
 def _validated(group: Sequence[Training]) -> list[Evaluation]:
+    """Measure stages on validation; rounding must not let one process stop where others go on."""
     setting = group[0].setting
-    return evaluate(
+    results = evaluate(
         [training.node for training in group],
         setting.networks,
         setting.validation,
@@ -413,6 +414,7 @@ def _validated(group: Sequence[Training]) -> list[Evaluation]:
         setting.batch_size,
         setting.keeper.kept("validation"),
     )
+    return setting.processes.agreed(results)
 
 
 def begin_epoch(group: Sequence[Training]) -> None:

@@ -30,6 +30,10 @@ class RunError(Exception):
     """A run failed through no fault of the input's form (a loss that is no number); exit code 1."""
 
 
+class LeftAlone(RunError):
+    """Another process of a run has ended, which says why."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return the end of a sentence that names what could have been meant.
 

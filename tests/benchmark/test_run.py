@@ -283,8 +283,8 @@ def test_a_student_with_two_targets_is_refused(world: World) -> None:
     both = "graph.target = ('rgb', 'depth')"
     results = run(world.declare(ALONE, ("both", "", "", both, "rgb/Member.masks = ('hidden1',)")))
     assert (cell(results, 1).error or "").startswith(
-        f"tiny.gin: row 'both': '{both}': graph.target names 'rgb' and 'depth', but a column of a "
-        "benchmark is one student; expected one of them"
+        f"tiny.gin: row 'both': '{both}': graph.target names 'rgb' and 'depth', but a search, "
+        "and a column of a benchmark, is about one student; expected one of them"
     )
     assert cell(results, 0).metrics is not None
 

@@ -123,7 +123,7 @@ def test_what_nobody_can_tell_is_refused(tmp_path: Path, monkeypatch: Any) -> No
         "float.tif": "float.tif is of mode 'F'; expected a picture in colour",
         "large.png": "large.png has 10000 pixels; expected at most 9000",
         "cut.png": "cut.png cannot be read: image file is truncated",
-        "text.png": "text.png cannot be read: cannot identify image file",
+        "text.png": "text.png cannot be read: it is no picture",
         "gone.png": "gone.png cannot be read: .*No such file",
     }.items():
         with pytest.raises(UserError, match=told):

@@ -22,6 +22,7 @@ from mstgraph.support.interrupt import Interrupt
 
 LOOK_EVERY = 0.5  # seconds between two looks at the clock and at Ctrl-C
 WORKERS = "workers.json"
+MOST_THREADS = 1024
 
 
 class _Settings(TypedDict):
@@ -41,6 +42,9 @@ class Options:
         ray: address of a Ray cluster in place of processes; empty for none.
         device: where to compute.
         log_every: seconds between two lines on how far planning and stages are; 0 for none.
+
+    Raises:
+        UserError: there are no jobs or threads, or more threads than torch survives.
     """
 
     folder: Path
@@ -50,6 +54,13 @@ class Options:
     ray: str = ""
     device: str = "auto"
     log_every: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers with which nothing would ever run."""
+        if self.jobs < 1:
+            raise UserError(f"--jobs is {self.jobs}, expected 1 or more")
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise UserError(f"--threads is {self.threads}, expected 1 to {MOST_THREADS}")
 
 
 def workplace(options: Options, tests: bool = True, by_name: bool = False) -> Workplace:

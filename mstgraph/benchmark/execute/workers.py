@@ -25,6 +25,7 @@ from mstgraph.support.errors import UserError
 
 ANY_KIND = "*"
 RAYS_OWN = ("num_cpus", "num_gpus", "memory")  # Ray has names of its own for these
+RAYS_NAMES = {"num_cpus": "CPU", "num_gpus": "GPU"}  # of the same, where a cluster has them
 ATTEMPTS = 3  # that a job gets whose machine or process Ray loses
 GRACE = 5.0  # seconds that a worker outlives its parent at most
 
@@ -260,6 +261,7 @@ class RayCluster:
         self.do = do
         self.place = place
         self.resources = resources
+        self._grows = address != "local"
         self._running: dict[Any, tuple[Job, float]] = {}
         self._lost: Counter[str] = Counter()
         quiet: dict[str, Any] = {"include_dashboard": False, "num_cpus": local}
@@ -279,8 +281,15 @@ class RayCluster:
         return len(self._running) < 2 * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
     def submit(self, job: Job) -> None:
-        """Start a task."""
-        task = self.ray.remote(**self._options(job))(_do_there)
+        """Start a task.
+
+        Raises:
+            UserError: it asks for more than a cluster that was started here has.
+        """
+        options = self._options(job)
+        if not self._grows:  # Ray waits for ever for a machine that may join
+            self._refuse_more_than_there_is(job, options)
+        task = self.ray.remote(**options)(_do_there)
         reference = task.remote(self.do, job, self.place, str(Path.cwd()))
         self._running[reference] = (job, time.monotonic())
 
@@ -305,6 +314,18 @@ class RayCluster:
                 asked[name] = max(amount, asked.get(name, 0))
         known: dict[str, Any] = {name: asked.pop(name) for name in RAYS_OWN if name in asked}
         return {**known, **({"resources": asked} if asked else {}), "max_retries": 0}
+
+    def _refuse_more_than_there_is(self, job: Job, options: Mapping[str, Any]) -> None:
+        there = self.ray.cluster_resources()
+        asked = {name: options.get(name, 0) for name in RAYS_OWN} | options.get("resources", {})
+        for name, amount in asked.items():
+            has = there.get(RAYS_NAMES.get(name, name), 0)
+            if amount > has:
+                raise UserError(
+                    f"stage {', '.join(job.stages)} asks for {amount:g} of '{name}', but the "
+                    f"cluster that --ray local starts has {has:g}; expected fewer, or more --jobs "
+                    "where it is num_cpus"
+                )
 
     def _outcome(self, reference: Any, job: Job, started: float) -> Outcome | None:
         """Return how a job went, or None if it was begun again: it goes on from its checkpoint."""

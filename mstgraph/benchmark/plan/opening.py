@@ -87,7 +87,7 @@ def _refuse_several_targets(cell: Cell, experiment: Experiment) -> None:
     if len(targets) > 1:
         place = experiment.configuration.where("graph", "target")
         sentence = (
-            f"{place}: graph.target names {' and '.join(map(repr, targets))}, but a column of a "
-            "benchmark is one student; expected one of them, and one student of the benchmark each"
+            f"{place}: graph.target names {' and '.join(map(repr, targets))}, but a search, and "
+            "a column of a benchmark, is about one student; expected one of them"
         )
         raise UserError(at_its_place(sentence, cell))

@@ -176,8 +176,11 @@ def load_student(
         raise UserError(f"'{folder}' holds no student; expected the folder of a finished run")
     if target is None and len(found) == 1:
         target = next(iter(found))
+    if target is None:
+        names = " and ".join(map(repr, sorted(found)))
+        raise UserError(f"'{folder}' has the students {names}; expected one of them (--member)")
     if target not in found:
-        raise UserError(f"'{folder}' has no student '{target}'{nearest(str(target), found)}")
+        raise UserError(f"'{folder}' has no student '{target}'{nearest(target, found)}")
     advice = "give the run's command again to have it written anew"
     description = read_student(found[target], advice)
     _check_extents(found[target], description, advice)

@@ -84,7 +84,8 @@ def _side_by_side(
 ) -> Generator[Block]:
     """Yield a block of which some samples are left, and those that follow."""
     waiting: deque[tuple[Block, list[Future[range]]]] = deque()
-    with Workers(samples, jobs) as workers:
+    at_once = (left, *ranges[:AHEAD])  # more processes than parts would have nothing to do
+    with Workers(samples, min(jobs, sum(len(_parts(some)) for some in at_once))) as workers:
         for number in range(len(ranges) + 1):
             if number:
                 left = ranges[number - 1]

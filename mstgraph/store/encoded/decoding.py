@@ -18,7 +18,7 @@ from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError
 from mstgraph.support.machine.libraries import extra
 
-FORMATS = {"jpeg": ("JPEG", "MPO"), "png": ("PNG",)}  # Pillow's names
+FORMATS = {"jpeg": ("JPEG",), "png": ("PNG",)}  # Pillow's names; a photo of several is a JPEG, too
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 """Pillow's names of grey with more than eight bits; a 16-bit PNG is of the first or the last."""
 SEEN_AS_IT_IS = ("1", "L", "RGB", "CMYK", "YCbCr")
@@ -134,6 +134,9 @@ def opened(
             yield extra("PIL.ImageOps", "mstgraph[raw]").exif_transpose(image)
     except UserError:
         raise
+    except pillow.UnidentifiedImageError as error:  # its words are those of memory addresses
+        kind = f"{formats[0]} file" if formats else "picture"
+        raise UserError(f"the image {path} cannot be read: it is no {kind}") from error
     except Exception as error:  # Pillow raises almost anything on a broken or huge file
         reason = str(error).partition("\n")[0]
         raise UserError(f"the image {path} cannot be read: {reason}") from error

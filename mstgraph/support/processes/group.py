@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from mstgraph.support.errors import RunError, UserError
+from mstgraph.support.errors import LeftAlone, UserError
 from mstgraph.support.numerics import choose_device
 
 Value = TypeVar("Value")
@@ -181,7 +181,7 @@ def _answered() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        raise RunError(
+        raise LeftAlone(
             "another process of this run has ended; when all have, the same command continues"
         ) from error
 
@@ -199,6 +199,7 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
 
     Raises:
         UserError: there is no such device, or there are more processes than GPUs.
+        LeftAlone: another process has ended meanwhile.
     """
     if not dist.is_available() or not dist.is_torchelastic_launched():
         yield ALONE, choose_device(device)
@@ -206,7 +207,8 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     count, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
     local, beside = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     where = _own_device(device, local, beside) if count > 1 else choose_device(device)
-    dist.init_process_group(BACKENDS if where.type == "cuda" else "gloo")
+    with _answered():  # a user's mistake can end another one before all have met
+        dist.init_process_group(BACKENDS if where.type == "cuda" else "gloo")
     try:
         yield Processes(rank, count, beside, os.getppid()), where
     finally:

@@ -10,14 +10,16 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from mstgraph.support.errors import RunError
+from mstgraph.support.errors import RunError, UserError
+from mstgraph.support.machine.cores import cores
 
 LAUNCHED = "TORCHELASTIC_RUN_ID"  # torch's launcher sets it
-PATIENCE = 2.0
+PATIENCE = 5.0
 """Seconds for which others leave the word to the main process before they fail: the launcher ends
 all when one has."""
 
 INTERRUPTED = 130
+MOST_PER_CORE = 16  # processes; more than one is for trying things out
 
 
 def launched() -> bool:
@@ -30,10 +32,14 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0)) if launched() else 0
 
 
-def give_way() -> None:
-    """Let the main process speak and end first; most of what stops one stops all."""
-    if rank() > 0:
-        time.sleep(PATIENCE)
+def give_way(left_alone: bool = False) -> None:
+    """Let the main process speak and end first; most of what stops one stops all.
+
+    Args:
+        left_alone: another process has ended first, and knows why: then all give way to it.
+    """
+    if left_alone or rank() > 0:
+        time.sleep(2 * PATIENCE if left_alone else PATIENCE)
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
@@ -47,15 +53,19 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
     Raises:
         RunError: one of them was killed.
+        UserError: there are so many that the machine could do nothing else.
     """
+    if count > (most := MOST_PER_CORE * cores()):
+        raise UserError(
+            f"--processes is {count}, expected at most {most}, {MOST_PER_CORE} for each core here"
+        )
     # torch's launcher is what takes time to import, and only this needs it.
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.disable(logging.CRITICAL)  # stacks, of processes that speak for themselves
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // count)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // count)))
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

@@ -89,3 +89,11 @@ def test_threads_of_jobs_that_there_are_not_are_no_silent_setting() -> None:
     """One process has the threads that torch takes."""
     with pytest.raises(UserError, match=r"^threads is 4, but there is one process, .*--jobs"):
         mstgraph.load("rgb.gin").run(threads=4, progress=False)
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("threads", [0, 10**9])
+def test_threads_that_would_end_the_process_are_refused(threads: int) -> None:
+    """The library below ends it without a word."""
+    with pytest.raises(UserError, match=rf"^--threads is {threads}, expected 1 to 1024$"):
+        mstgraph.load("rgb.gin").run("out", threads=threads, jobs=2, progress=False)

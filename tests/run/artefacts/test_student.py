@@ -80,7 +80,9 @@ def test_a_run_with_several_students_asks_which_one(finished: Path) -> None:
     """And knows a name that is nearly right."""
     with pytest.raises(UserError, match="has no student 'dept'; did you mean 'depth'"):
         load_student(finished / "maps", "dept")
-    with pytest.raises(UserError, match="valid: depth, rgb"):
+    with pytest.raises(
+        UserError, match=r"has the students 'depth' and 'rgb'; expected one.*--member"
+    ):
         load_student(finished / "maps")
 
 

@@ -66,6 +66,11 @@ def test_losses_and_weights_are_those_of_one_process(
     assert weights < 1e-9
 
 
+def test_all_decide_by_the_main_process_validation(found: dict[str, Any]) -> None:
+    """Apart by rounding, one would stop early, or keep another epoch, and the others wait."""
+    assert found["judged"] == (0, 0)
+
+
 def test_dropout_comes_out_the_same_again(found: dict[str, Any], folder: Path) -> None:
     """Each process draws for its rows, from the step's seed and its number alone."""
     assert apart(folder / "dropped", folder / "again") == (0.0, 0.0)

@@ -108,6 +108,15 @@ def test_the_files_are_the_same_whatever_the_number(
     assert _gone(started)
 
 
+def test_no_more_processes_are_started_than_have_something_to_do(
+    tmp_path: Path, drawn: Callable[..., Recipe], started: list[subprocess.Popen]
+) -> None:
+    """Whatever number is asked for: a large one would take the machine down."""
+    build(drawn(), tmp_path / "store", jobs=5000)
+    assert len(started) <= 3 * 4  # three blocks of four samples at a time
+    assert _gone(started)
+
+
 def test_the_first_mistake_in_order_is_told_and_the_rest_continued(
     tmp_path: Path, drawn: Callable[..., Recipe], started: list[subprocess.Popen]
 ) -> None:

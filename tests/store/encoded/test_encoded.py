@@ -84,7 +84,7 @@ def test_processes_come_to_the_same_files(tmp_path: Path, stores: tuple[Store, S
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ("kind", "'5.jpg', modality 'photo', cannot be read"),
+        ("kind", "'5.jpg', modality 'photo', cannot be read: it is no JPEG file$"),
         ("cut", "'5.jpg', modality 'photo', cannot be read"),
         ("size", r"'5.jpg', modality 'depth': expected shape 1×7×9, found 1×7×8"),
         ("deep", "'depth', is of mode 'L'; expected a 16-bit grey PNG"),

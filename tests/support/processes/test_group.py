@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from mstgraph.support.errors import UserError
+from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.processes import group
 from mstgraph.support.processes.group import ALONE, Processes, joined
 
@@ -49,6 +49,20 @@ def test_a_launcher_that_is_gone_is_noticed() -> None:
     assert not ALONE.ended()
     assert not Processes(0, 2, 2, os.getppid()).ended()
     assert Processes(0, 2, 2, os.getpid()).ended()
+
+
+def test_one_that_ends_before_all_have_met_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the main process refuses what the command line asks for."""
+
+    def fail(backend: str) -> None:
+        raise RuntimeError("Gloo connectFullMesh failed")
+
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(group.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(group.dist, "init_process_group", fail)
+    with pytest.raises(RunError, match="another process of this run has ended"), joined("cpu"):
+        pass
 
 
 @pytest.mark.parametrize(

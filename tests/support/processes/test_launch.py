@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mstgraph.support.errors import RunError
+from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.processes import launch as launching
 from mstgraph.support.processes.launch import LAUNCHED, give_way, launch, launched, rank
 
@@ -44,6 +44,12 @@ def test_one_that_was_killed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         launch(2, [])
 
 
+def test_more_processes_than_a_machine_bears_are_never_started() -> None:
+    """The sentence says how many it would bear."""
+    with pytest.raises(UserError, match=r"--processes is 1000000000, expected at most \d+, 16 for"):
+        launch(10**9, ["run"])
+
+
 def test_the_main_process_speaks_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others wait for the launcher to end them, and without a launcher there are none."""
     waited: list[float] = []
@@ -55,3 +61,8 @@ def test_the_main_process_speaks_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LAUNCHED, "it")
     give_way()
     assert (launched(), rank(), waited) == (True, 1, [launching.PATIENCE])
+    monkeypatch.setenv("RANK", "0")
+    give_way()
+    assert waited == [launching.PATIENCE]
+    give_way(left_alone=True)  # the one that ended speaks before
+    assert waited[1] > launching.PATIENCE
