@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +92,7 @@ class Watched(Lines):
         last = plan.stages[plan.last[self._target]]
         self._study: Study | None = None
         if how.journal and job.stages == (last.name,) and job.cell.seed == how.seed:
-            warmup = int(WARMUP * last.settings.epochs)
+            warmup = math.ceil(WARMUP * last.settings.epochs)
             self._study = Study(how.journal, metric.higher_is_better, warmup)
 
     def epoch_done(self, node: StageNode, record: Mapping[str, Any]) -> None:
