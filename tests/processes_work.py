@@ -18,6 +18,7 @@ from mstgraph.run import train
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.run.evaluation import Evaluation
 from mstgraph.run.execute import Execution
+from mstgraph.run.networks import Shared
 from mstgraph.run.processes.agreement import refuse_apart
 from mstgraph.run.processes.norms import Norms
 from mstgraph.run.processes.sharing import SharedNetworks
@@ -136,7 +137,7 @@ def drawn(processes: Processes) -> list[Tensor]:
     for seed in (1, 2, 1):
         networks.begin_step(seed)
         ones = {"x": torch.ones(1, 50)}
-        shared = networks.shared(ones, torch.zeros(1), torch.arange(2), {})
+        shared = networks.shared(Shared(ones, torch.zeros(1), torch.arange(2), {}))
         (answer,) = networks.outputs(Forward("a"), shared).values()
         found.append(answer.detach())
     return [*found, processes.gather(torch.rand(1, 5), [1, 1])]

@@ -13,7 +13,7 @@ from torch import Tensor
 from mstgraph.data.feed import Feed
 from mstgraph.run.batch import Batch
 from mstgraph.run.kept import Kept
-from mstgraph.run.networks import Networks
+from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.node import Question
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.seeds import derive_seed, seed_python
@@ -191,7 +191,7 @@ def evaluate(
     accounts = [_Account(node, task, feed, by_sample) for node in nodes]
     for number, (inputs, labels, positions) in enumerate(feed.epoch(batch_size)):
         seed_python(derive_seed(0, "evaluation", number))
-        shared = networks.shared(inputs, labels, positions, kept, feed.lengths(positions))
+        shared = networks.shared(Shared(inputs, labels, positions, kept, feed.lengths(positions)))
         for account in accounts:
             account.add(Batch(account.node, networks, shared, task))
     return [account.result() for account in accounts]

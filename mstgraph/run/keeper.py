@@ -22,7 +22,7 @@ from mstgraph.data.feed import Feed
 from mstgraph.derive.keeping.placement import Decision, Value
 from mstgraph.distil.frozen import is_within
 from mstgraph.run.kept import InMemory, Kept, OnDisk
-from mstgraph.run.networks import Networks
+from mstgraph.run.networks import Networks, Shared
 from mstgraph.stages.node import Forward, FrozenTrunk, Question, Trunk
 from mstgraph.support.processes.group import ALONE, Processes
 from mstgraph.support.seeds import derive_seed, seed_python
@@ -156,7 +156,7 @@ class Keeper:
             seed_python(derive_seed(0, part, block))
             positions = feed.positions(places)
             lengths = feed.lengths(positions)
-            shared = self.networks.shared(inputs, labels, positions, {}, lengths, places)
+            shared = self.networks.shared(Shared(inputs, labels, positions, {}, lengths, places))
             with torch.no_grad():
                 for number, (owner, value) in enumerate(kept.items()):
                     if number in missing[block]:

@@ -97,17 +97,9 @@ class Networks:
         self._leaves_inputs: set[tuple[str, bool]] = set()  # member, in training
         self._modes: dict[str, bool] = {}  # part → whether it was last put into training mode
 
-    def shared(
-        self,
-        inputs: Mapping[str, Tensor],
-        labels: Tensor,
-        positions: Tensor,
-        kept: Mapping[Question, Kept],
-        lengths: Lengths | None = None,
-        places: Tensor | None = None,
-    ) -> Shared:
-        """Return a batch that these networks answer for, see `Shared`."""
-        return Shared(inputs, labels, positions, kept, lengths, places)
+    def shared(self, batch: Shared) -> Shared:
+        """Return a batch, as it was read, as these networks answer for it."""
+        return batch
 
     def begin_step(self, seed: int) -> None:
         """Called before each step of a stage, with a seed of its own."""

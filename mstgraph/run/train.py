@@ -379,7 +379,8 @@ def train_epoch(group: Sequence[Training]) -> None:
     for inputs, labels, places in feed.epoch(setting.batch_size, order, state.batch, seed):
         positions = feed.positions(places)
         lengths = feed.lengths(positions)
-        step(group, setting.networks.shared(inputs, labels, positions, kept, lengths, places))
+        batch = Shared(inputs, labels, positions, kept, lengths, places)
+        step(group, setting.networks.shared(batch))
         # Gradients that wait for more batches are in no checkpoint.
         if setting.interrupt.requested and all(training.between_steps for training in group):
             clock.stop()

@@ -7,7 +7,7 @@ stage, method or task has to know that there are several. What is kept, every pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -15,9 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mstgraph.data.presence import Lengths
 from mstgraph.networks.rows import at_rest, spread
-from mstgraph.run.kept import Kept
 from mstgraph.run.networks import Networks, Outputs, Shared
 from mstgraph.run.processes.norms import Norms, of_batch
 from mstgraph.stages.node import Forward, Question
@@ -57,22 +55,14 @@ class SharedNetworks(Networks):
         """Begin this process's own random draws anew."""
         self._seed, self._draws = seed, 0
 
-    def shared(
-        self,
-        inputs: Mapping[str, Tensor],
-        labels: Tensor,
-        positions: Tensor,
-        kept: Mapping[Question, Kept],
-        lengths: Lengths | None = None,
-        places: Tensor | None = None,
-    ) -> Shared:
-        """Return a batch of inputs and labels of this process's rows, all else of all rows."""
+    def shared(self, batch: Shared) -> Shared:
+        """Return a batch of which inputs and labels are this process's rows, all else all rows."""
+        positions, places, kept = batch.positions, batch.places, batch.kept
         sizes, rows = self.processes.sizes(len(positions)), self.processes.rows(len(positions))
-        places, lengths = positions if places is None else places, lengths or {}
-        parts = {name: values[rows] for name, values in lengths.items()}
-        own = Shared(inputs, labels, positions[rows], kept, parts, places[rows])
-        every = self.processes.gather(labels[: self._own(sizes)], sizes)
-        return Whole(own, sizes, every, positions, kept, lengths, places)
+        parts = {name: values[rows] for name, values in batch.lengths.items()}
+        own = Shared(batch.inputs, batch.labels, positions[rows], kept, parts, places[rows])
+        every = self.processes.gather(batch.labels[: self._own(sizes)], sizes)
+        return Whole(own, sizes, every, positions, kept, batch.lengths, places)
 
     def computed(self, question: Question, shared: Shared, rows: Tensor | None = None) -> Outputs:
         """Return what networks answer for all rows; each process has computed its own."""
