@@ -185,7 +185,7 @@ class Experiment:
                 "(OMP_NUM_THREADS); expected --jobs or --ray beside it"
             )
         with joined("cpu" if ray else device) as (processes, where):
-            if processes.count > 1 and (jobs > 1 or ray):
+            if processes.count > 1 and (jobs != 1 or ray):
                 raise UserError(
                     f"{processes.count} processes share every batch of a stage, and stages side by "
                     "side have a process each; expected --processes alone, or --jobs or --ray"
@@ -195,12 +195,10 @@ class Experiment:
             with processes.main_first():
                 self._prepare(bool(progress) and processes.main)
             elsewhere = None
-            if jobs > 1 or ray:
+            if jobs != 1 or ray:
                 there, stages = device if ray else str(where), folder.path / STAGES
-                lines, own = (
-                    log_every if progress is True else 0.0,
-                    1 if threads is None else threads,
-                )
+                lines = log_every if progress is True else 0.0
+                own = 1 if threads is None else threads
                 options = Options(folder.path, stages, jobs, own, ray, there, lines)
                 elsewhere = SideBySide(self._files, self._bindings, options, do)
             reporter = self._reporter(progress, log_every)

@@ -92,7 +92,7 @@ def run_bench(
             refused,
             schedule,
             lambda cell: _first_metric(cell, place),
-            max(1, options.jobs),
+            options.jobs,
         )
         try:
             with board:

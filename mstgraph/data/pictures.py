@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from mstgraph.data.augmentation import Inputs, OfMaps, OfModalities, drawn_seed, padded
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError, nearest
-from mstgraph.support.seeds import derive_seed
+from mstgraph.support.seeds import derive_seed, seed_torch
 
 LIBRARY = "torchvision.transforms.v2"
 
@@ -124,13 +124,15 @@ class Transforms(OfModalities):
         names, seed = [name for name in self.modalities if name in inputs], drawn_seed(generator)
         transforms, kinds = self._built, _import("torchvision.tv_tensors")
         dense = self.labels and labels.dim() == 3
+        # A transform may draw where its maps are; what the run draws there goes on afterwards.
+        places = [labels.device] if labels.is_cuda else []
         found = []
         for row in range(len(labels)):
             given = [kinds.Image(inputs[name][row] / self.largest) for name in names]
             if dense:
                 given.append(kinds.Mask(labels[row]))
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(derive_seed(seed, row))
+            with torch.random.fork_rng(devices=places):
+                seed_torch(derive_seed(seed, row))
                 for transform in transforms:
                     given = list(transform(*given)) if len(given) > 1 else [transform(*given)]
             found.append([values.as_subclass(Tensor) for values in given])

@@ -253,8 +253,9 @@ class Execution:
             self.folder.settle(node.name)
         states = {node.name: self.folder.state(node) for node in group}
         unfinished = [name for name, (done, _) in states.items() if not done]
-        for name in states.keys() - set(unfinished):
-            self.folder.refuse_damaged(name)
+        for name, (done, _) in states.items():
+            if done:
+                self.folder.refuse_damaged(name)
         for name in unfinished:
             if reason := states[name][1]:
                 self.reporter.note(f"{name} is trained again: {reason}")

@@ -263,9 +263,8 @@ class Training:
         self.optimizer.step()
         # Gradients go before the next stage of the group needs the memory. Torch's `zero_grad` does
         # no more, but profiles itself, which costs as much as a layer of a small network.
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
+        for parameter in trained:
+            parameter.grad = None
 
     def _restore(self) -> None:
         for name, states in self.state.parts.items():

@@ -158,7 +158,7 @@ def _run(
             schedule,
             place.artefacts,
             base.primary,
-            max(1, options.jobs),
+            options.jobs,
             interrupt,
             board.ended,
         )

@@ -46,6 +46,7 @@ def test_a_window_is_the_same_of_all_maps() -> None:
     """Pixels of both move by the same steps, in each sample by others; padding is zero."""
     found, _ = changed(torch.zeros(2), of=(("RandomCrop", {"size": 8, "padding": 3}),), seed=3)
     moved = [(found["rgb"][n] > 0).any(0) for n in range(2)]
+    assert all(torch.equal(moved[n], (found["depth"][n] > 0).any(0)) for n in range(2))
     assert not torch.equal(*moved)
     again, _ = changed(torch.zeros(2), of=(("RandomCrop", {"size": 8, "padding": 3}),), seed=3)
     torch.testing.assert_close(again["rgb"], found["rgb"])

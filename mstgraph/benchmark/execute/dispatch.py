@@ -79,7 +79,7 @@ def workplace(options: Options, tests: bool = True, by_name: bool = False) -> Wo
         scratch=options.folder.resolve() / SCRATCH,
         device=options.device,
         threads=options.threads,
-        share=1 if options.ray else max(1, options.jobs),
+        share=1 if options.ray else options.jobs,
         log_every=options.log_every,
         tests=tests,
         by_name=by_name,

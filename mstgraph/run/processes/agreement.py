@@ -52,6 +52,8 @@ def refuse_apart(processes: Processes, stage: str, parts: Mapping[str, nn.Module
     if processes.count == 1:
         return
     named = [(part, name, v) for part, m in parts.items() for name, v in m.state_dict().items()]
+    if not named:
+        return
     sums = torch.stack([value.double().abs().sum().nan_to_num() for _, _, value in named])
     every = processes.gather(sums.unsqueeze(0), [1] * processes.count)
     apart = ((every - every[0]).abs() > ROUNDING * every[0].abs()).any(0).tolist()

@@ -160,7 +160,7 @@ class _Worker:
                 block.files[name][rows] = own
             for array in block.filled():
                 self._fill(array[rows].reshape(-1).view("u1").data)
-        except (EOFError, ConnectionError) as error:
+        except (EOFError, ConnectionError, pickle.UnpicklingError) as error:
             raise RunError(
                 f"the process that read samples {samples.start} to {samples.stop - 1} {self._end()}"
             ) from error
@@ -216,7 +216,7 @@ def serve(descriptor: int, parent: int) -> None:
                 for array in block.filled():
                     writer.write(array.reshape(-1).view("u1").data)
             writer.flush()
-    except (EOFError, ConnectionError):
+    except (EOFError, ConnectionError, pickle.UnpicklingError):
         return
 
 

@@ -97,3 +97,11 @@ def test_threads_that_would_end_the_process_are_refused(threads: int) -> None:
     """The library below ends it without a word."""
     with pytest.raises(UserError, match=rf"^--threads is {threads}, expected 1 to 1024$"):
         mstgraph.load("rgb.gin").run("out", threads=threads, jobs=2, progress=False)
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_jobs_are_not_one(jobs: int) -> None:
+    """A program that counted wrongly is told, and nothing is trained."""
+    with pytest.raises(UserError, match=rf"^--jobs is {jobs}, expected 1 or more$"):
+        mstgraph.load("rgb.gin").run("out", jobs=jobs, progress=False)
