@@ -101,7 +101,8 @@ class Workers:
                 "expected numbers and text, or --jobs 1"
             )
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        self._workers = [_Worker(_Order.of(samples)) for _ in range(count)]
+        order = _Order.of(samples)
+        self._workers = [_Worker(order) for _ in range(count)]
         self._threads = ThreadPoolExecutor(count, "mstgraph-prepare")
         for worker in self._workers:
             self._idle.put(worker)
