@@ -137,6 +137,40 @@ def test_alignment_that_collapses_is_refused() -> None:
     )
 
 
+@pytest.mark.usefixtures("workspace")
+def test_members_that_know_the_labels_agree_without_forgetting_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Real digits, a strong pull to agree on all pairs: detached, every member gains by it.
+
+    With gradients both ways, which is refused, the same members end far below.
+    """
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.setattr(CI, "problem", lambda *_: None)
+    settings = (
+        "graph.initialisation = (@Pretrain, @CI)",
+        "Pretrain.epochs = 10",
+        "CI.epochs = 10",
+        "CI.unlabelled = True",
+        "CI.learning_rate = 1e-2",
+        "CI.alignment_weight = 10.0",
+        "CI.average_peers = False",
+        "KL.temperature = 4.0",
+        "data.labelled = 0.1",
+    )
+    accuracy = {}
+    for detach in (True, False):
+        files = ["gin/mfeat_zer.gin", "gin/methods/dml.gin"]
+        experiment = small.open_experiment(files, [*settings, f"CI.detach = {detach}"])
+        small.run(experiment, "run")
+        for path in Path("run/stages").glob("*/artefact.json"):
+            for name, metrics in json.loads(path.read_text())["test"]["metrics"].items():
+                accuracy[detach, path.parent.name.partition("-")[0], name] = metrics["OA"]
+    for name in ("fused", "fou", "zer"):
+        assert accuracy[True, "ci", name] > accuracy[True, "pretrain", name] + 0.05
+        assert accuracy[True, "ci", name] > accuracy[False, "ci", name] + 0.05
+
+
 @pytest.mark.parametrize("unlabelled", [False, True])
 def test_consistency_looks_at_the_labelled_unless_told(unlabelled: bool) -> None:
     """STA: KL(student ‖ specialised teacher)."""
