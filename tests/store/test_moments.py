@@ -64,7 +64,7 @@ def test_merging_groups_loses_no_precision(values: list[float], offset: float, c
     samples = np.array(values).reshape(-1, 1) + offset
     running = RunningMoments(1)
     for piece in (samples[:cut], samples[cut:]):
-        for _, found in sample_moments(piece):
+        for _, found in sample_moments(piece, map):
             running.add(found, np.ones(len(found.mean), bool))
     statistics = running.statistics(1.0)
     np.testing.assert_allclose(statistics.mean, samples.mean(), rtol=1e-12, atol=1e-12)
@@ -78,7 +78,7 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in (1, 100, 10**9):
         monkeypatch.setattr(moments, "CHUNK_VALUES", bound)
         running = RunningMoments(3)
-        for rows, found in sample_moments(samples):
+        for rows, found in sample_moments(samples, map):
             running.add(found, (np.arange(50) % 2 == 0)[rows])
         results.append(running.statistics(1.0).packed())
     for result in results[1:]:
