@@ -230,7 +230,7 @@ def test_prepare_says_that_samples_can_be_added(tmp_path: Path, raw: Path) -> No
     path = tmp_path / "store"
     build(Listed(raw=raw), path)
     raw.write_text(lines(range(30)))
-    with pytest.raises(UserError, match=r"has 30 now; `mstgraph store append .*store`"):
+    with pytest.raises(UserError, match=r"has 30 now; `mstgraph store append .*store RECIPE"):
         build(Listed(raw=raw), path)
     store = append(path, listed(raw))
     assert build(Listed(raw=raw), path).fingerprint == store.fingerprint
