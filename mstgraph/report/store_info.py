@@ -64,7 +64,7 @@ def print_store(described: Mapping[str, Any], console: Console) -> None:
 def _print_shards(shards: Sequence[Mapping[str, Any]], console: Console) -> None:
     sizes = ", ".join(str(shard["samples"]) for shard in shards)
     appended = sum(1 for shard in shards if shard.get("appended"))
-    last = f"; appended: the last {appended}, whose samples alone were drawn" if appended else ""
+    last = f"; the last {appended} appended, others kept their splits" if appended else ""
     console.print(f"shards: {len(shards)} of {sizes} samples{last}", highlight=False)
 
 
