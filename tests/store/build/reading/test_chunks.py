@@ -106,10 +106,10 @@ def test_the_data_are_those_of_samples_that_are_read_one_by_one(
         lambda self, samples, count: (started.append(count), begin(self, samples, count))[1],
     )
     expected = _data(build(drawn(apart=True), tmp_path / "apart").path)
-    for jobs in (1, 2, 9):
+    for jobs in (1, 2):
         assert _data(build(drawn(), tmp_path / str(jobs), jobs=jobs).path) == expected
         assert _opened(tmp_path) == [0, 1, 2, 3, 4]
-    assert started == [2, 5]  # no more than there are chunks
+    assert started == [2]
 
 
 def test_what_was_committed_is_not_opened_again(
@@ -117,10 +117,8 @@ def test_what_was_committed_is_not_opened_again(
 ) -> None:
     """But the chunk in whose middle a build stopped, which can only be read from its beginning."""
     whole = build(drawn(), tmp_path / "whole")
-    for jobs in (1, 2):
-        _opened(tmp_path)
-        with pytest.raises(UserError, match=r"sample 'clip19' of drawn cannot be read.*no such"):
-            build(drawn(fail="at19"), tmp_path / "store", jobs=jobs)
+    with pytest.raises(UserError, match=r"sample 'clip19' of drawn cannot be read.*no such"):
+        build(drawn(fail="at19"), tmp_path / "store")
     with pytest.raises(KeyboardInterrupt):
         build(drawn(), tmp_path / "other", progress=_interrupt)
     _opened(tmp_path)
@@ -136,12 +134,11 @@ def _interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(
-    ("fail", "message"),
+    ("fail", "jobs", "message"),
     [
-        ("short1", r"sample 'clip11' of drawn .*chunk 1 ends after 8 samples; expected 9"),
-        ("long1", r"sample 'clip11' of drawn .*chunk 1 goes on after 9 samples"),
+        ("short1", 2, r"sample 'clip11' of drawn .*chunk 1 ends after 8 samples; expected 9"),
+        ("long1", 1, r"sample 'clip11' of drawn .*chunk 1 goes on after 9 samples"),
     ],
 )
 def test_a_chunk_of_another_length(
@@ -177,6 +174,8 @@ def test_so_much_is_read_ahead_that_each_process_has_a_chunk(
     monkeypatch.setattr(in_order, "SHARE", share)
     parts = in_order._Parts(samples, [range(first, first + 4) for first in range(0, 40, 4)])
     assert parts.ahead(2) == most
+    # No more processes than there are chunks.
+    assert parts.at_once([range(2, 8), range(8, 13)]) == 3
     assert parts.of(range(0, 16)) == [range(0, 3), range(3, 12), range(12, 13), range(13, 16)]
 
 

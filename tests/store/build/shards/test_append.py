@@ -275,7 +275,7 @@ def _stop(*given: object, **named: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("shards", "links"), [(1, True), (1, False), (2, True)])
+@pytest.mark.parametrize(("shards", "links"), [(2, True), (1, True), (1, False)])
 def test_killed_at_any_moment_the_store_opens_or_the_same_call_goes_on(
     tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, shards: int, links: bool
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_recipe import Pictures
 from sample_recipes import Maps, Vectors, column
 
 from mstgraph.store.build.asking import asked
@@ -18,7 +19,7 @@ from mstgraph.store.build.reading.workers import Workers
 from mstgraph.store.build.shards import prepared
 from mstgraph.store.layout import OF_SHARDS
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Modality
+from mstgraph.store.recipe import Modality, Recipe
 from mstgraph.store.verification import verify
 from mstgraph.support.errors import UserError
 
@@ -66,13 +67,18 @@ def _same(found: Store, expected: Store) -> None:
         assert found.metadata.get(key) == expected.metadata.get(key), key
 
 
-@pytest.mark.parametrize(("recipe", "shards"), [(Vectors, 2), (Partly, 3)])
-def test_everything_is_read_as_from_one_file(
-    tmp_path: Path, recipe: type[Vectors], shards: int
-) -> None:
-    """Samples, labels, lengths, names, splits, statistics, fingerprint: for any number of them."""
-    made = recipe(length=42)
+def _partly() -> Recipe:
+    made = Partly(length=42)
     made.splits = {"cv": {"train": range(2, 30), "test": range(30, 42)}}
+    return made
+
+
+@pytest.mark.parametrize(("made", "shards"), [(_partly(), 3), (Pictures(), 2)])
+def test_everything_is_read_as_from_one_file(tmp_path: Path, made: Recipe, shards: int) -> None:
+    """Samples, labels, lengths, names, splits, statistics, fingerprint: for any number of them.
+
+    Of arrays, and of pictures that are kept as files.
+    """
     whole = build(made, tmp_path / "whole")
     store = build(made, tmp_path / "store", shards=shards)
     assert store.metadata["format_version"] == OF_SHARDS
