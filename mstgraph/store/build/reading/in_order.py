@@ -64,13 +64,14 @@ class _Parts:
     def __init__(self, samples: Samples, ranges: Sequence[range]) -> None:
         self._columns = samples.columns
         self._bounds = Bounds(samples.declared.chunks) if samples.declared.chunks else None
+        self._starts = frozenset(self._bounds.starts if self._bounds else ())
         self._ranges = ranges
         self.samples = sum(map(len, ranges))
 
     def may_begin(self, index: int) -> bool:
         """Say whether another process may go on with a sample: none goes on in another's chunk."""
         first = index == self._ranges[0].start
-        return self._bounds is None or first or index in self._bounds.starts
+        return self._bounds is None or first or index in self._starts
 
     @property
     def are_several(self) -> bool:
