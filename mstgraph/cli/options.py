@@ -52,6 +52,14 @@ jobs = click.option(
     show_default=True,
     help="Stages trained at a time on this machine, each in a process.",
 )
+recipe_option = click.option(
+    "-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="size=96x128, …"
+)
+reading_jobs = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Processes that read samples [the cores there are, where that saves time].",
+)
 threads = click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -59,6 +67,21 @@ threads = click.option(
     show_default=True,
     help="Threads of each; numbers depend on them in their last digits, and on --jobs not at all.",
 )
+
+
+def recipe_options(given: tuple[str, ...]) -> dict[str, str]:
+    """Return what ``-o NAME=VALUE`` says.
+
+    Raises:
+        UserError: one has no value.
+    """
+    chosen = {}
+    for option in given:
+        name, separator, value = option.partition("=")
+        if not separator:
+            raise UserError(f"option '{option}' has no value; expected NAME=VALUE")
+        chosen[name.strip()] = value.strip()
+    return chosen
 
 
 def _not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

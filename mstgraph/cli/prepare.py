@@ -7,30 +7,31 @@ from pathlib import Path
 import click
 
 import mstgraph
-from mstgraph.cli.options import GivenPath, debug
+from mstgraph.cli.options import GivenPath, debug, reading_jobs, recipe_option, recipe_options
 
 
 @click.command()
 @click.argument("recipe", type=GivenPath())
 @click.option("--raw", type=GivenPath(), help="Raw data that the recipe reads.")
 @click.option("--out", type=GivenPath(), help="Store [stores/RECIPE].")
+@recipe_option
+@reading_jobs
 @click.option(
-    "-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="size=96x128, …"
-)
-@click.option(
-    "--jobs",
+    "--shards",
     type=click.IntRange(min=1),
-    help="Processes that read samples [the cores there are, where that saves time].",
+    default=1,
+    show_default=True,
+    help="Parts that the store consists of, each of which can be copied before the next is begun.",
 )
 @debug
 def prepare(
-    recipe: Path, raw: Path | None, out: Path | None, options: tuple[str, ...], jobs: int | None
+    recipe: Path,
+    raw: Path | None,
+    out: Path | None,
+    options: tuple[str, ...],
+    jobs: int | None,
+    shards: int,
 ) -> None:
     """Build a feature store from a recipe, or continue an interrupted build."""
-    chosen = {}
-    for option in options:
-        name, separator, value = option.partition("=")
-        if not separator:
-            raise mstgraph.UserError(f"option '{option}' has no value; expected NAME=VALUE")
-        chosen[name.strip()] = value.strip()
-    mstgraph.prepare(recipe, out, raw=raw, options=chosen, jobs=jobs)
+    chosen = recipe_options(options)
+    mstgraph.prepare(recipe, out, raw=raw, options=chosen, jobs=jobs, shards=shards)

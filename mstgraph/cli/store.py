@@ -1,4 +1,4 @@
-"""``mstgraph store``: look at feature stores."""
+"""``mstgraph store``: look at feature stores, and add to them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from pathlib import Path
 
 import click
 
-from mstgraph.cli.options import GivenPath, console, debug
+from mstgraph.cli.options import (
+    GivenPath,
+    console,
+    debug,
+    reading_jobs,
+    recipe_option,
+    recipe_options,
+)
 from mstgraph.support.errors import RunError
 
 
 @click.group()
 def store() -> None:
-    """Look at feature stores."""
+    """Look at feature stores, and add to them."""
 
 
 @store.command()
@@ -54,3 +61,32 @@ def verify(path: Path) -> None:
     if problems:
         raise RunError(f"store {path} is damaged in {len(problems)} places; prepare it again")
     click.echo(f"store {path}: {opened.length} samples, every record is as it was written")
+
+
+@store.command()
+@click.argument("path", type=GivenPath())
+@click.argument("recipe", type=GivenPath())
+@click.option("--raw", type=GivenPath(), help="The raw data, grown; or other, with --all-new.")
+@click.option(
+    "--all-new",
+    is_flag=True,
+    help="All samples of the raw data are new. Else those that are stored come first in it.",
+)
+@recipe_option
+@reading_jobs
+@debug
+def append(
+    path: Path,
+    recipe: Path,
+    raw: Path | None,
+    all_new: bool,
+    options: tuple[str, ...],
+    jobs: int | None,
+) -> None:
+    """Add samples that are new; what is stored is not written again, and keeps its splits.
+
+    RECIPE is the one that the store was prepared with; options are those of the store.
+    """
+    from mstgraph.report.preparation import append
+
+    append(path, recipe, raw=raw, options=recipe_options(options), all_new=all_new, jobs=jobs)

@@ -267,5 +267,6 @@ def _check_raw(data: Data, store: Store, configuration: Configuration) -> None:
         raise UserError(
             f"{configuration.where('data', 'raw')}: the store '{data.store}' was prepared from "
             f"other raw data: {other}; expected the same, another place in data.store, or that you "
-            "remove the store to have it prepared again"
+            "remove the store to have it prepared again (`mstgraph store append` adds samples that "
+            "are new)"
         )

@@ -16,7 +16,7 @@ from mstgraph.derive.experiment import Experiment
 from mstgraph.predict.items import Item, Raws, items
 from mstgraph.predict.prediction import Prediction
 from mstgraph.run.artefacts.student import Student
-from mstgraph.store.build.checks import checked
+from mstgraph.store.build.reading.checks import checked
 from mstgraph.store.load import load_recipe
 from mstgraph.store.recipe import Modality, Recipe
 from mstgraph.store.staleness import edited_module

@@ -8,8 +8,6 @@ from math import gcd
 from pathlib import Path
 
 import numpy as np
-from scipy.io import wavfile  # type: ignore[import-untyped, unused-ignore]
-from scipy.signal import resample_poly  # type: ignore[import-untyped, unused-ignore]
 
 from mstgraph.recipes.raw import refuse_cut_short, waveform
 from mstgraph.support.errors import UserError
@@ -36,6 +34,9 @@ def recording(path: Path, rate: int, content: bytes | None = None) -> np.ndarray
     common = gcd(found, rate)
     one = channels.mean(axis=1)
     if found != rate:
+        # Here and below: SciPy takes seconds to import, in each process that reads a table.
+        from scipy.signal import resample_poly  # type: ignore[import-untyped, unused-ignore]
+
         one = resample_poly(one, rate // common, found // common)
     return one.astype(np.float32)
 
@@ -50,6 +51,8 @@ def _wav(path: Path, content: bytes | None) -> tuple[np.ndarray, int]:
     """Return [samples, channels] float from -1 to 1, and the samples per second."""
     if content is None:
         refuse_cut_short(path)
+    from scipy.io import wavfile  # type: ignore[import-untyped, unused-ignore]
+
     try:
         rate, values = wavfile.read(path if content is None else io.BytesIO(content))
     except Exception as error:  # SciPy raises almost anything on a damaged header

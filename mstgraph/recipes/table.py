@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from torch import nn
 
 from mstgraph.recipes import columns as reading
+from mstgraph.recipes.names import plain_name
 from mstgraph.recipes.raw import existing
 from mstgraph.recipes.rows import PARTS, SPLIT, Rows, part_of, read_rows, suffix_kind
 from mstgraph.recipes.sounds import LogMel
@@ -211,10 +211,8 @@ class Table(Recipe):
         return [name for name in others if reading.kind_of(self.rows, name) != "text"]
 
     def _new_name(self, column: str, taken: Mapping[str, object]) -> str:
-        """Return a column's name as that of a modality, which gin can write."""
-        plain = re.sub(r"\W+", "_", column).strip("_") or "column"
-        # Networks have parts that are called like modalities, beside what every module has.
-        name = f"column_{plain}" if plain[0].isdigit() or hasattr(nn.ModuleDict, plain) else plain
+        """Return a column's name as that of a modality, which no other has."""
+        name = plain_name(column)
         if name in taken:
             raise UserError(
                 f"two modalities of '{self.raw}' would be called '{name}'; rename the column "

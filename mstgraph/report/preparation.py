@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import Progress
 
 from mstgraph.declare.settings import Data
 from mstgraph.report.console import standard_console
 from mstgraph.store import Store, load_recipe
-from mstgraph.store.build.builder import build
+from mstgraph.store.build import builder
 from mstgraph.store.declared import declared
 from mstgraph.store.destination import check_destination
+from mstgraph.store.recipe import Recipe
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 
@@ -26,6 +29,7 @@ def prepare(
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
     jobs: int | None = None,
+    shards: int = 1,
 ) -> Store:
     """Build a feature store from a recipe, or continue an interrupted build.
 
@@ -37,6 +41,8 @@ def prepare(
         progress: whether to show a bar and a line on standard output.
         jobs: processes that read samples; default: as many as there are cores, where that saves
             time. The store is the same for any number of them.
+        shards: parts that the store consists of, each of which can be copied before the next is
+            begun.
 
     Returns:
         The store: ``len(store)`` samples, ``store.modalities`` by name, ``store.describe()`` as
@@ -45,28 +51,74 @@ def prepare(
     Raises:
         UserError: the recipe, its options or its raw data are at fault.
     """
-    if jobs is not None and jobs < 1:
-        raise UserError(f"{jobs} jobs are asked for; expected at least 1")
+    for word, count in (("jobs", jobs), ("shards", shards)):
+        if count is not None and count < 1:
+            raise UserError(f"{count} {word} are asked for; expected at least 1")
     place = named_folder(out, Path("stores") / Path(recipe).stem)
     check_destination(place)
     loaded = load_recipe(Path(recipe), Path(raw) if raw else None, dict(options or {}))
     said = declared(loaded)
     console = standard_console(progress)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(f"preparing {said.title}", total=said.length)
-        store = build(
-            loaded,
-            place,
-            progress=lambda done, total: bar.update(task, completed=done),
-            jobs=jobs,
-        )
-    label = f" [{said.synthetic}]" if said.synthetic else ""
-    console.print(
-        f"store {place}: {said.title}{label}, {store.length} samples",
-        markup=False,
-        highlight=False,
-    )
+    with _told(console, f"preparing {said.title}") as told:
+        store = builder.build(loaded, place, progress=told, jobs=jobs, shards=shards)
+    _say(console, place, store)
     return store
+
+
+def append(
+    store: Path | str,
+    recipe: Path | str,
+    *,
+    raw: Path | str | None = None,
+    options: Mapping[str, Any] | None = None,
+    all_new: bool = False,
+    progress: bool = True,
+    jobs: int | None = None,
+) -> Store:
+    """Add the samples of a recipe that a store does not have, or go on with that.
+
+    Args:
+        store: folder of the store.
+        recipe: the file of the recipe that it was prepared with.
+        raw: the raw data, grown; or other, see ``all_new``.
+        options: options of the recipe; those that are not given are the store's.
+        all_new: whether all samples of the raw data are new. Else those that are stored come first.
+        progress: whether to show a bar and a line on standard output.
+        jobs: see `prepare`.
+
+    Returns:
+        The store.
+
+    Raises:
+        UserError: see `mstgraph.store.build.builder.append`.
+    """
+
+    def loaded(prepared: Mapping[str, Any]) -> Recipe:
+        return load_recipe(
+            Path(recipe), Path(raw) if raw else None, {**prepared, **(options or {})}
+        )
+
+    console = standard_console(progress)
+    with _told(console, f"appending to {store}") as told:
+        found = builder.append(Path(store), loaded, all_new=all_new, progress=told, jobs=jobs)
+    _say(console, Path(store), found)
+    return found
+
+
+@contextmanager
+def _told(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar; yields what moves it."""
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _say(console: Console, place: Path, store: Store) -> None:
+    synthetic, title = store.metadata["synthetic"], store.metadata["title"]
+    label = f" [{synthetic}]" if synthetic else ""
+    console.print(
+        f"store {place}: {title}{label}, {store.length} samples", markup=False, highlight=False
+    )
 
 
 def prepare_declared(progress: bool) -> Callable[[Data, Path], Store]:

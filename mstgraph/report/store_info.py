@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -27,6 +27,8 @@ def print_store(described: Mapping[str, Any], console: Console) -> None:
         f"{size_in_words(described['data_bytes'])}",
         highlight=False,
     )
+    if shards := described.get("shards"):
+        _print_shards(shards, console)
     if (unlabelled := described.get("unlabelled", {})).get("samples") or unlabelled.get("pixels"):
         pixels = f", {unlabelled['pixels']:.1%} of the pixels" if "pixels" in unlabelled else ""
         console.print(f"no label: {unlabelled['samples']} samples{pixels}", highlight=False)
@@ -57,6 +59,13 @@ def print_store(described: Mapping[str, Any], console: Console) -> None:
     classes = ", ".join(labels["classes"])
     ignored = "" if labels["ignored"] is None else f" (ignored: {labels['ignored']})"
     console.print(f"{_named(labels)}{ignored}: {classes}", markup=False, highlight=False)
+
+
+def _print_shards(shards: Sequence[Mapping[str, Any]], console: Console) -> None:
+    sizes = ", ".join(str(shard["samples"]) for shard in shards)
+    appended = sum(1 for shard in shards if shard.get("appended"))
+    last = f"; the last {appended} appended, others kept their splits" if appended else ""
+    console.print(f"shards: {len(shards)} of {sizes} samples{last}", highlight=False)
 
 
 def _named(labels: Mapping[str, Any]) -> str:

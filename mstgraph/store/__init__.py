@@ -2,10 +2,11 @@
 
 from mstgraph.store.load import load_recipe, missing_raw
 from mstgraph.store.reader import Store, open_store
-from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.store.recipe import Chunk, Labels, Modality, Recipe
 from mstgraph.store.verification import verify
 
 __all__ = [
+    "Chunk",
     "Labels",
     "Modality",
     "Recipe",

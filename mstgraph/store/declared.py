@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from mstgraph.store.recipe import Labels, Modality, Recipe
+from mstgraph.store.recipe import Chunk, Labels, Modality, Recipe
 from mstgraph.support.errors import UserError, users_code
 
 
@@ -25,6 +25,7 @@ class Declared:
         labels: what is to be predicted.
         length: number of samples.
         official_splits: name → part → sample numbers.
+        chunks: how many samples each chunk has; () where they are read one by one.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Declared:
     labels: Labels
     length: int
     official_splits: Mapping[str, Mapping[str, Any]]
+    chunks: tuple[int, ...] = ()
 
 
 def declared(recipe: Recipe) -> Declared:
@@ -51,12 +53,14 @@ def declared(recipe: Recipe) -> Declared:
     if not texts["title"]:
         raise UserError(f"title of the recipe {name} is empty; expected the data set's name")
     labels = f"labels() of the recipe {name}"
+    chunks = _chunks(recipe, f"chunks() of the recipe {name}")  # whose length it may be
     return Declared(
         **texts,
         modalities=_modalities(recipe, f"modalities() of the recipe {name}"),
         labels=_fields_typed(_typed(_asked(recipe.labels, labels), Labels, labels), labels),
         length=_length(recipe, f"len() of the recipe {name}"),
         official_splits=_official_splits(recipe, f"official_splits() of the recipe {name}"),
+        chunks=chunks,
     )
 
 
@@ -147,6 +151,19 @@ def _fields_typed(item: Any, what: str) -> Any:
 def _length(recipe: Recipe, what: str) -> int:
     with users_code(f"{what} fails"):
         return len(recipe)
+
+
+def _chunks(recipe: Recipe, what: str) -> tuple[int, ...]:
+    given = _typed(_asked(recipe.chunks, what), (tuple, list), what)
+    sizes = []
+    for place, chunk in enumerate(given):
+        _typed(chunk, Chunk, f"{what}[{place}]")
+        where = f"samples in {what}[{place}]"
+        size = int(_typed(chunk.samples, Integral, where))
+        if size < 1:
+            raise UserError(f"{where} is {size}; expected at least 1")
+        sizes.append(size)
+    return tuple(sizes)
 
 
 def _official_splits(recipe: Recipe, what: str) -> dict[str, Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mstgraph.store.layout import LOCK_FILE, METADATA_FILE, PARTIAL_SUFFIX, STATE_FILE
+from mstgraph.store.layout import LOCK_FILE, METADATA_FILE, PARTIAL_SUFFIX, SHARDS, STATE_FILE
 from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.support.errors import UserError
 
@@ -20,6 +20,11 @@ def partial_of(destination: Path) -> Path:
     place = resolved(destination)
     beside = place.with_name(place.name + PARTIAL_SUFFIX)
     return place / PARTIAL_SUFFIX if place.is_dir() and not beside.is_dir() else beside
+
+
+def shard_of(store: Path, number: int) -> Path:
+    """Return the folder of one of the stores that a store consists of."""
+    return store / SHARDS / f"{number:04d}"
 
 
 def resolved(destination: Path) -> Path:
@@ -40,8 +45,9 @@ def is_vacant(destination: Path) -> bool:
     if not place.is_dir():
         return not place.exists()
     there = {entry.name for entry in place.iterdir()} - _NOTHING
-    # A kill can come between the two files of a store that is put into a folder.
-    return not there or (there == {DATA_FILE} and (place / PARTIAL_SUFFIX / STATE_FILE).is_file())
+    # A kill can come between the two names of a store that is put into a folder.
+    moved = there in ({DATA_FILE}, {SHARDS})
+    return not there or (moved and (place / PARTIAL_SUFFIX / STATE_FILE).is_file())
 
 
 def check_destination(destination: Path) -> None:

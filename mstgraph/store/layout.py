@@ -4,7 +4,9 @@ A store is a directory with ``data.mdb`` (an LMDB environment) and ``metadata.js
 modality and the labels are a *column*: a named database of records, each holding the raw bytes of
 consecutive samples, little-endian, in C order. The databases whose names begin with a dot are the
 store's own. All of this is fixed by `FORMAT_VERSION`; what a store says, however it is packed, has
-a version of its own, on which its fingerprint depends.
+a version of its own, on which its fingerprint depends. A store of shards (`OF_SHARDS`) has
+``metadata.json`` alone, and such stores in the folders ``shards/0000``, ``shards/0001``, …, each
+with the samples that follow those of the one before.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 from mstgraph.store.recipe import RAW, Labels, Modality
 
 FORMAT_VERSION = 3
+OF_SHARDS = 4
 PLAIN = (1, 2)  # earlier stores, whose identifiers and splits are not packed; they are read as well
 CONTENT_VERSION = 1
 WITH_LENGTHS = 2  # of the content where samples lack something: it has a column more
@@ -29,6 +32,7 @@ METADATA_FILE = "metadata.json"
 STATE_FILE = "build.json"
 LOCK_FILE = "build.lock"
 PARTIAL_SUFFIX = ".partial"
+SHARDS = "shards"
 
 LABEL = "label"
 IDENTIFIER = "identifier"

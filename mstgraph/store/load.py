@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.util
-import inspect
 import sys
 import types
 from collections.abc import Mapping
@@ -83,10 +82,19 @@ def recipe_class(path: Path) -> type[Recipe]:
     if len(found) != 1:
         names = ", ".join(item.__name__ for item in found) or "none"
         raise UserError(f"{path} defines {names}; expected exactly one subclass of Recipe")
-    if inspect.isabstract(found[0]):
-        lacking = ", ".join(sorted(found[0].__abstractmethods__))
-        raise UserError(f"recipe {found[0].__name__} in {path} does not define {lacking}")
+    if lacking := _lacking(found[0]):
+        names = ", ".join(sorted(lacking))
+        raise UserError(f"recipe {found[0].__name__} in {path} does not define {names}")
     return found[0]
+
+
+def _lacking(chosen: type[Recipe]) -> set[str]:
+    """Return the methods that a recipe must have and has not."""
+    lacking = {*getattr(chosen, "__abstractmethods__", ())}
+    if chosen.chunks is Recipe.chunks:
+        own = ("__len__", "sample")
+        lacking |= {name for name in own if getattr(chosen, name) is getattr(Recipe, name)}
+    return lacking
 
 
 def class_in(path: Path, name: str) -> type[Recipe]:

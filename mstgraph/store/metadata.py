@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from mstgraph.store.destination import partial_of
+from mstgraph.store.destination import partial_of, shard_of
 from mstgraph.store.layout import (
     FORMAT_VERSION,
     LABEL,
     LENGTHS,
     METADATA_FILE,
+    OF_SHARDS,
     PARTIAL_SUFFIX,
     PLAIN,
     STATE_FILE,
@@ -24,6 +25,7 @@ from mstgraph.store.layout import (
 from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.recipe import ENCODINGS, RAW, Labels, Modality
 from mstgraph.store.splits import PARTS
+from mstgraph.support.disk.descriptions import DIGEST, content_digest
 from mstgraph.support.disk.forms import FormError, check_form
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import read_json
@@ -127,8 +129,27 @@ class _Metadata(_AlwaysInMetadata, total=False):
     presence: _Presence
 
 
+class _AlwaysInShard(TypedDict):
+    samples: int
+    fingerprint: str
+
+
+class _Shard(_AlwaysInShard, total=False):
+    appended: bool
+
+
+class _OfShards(_Metadata):
+    shards: list[_Shard]
+    sha256: str  # of the rest, which no list of checksums vouches for
+
+
+_FORMS = {**dict.fromkeys((*PLAIN, FORMAT_VERSION), _Metadata), OF_SHARDS: _OfShards}
+
+
 def read_metadata(directory: Path) -> dict[str, Any]:
     """Return the metadata of the store at ``directory``, and check that its data is there whole.
+
+    The data of a store of shards is theirs.
 
     Raises:
         UserError: there is no store, it is half built, of another format, or cut short; or what
@@ -141,17 +162,20 @@ def read_metadata(directory: Path) -> dict[str, Any]:
     try:
         check_form(metadata, _Version)
         version = metadata["format_version"]
-        if version in (*PLAIN, FORMAT_VERSION):
-            check_form(metadata, _Metadata)
+        if version in _FORMS:
+            check_form(metadata, _FORMS[version])
             _check_values(metadata)
     except FormError as error:
         raise UserError(f"{path} is not a store's metadata: {error}; {ADVICE}") from error
-    if version not in (*PLAIN, FORMAT_VERSION):
+    if version not in _FORMS:
         raise UserError(
             f"{directory} is a store of format version {version}; expected at most "
-            f"{FORMAT_VERSION} (prepare it again with this version of mstgraph)"
+            f"{max(_FORMS)} (prepare it again with this version of mstgraph)"
         )
-    _check_size(directory / DATA_FILE, metadata["data_bytes"])
+    if version == OF_SHARDS:
+        _check_digest(path, metadata)
+    else:
+        _check_size(directory, metadata["data_bytes"])
     return dict(metadata)
 
 
@@ -183,6 +207,11 @@ def _check_values(metadata: Mapping[str, Any]) -> None:
         _check("modalities that samples may lack", lacking or "none", sensible)
         count = metadata["lengths"]["samples_per_record"]
         _check("samples_per_record of lengths", count, count > 0)
+    if shards := metadata.get("shards") if metadata["format_version"] == OF_SHARDS else None:
+        sizes = [shard["samples"] for shard in shards]
+        _check("samples of shards", sizes, min(sizes) > 0 and sum(sizes) == metadata["length"])
+    elif shards is not None:
+        _check("shards", "none", False)
     for name, parts in metadata["splits"].items():
         _check(f"parts of split '{name}'", sorted(parts), set(parts) == set(PARTS))
     _check("splits", "none", len(metadata["splits"]) > 0)
@@ -214,8 +243,20 @@ def _stores(directory: Path) -> list[str]:
     return sorted(path.parent.name for path in directory.glob(f"*/{METADATA_FILE}"))
 
 
-def _check_size(path: Path, expected: int) -> None:
+def _check_digest(path: Path, metadata: Mapping[str, Any]) -> None:
+    rest = {key: value for key, value in metadata.items() if key != DIGEST}
+    if content_digest(rest) != metadata[DIGEST]:
+        raise UserError(f"{path} is damaged: it is not as it was written; {ADVICE}")
+
+
+def _check_size(directory: Path, expected: int) -> None:
+    path = directory / DATA_FILE
     found = path.stat().st_size if path.is_file() else 0
+    if not found and (shard_of(directory, 0) / DATA_FILE).is_file():
+        raise UserError(
+            f"appending to {directory} was broken off; the same `mstgraph store append` command "
+            "continues"
+        )
     if found != expected:
         raise UserError(
             f"{path} has {found} bytes, expected {expected}: it was cut short or changed; "

@@ -53,14 +53,31 @@ class SampleMoments:
         return np.stack([self.mean, self.squares, self.minimum, self.maximum], axis=1)
 
 
+def merged(parts: Iterable[tuple[int, Statistics]], channels: int) -> Statistics:
+    """Return the statistics of several sets of samples together; of nothing they are zero.
+
+    Args:
+        parts: how many values of a channel each set has, and its statistics.
+        channels: of the modality.
+    """
+    running = RunningMoments(channels)
+    for count, own in parts:
+        if count:
+            rows = (own.mean, np.square(own.std) * count, own.minimum, own.maximum)
+            moments = SampleMoments(count, *(row[None] for row in rows))
+            running.add(moments, np.ones(1, bool))
+    return running.statistics(1.0)
+
+
 def sample_moments(
-    samples: np.ndarray, mapped: Callable[..., Iterable[SampleMoments]] = map
+    samples: np.ndarray, mapped: Callable[..., Iterable[SampleMoments]]
 ) -> Iterator[tuple[slice, SampleMoments]]:
     """Yield the moments of ``samples`` [samples, channels, ...] in chunks that bound the memory.
 
     Args:
         samples: as they are stored.
-        mapped: that of a pool of threads computes chunks side by side; nothing else changes.
+        mapped: `map`; that of a pool of threads computes chunks side by side, and nothing else
+            changes.
     """
     pieces = chunks(len(samples), int(np.prod(samples.shape[1:])))
     yield from zip(pieces, mapped(moments_of, (samples[rows] for rows in pieces)), strict=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mstgraph.store.destination import shard_of
 from mstgraph.store.encoded.gather import Decoding
 from mstgraph.store.layout import (
     IDENTIFIER,
@@ -17,6 +20,7 @@ from mstgraph.store.layout import (
     LARGE_SAMPLE,
     LENGTHS,
     METADATA_FILE,
+    OF_SHARDS,
     PLAIN,
     SPLITS,
     STATISTICS,
@@ -28,11 +32,12 @@ from mstgraph.store.layout import (
 )
 from mstgraph.store.mapped.environment import Environment, shared_environment
 from mstgraph.store.mapped.gather import Gather
+from mstgraph.store.mapped.joined import Joined
 from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.mapped.records import DAMAGED
 from mstgraph.store.mapped.soundness import CHECKSUMS, checksum, checksum_key
 from mstgraph.store.metadata import read_columns, read_labels_spec, read_metadata, read_modalities
-from mstgraph.store.moments import Statistics
+from mstgraph.store.moments import Statistics, merged
 from mstgraph.store.packed import unpacked
 from mstgraph.store.recipe import RAW
 from mstgraph.support import memory
@@ -56,6 +61,8 @@ class Store:
         modalities: the modalities by name, in the recipe's order.
         labels_spec: what is to be predicted.
         fingerprint: hash of the content: declaration, samples, identifiers and splits.
+        shards: the stores that it consists of, each with the samples that follow those of the one
+            before; of a store in one file none.
 
     Raises:
         UserError: there is no store at ``path``, or it is half built, cut short, or of another
@@ -70,9 +77,11 @@ class Store:
         self.labels_spec = read_labels_spec(self.metadata)
         self.fingerprint: str = self.metadata["fingerprint"]
         self.columns: dict[str, Column] = read_columns(self.metadata)
-        self._gathers: dict[str, Gather | Decoding] = {}
+        self._gathers: dict[str, Gather | Decoding | Joined] = {}
         self._identifiers: dict[int, list[str]] = {}
         self._environment: Environment | None = None
+        self.shards: tuple[Store, ...] = self._opened_shards()
+        self._firsts = np.cumsum([0, *map(len, self.shards[:-1])])
 
     def __len__(self) -> int:
         return self.length
@@ -94,7 +103,7 @@ class Store:
             ValueError: ``out`` does not fit.
         """
         self._known(modality)
-        return self._read(modality, indices, out)
+        return self.read_column(modality, indices, out)
 
     def read_labels(self, indices: Indices, out: np.ndarray | None = None) -> np.ndarray:
         """Return the labels of the samples ``indices`` as stored.
@@ -102,7 +111,7 @@ class Store:
         int64 [batch] for classification; [batch, height, width] of uint8, int16 or int32 for
         segmentation (``columns["label"].dtype`` tells which). Errors as for `read`.
         """
-        return self._read(LABEL, indices, out)
+        return self.read_column(LABEL, indices, out)
 
     def read_lengths(self, indices: Indices) -> dict[str, np.ndarray]:
         """Return how much of each modality the samples ``indices`` have.
@@ -115,7 +124,7 @@ class Store:
         names = incomplete(self.modalities.values())
         if not names:
             return {}
-        lengths = self._read(LENGTHS, indices, None).astype(np.int64)
+        lengths = self.read_column(LENGTHS, indices).astype(np.int64)
         return dict(zip(names, lengths.T, strict=True))
 
     def will_need(self, column: str, indices: Indices) -> None:
@@ -137,7 +146,11 @@ class Store:
 
     def identifier(self, index: int) -> str:
         """Return how a message names sample ``index``: a file name, an id."""
-        record, row = divmod(int(self._checked([index])[0]), self.metadata["samples_per_block"])
+        sample = int(self._checked([index])[0])
+        if self.shards:
+            number = int(np.searchsorted(self._firsts, sample, side="right")) - 1
+            return self.shards[number].identifier(sample - int(self._firsts[number]))
+        record, row = divmod(sample, self.metadata["samples_per_block"])
         if record not in self._identifiers:
             first = record * self.metadata["samples_per_block"]
             samples = range(first, min(first + self.metadata["samples_per_block"], self.length))
@@ -154,6 +167,9 @@ class Store:
         splits = self._known_split(name)
         if part not in splits:
             raise UserError(f"unknown part '{part}' of split '{name}'{nearest(part, splits)}")
+        if self.shards:
+            own = [shard.split(name, part) for shard in self.shards]
+            return np.concatenate([ids + n for ids, n in zip(own, self._firsts, strict=True)])
         content = self._content(SPLITS, named_key(name, part), range(self.length))
         return np.frombuffer(content, "<i8").astype(np.int64)
 
@@ -165,8 +181,21 @@ class Store:
         """
         self._known(modality)
         self._known_split(split)
+        if self.shards:
+            parts = (
+                (s._values(modality, split), s.statistics(modality, split)) for s in self.shards
+            )
+            return merged(parts, self.modalities[modality].shape[0])
         packed = np.frombuffer(self._value(STATISTICS, named_key(modality, split)), "<f8")
         return Statistics.unpacked(packed.reshape(4, -1))
+
+    def _values(self, modality: str, split: str) -> int:
+        """Return how many values of a channel the statistics of a modality are of."""
+        item, train = self.modalities[modality], self.split(split, "train")
+        of_each = math.prod(item.shape[1:])
+        if item.complete:
+            return len(train) * of_each
+        return int(self.read_lengths(train)[modality].sum()) * of_each // item.shape[-1]
 
     def bytes_per_sample(self, modality: str) -> int:
         """Return the bytes of one sample of ``modality`` as it is read."""
@@ -184,7 +213,10 @@ class Store:
 
     @property
     def environment(self) -> Environment:
-        """The LMDB environment of the store in this process, opened on first use."""
+        """The LMDB environment of the store in this process, opened on first use.
+
+        A store of shards has none; each of them has its own.
+        """
         if self._environment is None or self._environment.process != os.getpid():
             self.close()
             self._check_unchanged()
@@ -219,6 +251,14 @@ class Store:
         self._gathers = {}
         self._identifiers = {}
         self._environment = None
+        for shard in self.shards:
+            shard.close()
+
+    def _opened_shards(self) -> tuple[Store, ...]:
+        if self.metadata["format_version"] != OF_SHARDS:
+            return ()
+        said = self.metadata["shards"]
+        return tuple(_Shard(self, number, shard) for number, shard in enumerate(said))
 
     def _readahead(self) -> bool:
         """Without read-ahead, a store beyond memory does not drag in what no batch asks for.
@@ -228,9 +268,13 @@ class Store:
         """
         arrays = (column for column in self.columns.values() if column.encoding == RAW)
         largest = max(column.row_bytes for column in arrays)
-        return largest >= LARGE_SAMPLE or self.metadata["data_bytes"] < memory.total()
+        return largest >= LARGE_SAMPLE or self._bytes_together() < memory.total()
 
-    def _read(self, name: str, indices: Indices, out: np.ndarray | None) -> np.ndarray:
+    def _bytes_together(self) -> int:
+        return int(self.metadata["data_bytes"])
+
+    def read_column(self, name: str, indices: Indices, out: np.ndarray | None = None) -> np.ndarray:
+        """Return the samples ``indices`` of any column as stored, see `read` and `layout`."""
         column = self.columns[name]
         chosen = self._checked(indices)
         shape = (len(chosen), *column.shape)
@@ -245,7 +289,12 @@ class Store:
         )
         return out
 
-    def _gather(self, name: str) -> Gather | Decoding:
+    def _gather(self, name: str) -> Gather | Decoding | Joined:
+        if self.shards:
+            if name not in self._gathers:
+                files = [partial(shard._gather, name) for shard in self.shards]
+                self._gathers[name] = Joined([*map(len, self.shards)], files)
+            return self._gathers[name]
         environment = self.environment
         if name not in self._gathers:
             column = self.columns[name]
@@ -309,6 +358,36 @@ class Store:
             f"a record of '{database}' in {self.path} is missing or does not match its "
             f"checksum; {DAMAGED}"
         )
+
+
+class _Shard(Store):
+    """One of the stores that a store consists of.
+
+    Args:
+        whole: that store.
+        number: its place.
+        said: what the whole says of it.
+
+    Raises:
+        UserError: it is not there, or another one.
+    """
+
+    def __init__(self, whole: Store, number: int, said: Mapping[str, Any]) -> None:
+        self._whole_bytes = int(whole.metadata["data_bytes"])
+        super().__init__(shard_of(whole.path, number))
+        if (self.fingerprint, self.length) != (said["fingerprint"], said["samples"]):
+            raise UserError(
+                f"{self.path} is not the store that {whole.path / METADATA_FILE} speaks of; copy "
+                "both anew, or prepare the store again"
+            )
+
+    def _opened_shards(self) -> tuple[Store, ...]:
+        if self.metadata["format_version"] == OF_SHARDS:
+            raise UserError(f"{self.path} consists of shards; expected one in one file")
+        return ()
+
+    def _bytes_together(self) -> int:
+        return self._whole_bytes
 
 
 def open_store(path: Path | str) -> Store:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -118,6 +118,21 @@ class Labels:
         return known if self.ignored is None else known & (values != self.ignored)
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive samples that are read together, in their order.
+
+    Attributes:
+        samples: how many there are.
+        read: opens what they are in and yields each, as `Recipe.sample` returns one. It is called
+            once, and again where a build is continued that stopped in the middle; perhaps in
+            another process than other chunks'.
+    """
+
+    samples: int
+    read: Callable[[], Iterable[Mapping[str, np.ndarray | bytes | None]]]
+
+
 class Recipe(ABC):
     """How a data set becomes a store; subclasses are dataclasses whose fields are the options.
 
@@ -145,11 +160,10 @@ class Recipe(ABC):
     def labels(self) -> Labels:
         """Return what is to be predicted."""
 
-    @abstractmethod
     def __len__(self) -> int:
-        """Return the number of samples."""
+        """Return the number of samples; need not be defined where `chunks` is."""
+        return sum(chunk.samples for chunk in self.chunks())
 
-    @abstractmethod
     def sample(self, index: int) -> Mapping[str, np.ndarray | bytes | None]:
         """Return sample ``index``: one array per modality, and ``label`` (see `Labels.unknown`).
 
@@ -157,8 +171,19 @@ class Recipe(ABC):
 
         A modality that the sample lacks is left out or None, see `Modality.optional`.
 
-        Must depend on the index and the options alone, so that a build can be continued.
+        Must depend on the index and the options alone, so that a build can be continued. Need not
+        be defined where `chunks` is.
         """
+        raise NotImplementedError(f"{type(self).__name__} defines neither sample nor chunks")
+
+    def chunks(self) -> Sequence[Chunk]:
+        """Return what samples are read from, where that can only be gone through in order.
+
+        For archives (tar), or files of which some rows are always read together (Parquet, HDF5).
+        The samples of a store are those of the first chunk, of the second, and so on; none is
+        asked of `sample` then. (): they are asked of `sample`, one by one.
+        """
+        return ()
 
     def item(self, modality: Modality, raw: Path | str) -> np.ndarray:
         """Return one raw item as the store keeps a modality: what a student is shown in use.

@@ -15,14 +15,21 @@ GROUPS = 5
 Split = dict[str, np.ndarray]
 
 
-def numbered_split(length: int, group: int) -> Split:
+def numbered_split(length: int, group: int, first: int = 0) -> Split:
     """Return group ``group`` of ``length`` samples: 60/20/20, ids ascending, int64.
 
     The permutation is that of ``numpy.random.RandomState(group)``, a stream that numpy keeps fixed
     for ever; train takes its first ⌊0.6 N⌋ ids, validation the next up to ⌊0.8 N⌋, test the rest.
+
+    Args:
+        length: N.
+        group: the seed.
+        first: samples before it have their parts already. Those from it on, counted from 0, are
+            drawn by ``RandomState([group, first])``, as many for each part as all lack of it.
     """
-    order = np.random.RandomState(group).permutation(length).astype(np.int64)
-    pieces = np.split(order, [length * 6 // 10, length * 8 // 10])
+    seed = [group, first] if first else group
+    order = np.random.RandomState(seed).permutation(length - first).astype(np.int64)
+    pieces = np.split(order, [length * share // 10 - first * share // 10 for share in (6, 8)])
     return {part: np.sort(ids) for part, ids in zip(PARTS, pieces, strict=True)}
 
 
@@ -49,6 +56,36 @@ def official_split(name: str, given: Mapping[str, Sequence[int]], length: int) -
     split = {part: split[part] for part in PARTS}
     _check_disjoint(name, split)
     return split
+
+
+def continued_split(
+    name: str, given: Mapping[str, Sequence[int]], stored: Split, first: int, length: int
+) -> Split:
+    """Return what a split that comes with the data says of new samples, counted from 0.
+
+    Args:
+        name: of the split.
+        given: its parts now.
+        stored: its parts as they are.
+        first: the first new sample.
+        length: number of samples now.
+
+    Raises:
+        UserError: see `official_split`; or a sample that is stored has another part now.
+    """
+    official_split(name, given, length)  # refuses what makes no sense
+    now = {part: np.unique(np.asarray(ids, np.int64)) for part, ids in given.items()}
+    if "validation" not in given:
+        stored = {**stored, "train": np.concatenate([stored["train"], stored["validation"]])}
+    for part, ids in now.items():
+        moved = np.setxor1d(ids[ids < first], stored[part])
+        if moved.size:
+            raise UserError(
+                f"split '{name}' has another part for sample {moved[0]} than when it was stored; "
+                "expected that samples keep their parts, or a store that is prepared anew"
+            )
+    new = {part: (ids[ids >= first] - first).tolist() for part, ids in now.items()}
+    return official_split(name, new, length - first)
 
 
 def make_splits(declared: Declared) -> dict[str, Split]:

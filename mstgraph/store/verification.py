@@ -28,9 +28,11 @@ def verify(store: Store, progress: Progress | None = None) -> list[str]:
     """Return what is wrong with a store, one sentence each; an empty list for a sound one.
 
     Args:
-        store: the store, opened.
+        store: the store, opened; of one of shards each is verified, its samples counted from 0.
         progress: called with (records done, records in all).
     """
+    if store.shards:
+        return _verify_shards(store, progress)
     try:
         environment = store.opened()
         expected = dict(environment.items(CHECKSUMS))
@@ -52,6 +54,20 @@ def verify(store: Store, progress: Progress | None = None) -> list[str]:
     if fingerprint(store.metadata, iter(expected.items())) != store.fingerprint:
         problems["the metadata or the list of checksums does not match the fingerprint"] = None
     return list(problems)
+
+
+def _verify_shards(store: Store, progress: Progress | None) -> list[str]:
+    sizes = [sum(1 for _ in _entries(shard)) for shard in store.shards]
+    found = []
+    for number, shard in enumerate(store.shards):
+        before = sum(sizes[:number])
+
+        def told(done: int, total: int, before: int = before) -> None:
+            if progress:
+                progress(before + done, sum(sizes))
+
+        found += [f"shard {shard.path.name}: {problem}" for problem in verify(shard, told)]
+    return found
 
 
 def _entries(store: Store) -> Iterator[Entry]:

@@ -98,6 +98,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json_text(value))
 
 
+def write_json_durably(path: Path, value: Any) -> None:
+    """Write JSON as `write_json` does; what the system refuses is for the caller to tell."""
+    text = json_text(value)
+    replace_durably(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def json_text(value: Any) -> str:
     """Return a JSON file's content, see `json_ready`."""
     return json.dumps(json_ready(value), indent=2, ensure_ascii=False) + "\n"

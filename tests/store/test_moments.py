@@ -10,7 +10,7 @@ from sample_recipes import Maps, Vectors, column
 
 from mstgraph.store import moments
 from mstgraph.store.build.builder import build
-from mstgraph.store.moments import RunningMoments, sample_moments
+from mstgraph.store.moments import RunningMoments, merged, sample_moments
 
 
 @pytest.mark.parametrize("split", ["0", "4", "cv"])
@@ -64,11 +64,27 @@ def test_merging_groups_loses_no_precision(values: list[float], offset: float, c
     samples = np.array(values).reshape(-1, 1) + offset
     running = RunningMoments(1)
     for piece in (samples[:cut], samples[cut:]):
-        for _, found in sample_moments(piece):
+        for _, found in sample_moments(piece, map):
             running.add(found, np.ones(len(found.mean), bool))
     statistics = running.statistics(1.0)
     np.testing.assert_allclose(statistics.mean, samples.mean(), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(statistics.std, samples.std(), rtol=1e-7, atol=1e-9)
+
+
+def test_statistics_of_several_sets_are_those_of_all() -> None:
+    """In physical units, of sets of any size; of none they are zero."""
+    values = np.random.default_rng(0).normal(1e3, 1, (30, 2))
+    sets = []
+    for piece in (values[:7], values[7:7], values[7:]):
+        running = RunningMoments(2)
+        for _, found in sample_moments(piece, map):
+            running.add(found, np.ones(len(found.mean), bool))
+        sets.append((len(piece), running.statistics(0.5)))
+    found = merged(sets, 2)
+    np.testing.assert_allclose(found.mean, values.mean(axis=0) / 2, rtol=1e-14)
+    np.testing.assert_allclose(found.std, values.std(axis=0) / 2, rtol=1e-9)
+    np.testing.assert_array_equal(found.minimum, values.min(axis=0) / 2)
+    assert not merged([], 2).packed().any()
 
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +94,7 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in (1, 100, 10**9):
         monkeypatch.setattr(moments, "CHUNK_VALUES", bound)
         running = RunningMoments(3)
-        for rows, found in sample_moments(samples):
+        for rows, found in sample_moments(samples, map):
             running.add(found, (np.arange(50) % 2 == 0)[rows])
         results.append(running.statistics(1.0).packed())
     for result in results[1:]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sample_recipes import Vectors
 
-from mstgraph.store.build import builder, writer
+from mstgraph.store.build import description, writer
 from mstgraph.store.build.builder import build
 from mstgraph.store.layout import IDENTIFIER, SPLITS, canonical
 from mstgraph.store.packed import packed_identifiers, packed_split, unpacked
@@ -50,7 +50,7 @@ def test_stores_of_the_plain_form_are_read(
     new = build(Vectors(), tmp_path / "new")
     monkeypatch.setattr(writer, "packed_identifiers", lambda content, samples: content)
     monkeypatch.setattr(writer, "packed_split", lambda ids, length: ids.astype("<i8").tobytes())
-    monkeypatch.setattr(builder, "FORMAT_VERSION", 1)
+    monkeypatch.setattr(description, "FORMAT_VERSION", 1)
     old = build(Vectors(), tmp_path / "old")
     assert (old.metadata["format_version"], new.metadata["format_version"]) == (1, 3)
     assert old.fingerprint == new.fingerprint

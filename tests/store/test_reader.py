@@ -194,7 +194,7 @@ def test_read_only_directory_is_enough(store: Store) -> None:
         (lambda path: os.truncate(path / "data.mdb", 4096), "4096 bytes, expected .* cut short"),
         (
             lambda path: (path / "metadata.json").write_text('{"format_version": 99}'),
-            "format version 99; expected at most 3",
+            "format version 99; expected at most 4",
         ),
     ],
 )

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from sample_recipes import Vectors
 
 from mstgraph.store.declared import declared
-from mstgraph.store.splits import PARTS, make_splits, numbered_split, official_split
+from mstgraph.store.splits import (
+    PARTS,
+    continued_split,
+    make_splits,
+    numbered_split,
+    official_split,
+)
 from mstgraph.support.errors import UserError
 
 EXPECTED = [
@@ -94,6 +100,39 @@ def test_faulty_official_splits_are_refused(parts: dict, message: str) -> None:
     """A sample in two parts would leak the test set; it is named, not dropped."""
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         official_split("cv", parts, 5)
+
+
+@given(cuts=st.lists(st.integers(1, 60), min_size=2, max_size=5), group=st.integers(0, 4))
+def test_samples_that_follow_are_drawn_so_that_all_are_60_20_20(
+    cuts: list[int], group: int
+) -> None:
+    """However many come at a time, each is in one part, and nothing is drawn alike twice."""
+    first, counts = 0, np.zeros(3, int)
+    for count in cuts:
+        split = numbered_split(first + count, group, first)
+        assert sorted(np.concatenate([*split.values()]).tolist()) == [*range(count)]
+        counts += [len(split[part]) for part in PARTS]
+        first += count
+        assert np.cumsum(counts).tolist() == [first * 6 // 10, first * 8 // 10, first]
+    draws = [numbered_split(start + 100, group, start)["test"].tolist() for start in (0, 100, 200)]
+    assert len({*map(tuple, draws)}) == 3
+
+
+def test_a_split_of_the_datas_own_goes_on() -> None:
+    """New samples are counted from 0; a part that is set aside stays as it was."""
+    given = {"train": [*range(5), 7, 8, 9, 10, 11], "test": [5, 6]}
+    stored = official_split("own", {"train": range(5), "test": [5]}, 6)
+    found = continued_split("own", given, stored, 6, 12)
+    assert {part: len(ids) for part, ids in found.items()} == {
+        "train": 4,
+        "validation": 1,
+        "test": 1,
+    }
+    assert sorted(np.concatenate([*found.values()]).tolist()) == [*range(6)]
+    named = {"train": [0], "validation": [2], "test": [1, 3]}
+    before = official_split("own", {"train": [0], "validation": [1], "test": [2]}, 3)
+    with pytest.raises(UserError, match="'own' has another part for sample 1 than when it was"):
+        continued_split("own", named, before, 3, 4)
 
 
 def test_splits_that_leave_a_part_empty_are_refused() -> None:

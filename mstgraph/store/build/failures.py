@@ -18,13 +18,19 @@ from mstgraph.support.text import size_in_words
 
 
 @contextmanager
-def partial_directory(path: Path) -> Iterator[None]:
+def partial_directory(
+    path: Path, advice: str = "wait for it or choose another --out"
+) -> Iterator[None]:
     """Make the directory that a build writes to and hold its lock.
+
+    Args:
+        path: the directory.
+        advice: what to do where another process is at work.
 
     Raises:
         UserError: it cannot be written, or another process is building there.
     """
-    sentence = f"another process is building {path}; wait for it or choose another --out"
+    sentence = f"another process is building {path}; {advice}"
     with ExitStack() as stack:
         try:
             path.mkdir(parents=True, exist_ok=True)

@@ -137,7 +137,8 @@ def count_unlabelled(
 
 
 def _training_marks(splits: Mapping[str, Split]) -> dict[str, np.ndarray]:
-    length = 1 + max(int(ids[-1]) for split in splits.values() for ids in split.values())
+    parts = [ids for split in splits.values() for ids in split.values()]
+    length = 1 + max(int(ids[-1]) for ids in parts if len(ids))
     marks = {name: np.zeros(length, bool) for name in splits}
     for name, split in splits.items():
         marks[name][split["train"]] = True

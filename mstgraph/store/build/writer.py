@@ -11,8 +11,8 @@ from typing import Any
 import lmdb
 import numpy as np
 
-from mstgraph.store.build.blocks import Block
 from mstgraph.store.build.pending import Pending
+from mstgraph.store.build.reading.blocks import Block
 from mstgraph.store.encoded.records import joined
 from mstgraph.store.layout import (
     IDENTIFIER,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Number
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from mstgraph.store.build.reading.chunks import InOrder
 from mstgraph.store.declared import Declared
 from mstgraph.store.encoded.decoding import decoded
 from mstgraph.store.layout import LABEL, RESERVED, is_storable
@@ -28,7 +29,8 @@ def check_declaration(declared: Declared) -> None:
 
     Raises:
         UserError: no or repeated modalities, a name, type, shape or scale that cannot be stored,
-            labels that do not fit their task, or more than memory can hold.
+            labels that do not fit their task, chunks of other samples than there are, or more than
+            memory can hold.
     """
     modalities, labels = declared.modalities, declared.labels
     names = [item.name for item in modalities]
@@ -40,6 +42,11 @@ def check_declaration(declared: Declared) -> None:
     _check_labels(declared.title, labels)
     for item in modalities:
         _check_modality(item, labels)
+    if declared.chunks and sum(declared.chunks) != declared.length:
+        raise UserError(
+            f"the chunks of {declared.title} hold {sum(declared.chunks)} samples, and its length "
+            f"is {declared.length}; expected the same"
+        )
     _check_memory(declared)
 
 
@@ -154,6 +161,10 @@ class SampleChecker:
         self._modalities = declared.modalities
         self._labels = declared.labels
         self._names = {*(item.name for item in self._modalities), LABEL}
+        self._read: Callable[[int], Any] = recipe.sample
+        if declared.chunks:
+            with users_code(f"chunks() of {declared.title} fails"):
+                self._read = InOrder(recipe).sample
 
     def read(self, index: int) -> dict[str, np.ndarray | Encoded]:
         """Return sample ``index``, checked: one array per modality that it has, and ``label``.
@@ -206,7 +217,7 @@ class SampleChecker:
         # What a recipe draws depends on the sample alone, so that a build can be continued.
         seed_python(derive_seed(0, "sample", index))
         with users_code(f"{what} cannot be read"):
-            sample = self._recipe.sample(index)
+            sample = self._read(index)
         if not isinstance(sample, Mapping):
             given = "nothing" if sample is None else f"a {type(sample).__name__}"
             raise UserError(

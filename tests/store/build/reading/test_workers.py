@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mstgraph.store.build import reading, workers
 from mstgraph.store.build.builder import build
+from mstgraph.store.build.reading import in_order, workers
 from mstgraph.store.load import load_recipe
 from mstgraph.store.recipe import Recipe
 from mstgraph.support.errors import RunError, UserError
@@ -166,11 +166,11 @@ def test_processes_take_over_where_one_is_slow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In the middle of a block; a recipe that is read at once never starts any."""
-    monkeypatch.setattr(reading, "cores", lambda: 2)
+    monkeypatch.setattr(in_order, "cores", lambda: 2)
     whole = build(drawn(), tmp_path / "whole", jobs=None)
     assert not started
-    monkeypatch.setattr(reading, "LOOK", 1e-6)
-    monkeypatch.setattr(reading, "PAYS", 1e-6)
+    monkeypatch.setattr(in_order, "LOOK", 1e-6)
+    monkeypatch.setattr(in_order, "PAYS", 1e-6)
     assert build(drawn(), tmp_path / "store", jobs=None).fingerprint == whole.fingerprint
     assert len(started) == 2
 
@@ -194,8 +194,8 @@ def test_options_that_no_other_process_understands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Are refused where processes are asked for, and read here where they are not."""
-    monkeypatch.setattr(reading, "LOOK", 0.0)
-    monkeypatch.setattr(reading, "PAYS", 0.0)
+    monkeypatch.setattr(in_order, "LOOK", 0.0)
+    monkeypatch.setattr(in_order, "PAYS", 0.0)
     recipe = drawn()
     recipe.kind = Odd()
     with pytest.raises(UserError, match=r"cannot be handed to other processes; .* --jobs 1"):

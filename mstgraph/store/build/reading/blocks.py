@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mstgraph.store.build.checks import Encoded, SampleChecker
+from mstgraph.store.build.reading.checks import Encoded, SampleChecker
 from mstgraph.store.declared import Declared
 from mstgraph.store.layout import LABEL, LENGTHS, Column
 from mstgraph.store.moments import moments_of

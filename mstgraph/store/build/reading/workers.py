@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mstgraph.store.build.blocks import Block, Samples
+from mstgraph.store.build.reading.blocks import Block, Samples
 from mstgraph.store.declared import Declared
 from mstgraph.store.layout import Column
 from mstgraph.store.load import class_in
@@ -75,12 +75,15 @@ class _Order:
 
 
 def are_possible(samples: Samples) -> bool:
-    """Say whether the options of a recipe can be handed to another process."""
+    """Say whether another process finds a recipe's class, and understands its options."""
+    chosen = type(samples.recipe)
     try:
         _Order.of(samples)
     except Exception:  # pickle raises what the object raises
         return False
-    return True
+    # A file that was loaded twice has two classes of one name, and either will do.
+    found = getattr(sys.modules.get(chosen.__module__), chosen.__name__, None)
+    return found is not None and chosen.__qualname__ == chosen.__name__
 
 
 class Workers:
@@ -91,19 +94,21 @@ class Workers:
         count: number of processes.
 
     Raises:
-        UserError: an option of the recipe cannot be handed to another process.
+        UserError: the recipe cannot be handed to another process.
     """
 
     def __init__(self, samples: Samples, count: int) -> None:
         if not are_possible(samples):
             raise UserError(
-                f"the options of {samples.declared.title} cannot be handed to other processes; "
-                "expected numbers and text, or --jobs 1"
+                f"the recipe of {samples.declared.title} cannot be handed to other processes; "
+                "expected a class at the top of its file, and numbers and text as its options, or "
+                "--jobs 1"
             )
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         order = _Order.of(samples)
         self._workers = [_Worker(order) for _ in range(count)]
         self._threads = ThreadPoolExecutor(count, "mstgraph-prepare")
+        self._in_turn = [ThreadPoolExecutor(1, "mstgraph-prepare") for _ in range(count)]
         for worker in self._workers:
             self._idle.put(worker)
 
@@ -116,19 +121,24 @@ class Workers:
         deadline = time.monotonic() + GRACE
         for worker in self._workers:
             worker.end(deadline)
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, *self._in_turn):
+            threads.shutdown(cancel_futures=True)
 
     def read(self, samples: range, block: Block) -> Future[range]:
         """Have samples read into their rows of a block; returns them when they are there."""
         return self._threads.submit(self._read, samples, block)
 
+    def read_in_turn(self, chunk: int, samples: range, block: Block) -> Future[range]:
+        """Have samples of a chunk read; all of it by one process, in the order of the calls."""
+        number = chunk % len(self._workers)
+        return self._in_turn[number].submit(self._workers[number].read, samples, block)
+
     def _read(self, samples: range, block: Block) -> range:
         worker = self._idle.get()
         try:
-            worker.read(samples, block)
+            return worker.read(samples, block)
         finally:
             self._idle.put(worker)
-        return samples
 
 
 class _Worker:
@@ -148,8 +158,8 @@ class _Worker:
         with suppress(ConnectionError):  # who asks it for samples is told how it ended
             self._say(order)
 
-    def read(self, samples: range, block: Block) -> None:
-        """Have samples read into their rows of a block."""
+    def read(self, samples: range, block: Block) -> range:
+        """Have samples read into their rows of a block, and return them."""
         try:
             self._say(samples)
             kind, said = pickle.load(self._reader)
@@ -165,6 +175,7 @@ class _Worker:
             raise RunError(
                 f"the process that read samples {samples.start} to {samples.stop - 1} {self._end()}"
             ) from error
+        return samples
 
     def _say(self, what: object) -> None:
         self._line.sendall(pickle.dumps(what))

@@ -1,0 +1,1 @@
+"""Reading a recipe: its samples checked and put into blocks, here or by processes of our own."""
