@@ -78,9 +78,11 @@ class Model:
             return self.traced(self.network, limit)
 
     def traced(self, network: nn.Module, limit: int | None) -> torch.export.ExportedProgram:
-        """Return the graph of a network that takes what this one does; see `exported`."""
+        """Return the graph of this network, or of a graph made of it; see `exported`."""
         batch = torch.export.Dim("batch", min=1, max=limit)
-        shapes = {INPUTS: tuple({0: batch} for _ in self.example)}
+        each = tuple({0: batch} for _ in self.example)
+        # A graph has an argument for each input, the network one for all of them.
+        shapes = {INPUTS: each} if isinstance(network, Deployed) else each
         return torch.export.export(network, self.example, dynamic_shapes=shapes, strict=False)
 
 

@@ -6,44 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mstgraph.certainty.counts import Counts, counts_in
 from mstgraph.certainty.verdict import RIGHT
 from mstgraph.look.records import Records
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How often each class is hit, labelled and predicted, [samples, classes] each."""
-
-    hit: np.ndarray
-    labelled: np.ndarray
-    predicted: np.ndarray
-
-    @property
-    def single(self) -> bool:
-        """Whether each sample that is answered has one label and one prediction."""
-        labelled, predicted = self.labelled.sum(1), self.predicted.sum(1)
-        return bool(np.array_equal(labelled, predicted) and (labelled <= 1).all())
-
-
 def counts(records: Records, place: tuple[str, str]) -> Counts | None:
     """Return the counts of a response; None of a task that does not count classes."""
-    found, classes = records.contributions(place), int(records.plan["task"]["outputs"])
-    if (
-        found.ndim != 2
-        or found.shape[1] != 3 * classes
-        or not np.issubdtype(found.dtype, np.integer)
-    ):
+    found = counts_in(records.contributions(place))
+    if found is None or found.hit.shape[1] != int(records.plan["task"]["outputs"]):
         return None
-    return Counts(*(part.astype(np.int64) for part in np.split(found, 3, axis=1)))
-
-
-def confusion(found: Counts) -> np.ndarray:
-    """Return how often class i (row) was taken for class j, [classes, classes] int.
-
-    Args:
-        found: of single labels.
-    """
-    return found.labelled.T @ found.predicted
+    return found
 
 
 def recall(found: Counts) -> np.ndarray:

@@ -5,15 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mstgraph.viz.colours import DASHES, LIGHT, SHAPES, TOLD
+
 Spec = dict[str, Any]
 
-_PICK = {"name": "picked", "select": {"type": "point", "fields": ["series"]}, "bind": "legend"}
+# A click in the legend picks a series, and another one lets it go.
+_PICK = {
+    "name": "picked",
+    "select": {"type": "point", "fields": ["series"], "toggle": "true"},
+    "bind": "legend",
+}
 _LEGEND = {"orient": "bottom", "labelLimit": 240, "title": None}
+# Colours come with the theme, see ``page.js``; where they grow alike, something else tells series.
+_COLOUR: Spec = {"field": "series", "type": "nominal", "legend": _LEGEND, "sort": None}
+_OWN, _AGAIN = ([1, 0], [6, 3]), ([14, 2], [2, 2])  # solid and dashed; where colours begin again
+_DASH: Spec = {**_COLOUR, "scale": {"range": [list(d) for d in DASHES for _ in range(TOLD)]}}
+_SHAPE: Spec = {**_COLOUR, "scale": {"range": [shape for shape in SHAPES for _ in range(TOLD)]}}
+BLUES = ["#f4f8fc", "#c9dff2", "#4a95cb", "#0a4a90"]  # of no share to all
+RED_BLUE = ["#a11a2b", "#f6f6f6", "#1a5a9c"]  # of less to more
+DARK, DARK_RED, DARK_BLUE = 0.745, 0.725, 0.805  # where white is read better than black
+UPRIGHT = 3  # letters of a column's name
+NONE = 0.005  # a share that is written as 0 %; that many of them hide the others
 MOST_NUMBERED = 16  # rows or columns of a heat map whose numbers still fit
 
 
 def lines(
-    x: str, y: str, *, zero: bool = False, dashes: Sequence[str] = (), count: int = 2
+    x: str, y: str, *, zero: bool = False, dashed: Mapping[str, bool] | None = None, count: int = 2
 ) -> Spec:
     """Return lines of ``y`` over ``x`` by ``series``; a click in the legend picks one.
 
@@ -21,36 +38,45 @@ def lines(
         x: name of a number, from 1 upwards in whole steps.
         y: name of a number.
         zero: whether the axis begins at 0.
-        dashes: names of the series that are dashed.
+        dashed: series → whether its line is dashed, in the order of the data; None leaves dashes to
+            tell apart what colours do not.
         count: how many values of ``x`` there are; of one, no line is seen.
     """
     encoding = {
         "x": {
             "field": x,
             "type": "quantitative",
-            "axis": {"tickMinStep": 1, "format": ".3~g"},
+            "axis": {"tickCount": min(8, max(1, count - 1)), "format": ".3~g"},
             "title": x,
         },
         "y": {"field": y, "type": "quantitative", "scale": {"zero": zero}, "title": y},
-        "color": {"field": "series", "type": "nominal", "legend": _LEGEND, "sort": None},
+        **_strokes(dashed),
         "opacity": {"condition": {"param": "picked", "value": 1}, "value": 0.12},
         "tooltip": [{"field": name} for name in ("series", x)]
         + [{"field": y, "format": ".4f", "type": "quantitative"}],
     }
-    if dashes:
-        test = {"test": {"field": "series", "oneOf": list(dashes)}, "value": [5, 3]}
-        encoding["strokeDash"] = {"condition": test, "value": [1, 0]}
     mark = {"type": "line", "point": {"size": 14 if count > 1 else 60}, "strokeWidth": 1.8}
     return {"params": [_PICK], "mark": mark, "encoding": encoding, "height": 210}
 
 
-def bars(y: str, x: str, *, colour: str = "", form: str = ".3f", count: int = 8) -> Spec:
+def _strokes(dashed: Mapping[str, bool] | None) -> Spec:
+    legend = {**_LEGEND, "symbolType": "stroke", "symbolSize": 250, "symbolStrokeWidth": 2.5}
+    colour, dash = {**_COLOUR, "legend": legend}, {**_DASH, "legend": legend}
+    if dashed is not None:
+        kinds = [
+            _AGAIN[own] if i >= len(LIGHT) else _OWN[own] for i, own in enumerate(dashed.values())
+        ]
+        colour["scale"] = {"domain": list(dashed)}
+        dash["scale"] = {"domain": list(dashed), "range": kinds}
+    return {"color": colour, "strokeDash": dash}
+
+
+def bars(y: str, x: str, *, form: str = ".3f", count: int = 8) -> Spec:
     """Return horizontal bars of ``x``, one for each ``y`` in the order of the data.
 
     Args:
         y: name of the bars.
         x: name of a number.
-        colour: name of what colours them.
         form: of the number.
         count: how many bars there are, which gives the height.
     """
@@ -60,13 +86,71 @@ def bars(y: str, x: str, *, colour: str = "", form: str = ".3f", count: int = 8)
         "tooltip": [{"field": y}, {"field": x, "type": "quantitative", "format": form}],
     }
     encoding["y"]["axis"] = {"labelLimit": 170}
-    if colour:
-        encoding["color"] = {"field": colour, "type": "nominal", "legend": _LEGEND, "sort": None}
     return {"mark": {"type": "bar"}, "encoding": encoding, "height": max(60, 24 * count)}
 
 
+def grouped_bars(y: str, x: str, count: int) -> Spec:
+    """Return horizontal bars of a share ``x`` for each ``series`` of each ``y``.
+
+    Args:
+        y: name of the groups.
+        x: name of a share.
+        count: how many bars there are in all, which gives the height.
+    """
+    spec = bars(y, x, form=".1%", count=count)
+    beside = {"yOffset": {"field": "series", "sort": None}, "color": _COLOUR}
+    spec["encoding"]["x"]["scale"] = {"domain": [0, 1]}
+    spec["encoding"]["tooltip"].insert(1, {"field": "series"})
+    return {**spec, "encoding": {**spec["encoding"], **beside}, "height": max(80, 14 * count)}
+
+
+def against(x: str, y: str, data: Sequence[Mapping[str, Any]]) -> Spec:
+    """Return points of ``y`` against ``x`` by ``series``, and the line on which both are alike.
+
+    Args:
+        x: name of a number.
+        y: name of a number of the same unit.
+        data: whose extent the line and both axes have.
+    """
+    values = [row[name] for row in data for name in (x, y)]
+    line = {x: min(values), y: min(values), "end": max(values)}
+    along = {
+        name: {"field": name, "type": "quantitative", "scale": {"zero": False}, "title": name}
+        for name in (x, y)
+    }
+    ends = {end: {"field": "end", "title": None} for end in ("x2", "y2")}
+    shown = [{"field": "series"}, *({"field": name, "format": ".4~g"} for name in (x, y))]
+    return {
+        "layer": [
+            {
+                "data": {"values": [line]},
+                "mark": {"type": "rule", "strokeDash": [4, 3], "aria": False},
+                "encoding": {**ends, "x": along[x], "y": along[y]},
+            },
+            {
+                "params": [_PICK],
+                "mark": {"type": "point", "size": 26, "filled": True, "aria": False},
+                "encoding": {
+                    "x": along[x],
+                    "y": along[y],
+                    "color": _COLOUR,
+                    "opacity": {"condition": {"param": "picked", "value": 0.7}, "value": 0.05},
+                    "tooltip": shown,
+                },
+            },
+        ],
+        "height": 260,
+    }
+
+
 def heat(
-    row: str, column: str, value: str, size: tuple[int, ...], *, most: float | None = None
+    row: str,
+    column: str,
+    value: str,
+    rows: int,
+    columns: Sequence[str],
+    *,
+    most: float | None = None,
 ) -> Spec:
     """Return a table of colours, with numbers where they fit.
 
@@ -74,19 +158,21 @@ def heat(
         row: name of the rows.
         column: name of the columns.
         value: a share in 0…1; or, with ``most``, a difference.
-        size: how many rows and columns there are.
+        rows: how many rows there are.
+        columns: names of the columns, which stand upright where they are short.
         most: the greatest difference, whichever its sign; 0 then lies in the middle of the colours.
     """
-    scale: Spec = {"scheme": "blues", "domain": [0, 1]}
+    scale: Spec = {"domain": [0, 0.2, 0.6, 1], "range": BLUES}
     if most is not None:
-        scale = {"scheme": "redblue", "domain": [-most or -1, most or 1]}
+        scale = {"domain": [-most or -1, 0, most or 1], "range": RED_BLUE}
     form = ".0%" if most is None else "+.0%"
     place: Spec = {
         "x": {"field": column, "type": "nominal", "sort": None, "title": column},
         "y": {"field": row, "type": "nominal", "sort": None, "title": row},
     }
-    crowded = max(size) > MOST_NUMBERED
-    place["x"]["axis"] = {"labelAngle": -40, "labelLimit": 110, "labelOverlap": crowded}
+    crowded = max(rows, len(columns)) > MOST_NUMBERED
+    angle = -40 if max(map(len, columns), default=0) > UPRIGHT else 0
+    place["x"]["axis"] = {"labelAngle": angle, "labelLimit": 150, "labelOverlap": crowded}
     place["y"]["axis"] = {"labelLimit": 130, "labelOverlap": crowded}
     number = {"field": value, "type": "quantitative", "format": form}
     tooltip = [{"field": row}, {"field": column}, {**number, "format": form.replace("0", "1")}]
@@ -95,11 +181,14 @@ def heat(
         {"mark": {"type": "rect"}, "encoding": {"color": colour, "tooltip": tooltip}}
     ]
     if not crowded:
-        dark = f"abs(datum['{value}']) > {0.55 if most is None else 0.6 * most}"
-        ink = {"condition": {"test": dark, "value": "white"}, "value": "#1f2933"}
-        text = {"type": "text", "fontSize": 10, "aria": False}
-        layers.append({"mark": text, "encoding": {"text": number, "color": ink}})
-    height = min(620, max(90, (26 if size[0] <= MOST_NUMBERED else 13) * size[0]))
+        limits = (-DARK_RED * most, DARK_BLUE * most) if most else (0, DARK)
+        dark = f"datum['{value}'] < {limits[0]} || datum['{value}'] > {limits[1]}"
+        ink = {"condition": {"test": dark, "value": "white"}, "value": "black"}
+        text = {"type": "text", "aria": False}
+        some = f"abs(datum['{value}']) >= {NONE}"
+        told = {"condition": {**number, "test": some}, "value": ""}
+        layers.append({"mark": text, "encoding": {"text": told, "color": ink}})
+    height = min(620, max(90, (26 if rows <= MOST_NUMBERED else 13) * rows))
     return {"encoding": place, "layer": layers, "height": height}
 
 
@@ -174,21 +263,28 @@ def plane(choices: Mapping[str, str]) -> Spec:
     """
     (first, *_), names = choices, list(choices)
     bind = {"input": "radio", "options": names, "name": "colours: "}
+    by = {"name": "by", "value": first, **({"bind": bind} if len(names) > 1 else {})}
     chosen = " : ".join(f"by === '{name}' ? datum['{field}']" for name, field in choices.items())
     hidden = {"axis": None, "scale": {"zero": False}, "type": "quantitative"}
     return {
-        "params": [{"name": "by", "value": first, "bind": bind}, _PICK],
+        "params": [by, _PICK],
         "transform": [{"calculate": f"{chosen} : ''", "as": "series"}],
-        "mark": {"type": "circle", "size": 22, "aria": False},
+        "mark": {"type": "point", "filled": True, "size": 22, "aria": False},
         "encoding": {
             "x": {"field": "x", **hidden},
             "y": {"field": "y", **hidden},
-            "color": {"field": "series", "type": "nominal", "legend": _LEGEND},
+            "color": _in_order(_COLOUR),
+            "shape": _in_order(_SHAPE),
             "opacity": {"condition": {"param": "picked", "value": 0.7}, "value": 0.05},
             "tooltip": [{"field": field} for field in choices.values()],
         },
         "height": 280,
     }
+
+
+def _in_order(channel: Spec) -> Spec:
+    """Have series in the order of their names, not of the data."""
+    return {name: value for name, value in channel.items() if name != "sort"}
 
 
 def boxes(y: str, x: str, count: int) -> Spec:

@@ -22,7 +22,7 @@ def of_bench(folder: Path) -> Article:
     wanted = len(results.rows) * len(results.students) * len(results.seeds)
     failed = [cell for cell in results.cells if cell.metrics is None]
     sections = [
-        Section("Tables", [_rows(metrics_table(results)), _rows(differences_table(results))]),
+        Section("Tables", [_rows(metrics_table(results)), *_differences_of(results)]),
         Section("Gains over the student alone", _gains(results)),
         Section("Ranks", _ranks(results)),
         *_trends(results),
@@ -40,11 +40,21 @@ def of_bench(folder: Path) -> Article:
     left = wanted - len(ended)
     return Article(
         results.title,
-        f"{len(results.rows)} rows × {len(results.students)} students × {len(results.seeds)} seeds",
+        _extent(results),
         results.synthetic,
         sections,
         f"{left} of {wanted} cells are not finished." if left else "",
     )
+
+
+def _extent(results: Results) -> str:
+    found = {"row": results.rows, "student": results.students, "seed": results.seeds}
+    return " × ".join(f"{len(own)} {name}{'s' * (len(own) != 1)}" for name, own in found.items())
+
+
+def _differences_of(results: Results) -> list[Rows]:
+    table = differences_table(results)
+    return [_rows(table)] if table.rows else []
 
 
 def _rows(table: Table) -> Rows:

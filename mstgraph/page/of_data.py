@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from matplotlib.colors import to_hex
 
 from mstgraph.look.features import flat
 from mstgraph.look.masks import Masked, every_mask
@@ -14,9 +15,10 @@ from mstgraph.look.outcomes import changed, counts
 from mstgraph.look.pixels import confusion_of_maps
 from mstgraph.look.records import Records
 from mstgraph.look.saliency import looks
-from mstgraph.page import charts, of_run
+from mstgraph.page import charts
+from mstgraph.page.of_answers import matrices
 from mstgraph.page.parts import Block, Card, Chart, Gallery, Grid, Picture, Section, Words
-from mstgraph.page.pictures import map_picture, sample_picture
+from mstgraph.page.pictures import IGNORED, class_colours, map_picture, sample_picture
 from mstgraph.predict.predict import open_recipe
 from mstgraph.stages.node import RESPONSE
 from mstgraph.support.errors import UserError, users_code
@@ -217,7 +219,11 @@ def segmentation(run: Records, opened: Opened, target: str) -> Section | None:
         cards.append(
             Card(f"sample {opened.ids()[position]}", pictures, [("change", score, None)], mark)
         )
-    return Section(f"Maps of {target}, side by side", [Gallery("most changed first", cards)])
+    seen = np.unique(np.concatenate([labels[~ignored], *(m[~ignored] for m in answers.values())]))
+    colours = class_colours(count)
+    key = {run.classes[c]: colours[c] for c in seen}
+    key |= {"not counted": to_hex(IGNORED)} if ignored.any() else {}
+    return Section(f"Maps of {target}, side by side", [Gallery("most changed first", cards, key)])
 
 
 def pixels(run: Records, opened: Opened, target: str) -> Section:
@@ -231,7 +237,7 @@ def pixels(run: Records, opened: Opened, target: str) -> Section:
     }
     there = np.flatnonzero(sum(m.sum(0) + m.sum(1) for m in found.values()))
     matrices_of = {how: m[np.ix_(there, there)] for how, m in found.items()}
-    blocks = of_run.matrices([run.classes[i] for i in there], matrices_of)
+    blocks = matrices([run.classes[i] for i in there], matrices_of)
     words = f"Pixels of {len(positions)} test samples, spread over the part."
     return Section(f"Confused pixels of {target}", [Words(words), *blocks])
 

@@ -6,9 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from mstgraph.look.outcomes import confusion, counts, recall, routing_by_class, transfer
+from mstgraph.look.outcomes import routing_by_class, transfer
 from mstgraph.look.records import Records
 from mstgraph.page import charts
 from mstgraph.page.parts import Block, Chart, Drawing, Rows, Section, Source, Words
@@ -149,7 +147,7 @@ def routing(run: Records) -> list[Section]:
     for target in run.plan["gates"]:
         teachers = run.plan["teachers"][target]
         history = run.history(run.last(target))
-        dashed = [teacher["name"] for teacher in teachers if teacher["member"] not in run.fused]
+        dashed = {teacher["name"]: teacher["member"] not in run.fused for teacher in teachers}
         blocks: list[Block] = []
         for key, title in (("confidence", "Gate's confidence"), ("share", "Share of samples")):
             data = [
@@ -162,7 +160,7 @@ def routing(run: Records) -> list[Section]:
                 for row in history
                 if f"validation/{key}/{i}" in row
             ]
-            spec = charts.lines("epoch", key, zero=True, dashes=dashed, count=len(history))
+            spec = charts.lines("epoch", key, zero=True, dashed=dashed, count=len(history))
             if data:
                 blocks.append(Chart(title, spec, data, "Dashed: cross-modal teachers."))
         blocks += _by_class(run, target, [teacher["name"] for teacher in teachers])
@@ -182,70 +180,9 @@ def _by_class(run: Records, target: str, teachers: Sequence[str]) -> list[Block]
         for c, name in enumerate(run.classes)
         if not math.isnan(found[c, j])
     ]
-    there = len({row["class"] for row in data})
-    spec = charts.heat("teacher", "class", "share", (len(teachers), there))
+    there = [*dict.fromkeys(str(row["class"]) for row in data)]
+    spec = charts.heat("teacher", "class", "share", len(teachers), there)
     return [Chart("Share of test samples by class", spec, data, wide=True)]
-
-
-def confusions(run: Records) -> list[Section]:
-    """What is taken for what: alone, distilled, and the difference."""
-    sections = []
-    places = run.responses()
-    for target in run.targets:
-        pair = [places.get(f"{target} {how}") for how in ("alone", "distilled")]
-        found = {
-            how: c
-            for how, place in zip(("alone", "distilled"), pair, strict=True)
-            if place is not None and (c := counts(run, place)) is not None
-        }
-        if not found:
-            continue
-        if all(c.single for c in found.values()):
-            blocks = matrices(run.classes, {how: confusion(c) for how, c in found.items()})
-        else:
-            blocks = _recalls(run, found)
-        sections.append(Section(f"Classes of {target}", blocks))
-    return sections
-
-
-def matrices(classes: Sequence[str], found: Mapping[str, np.ndarray]) -> list[Block]:
-    """Show confusions, and of ``distilled`` and ``alone`` the difference.
-
-    Args:
-        classes: their names.
-        found: whose → how often class i (row) was taken for class j, [classes, classes].
-    """
-    shares = {how: m / np.maximum(m.sum(1, keepdims=True), 1) for how, m in found.items()}
-    if len(shares) == 2:
-        shares["distilled less alone"] = shares["distilled"] - shares["alone"]
-    blocks: list[Block] = []
-    for how, matrix in shares.items():
-        signed = "less" in how
-        data = [
-            {"labelled": one, "predicted": other, "share": round(float(matrix[i, j]), 4)}
-            for i, one in enumerate(classes)
-            for j, other in enumerate(classes)
-        ]
-        most = float(np.abs(matrix).max()) if signed else None
-        spec = charts.heat("labelled", "predicted", "share", matrix.shape, most=most)
-        words = (
-            "Blue: more often than alone; red: less." if signed else "Share of each row's class."
-        )
-        blocks.append(Chart(f"Confusion, {how}", spec, data, words, wide=signed))
-    return blocks
-
-
-def _recalls(run: Records, found: Mapping[str, Any]) -> list[Block]:
-    data = [
-        {"class": name, "series": how, "recall": float(value)}
-        for how, c in found.items()
-        for name, value in zip(run.classes, recall(c), strict=False)
-        if not math.isnan(value)
-    ]
-    spec = charts.bars("class", "recall", colour="series", count=max(4, len(data)), form=".1%")
-    spec["encoding"]["yOffset"] = {"field": "series", "sort": None}
-    words = "Share of each class's places that are right."
-    return [Chart("Right by class", spec, data, words, wide=True)]
 
 
 def between(run: Records) -> Section:
@@ -276,7 +213,7 @@ def between(run: Records) -> Section:
             for i, one in enumerate(names)
             for j, other in enumerate(names)
         ]
-        spec = charts.heat("network", "another", "share", values.shape)
+        spec = charts.heat("network", "another", "share", len(names), names)
         blocks.append(Chart(title, spec, data, words))
     return Section("Transfer between networks", blocks)
 
@@ -317,4 +254,6 @@ def configuration(run: Records) -> Section:
         ["labelled", ", ".join(f"{k} {v:,}" for k, v in counted.get("labelled", {}).items())],
         *([name, str(value)] for name, value in summary.get("versions", {}).items()),
     ]
-    return Section("Configuration", [Rows(["", "value"], rows), Source("config.gin", run.config)])
+    return Section(
+        "Configuration", [Rows(["of the run", "value"], rows), Source("config.gin", run.config)]
+    )

@@ -11,6 +11,7 @@ from typing import Any
 from mstgraph.look.opening import opened_run
 from mstgraph.look.records import Records
 from mstgraph.page import of_run
+from mstgraph.page.of_answers import answers
 from mstgraph.page.of_bench import RESULTS, of_bench
 from mstgraph.page.of_data import of_data
 from mstgraph.page.of_runs import side_by_side
@@ -18,6 +19,7 @@ from mstgraph.page.parts import Article, Section, Words
 from mstgraph.support.errors import UserError
 from mstgraph.support.files import json_ready, write_text
 from mstgraph.support.numerics import choose_device
+from mstgraph.viz.colours import DARK, LIGHT
 
 TEMPLATE = Path(__file__).parent / "template"
 MARK = b'<meta name="generator" content="mstgraph">'  # tells a page that may be written again
@@ -45,9 +47,10 @@ def write_page(
         UserError: a folder is neither, or a library is not installed.
     """
     refuse_others(out, folders)
-    script, render = _library(), _template()
+    notice = cache(notice)  # galleries of one run open the same recipe, which is told once
     benches = [folder for folder in folders if (folder / RESULTS).is_file()]
     runs = [Records(folder) for folder in folders if folder not in benches]
+    script, render = _library(), _template()
     articles = [of_bench(folder) for folder in benches]
     articles += [side_by_side(runs)] if len(runs) > 1 else []
     articles += [of_record(run, method, device, notice) for run in runs]
@@ -80,7 +83,7 @@ def of_record(run: Records, method: str, device: str, notice: Callable[[str], No
         of_run.paths(run),
         of_run.curves(run),
         *of_run.routing(run),
-        *of_run.confusions(run),
+        *answers(run),
         *_at_work(run, method, device, notice),
         of_run.between(run),
         of_run.cost(run),
@@ -130,7 +133,8 @@ def _template() -> Callable[[Sequence[Article], str], str]:
 
     def render(articles: Sequence[Article], script: str) -> str:
         style = (TEMPLATE / "page.css").read_text(encoding="utf-8")
-        return page.render(articles=articles, library=script, style=style)
+        palettes = {"light": LIGHT, "dark": DARK}
+        return page.render(articles=articles, library=script, style=style, palettes=palettes)
 
     return render
 

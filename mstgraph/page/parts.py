@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+NUMBERS = tuple("0123456789.+-−—")  # what they begin with, and what stands where none is known
+
 
 @dataclass(frozen=True)
 class Words:
@@ -40,6 +42,12 @@ class Rows:
     caption: str = ""
     notes: Sequence[str] = ()
     kind: str = "rows"
+
+    @property
+    def of_words(self) -> list[bool]:
+        """Whether each column holds words, which begin at one edge, and not numbers alone."""
+        cells = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.heads)
+        return [any(cell and not cell.startswith(NUMBERS) for cell in own) for own in cells]
 
 
 @dataclass(frozen=True)
@@ -115,10 +123,12 @@ class Gallery:
     Attributes:
         title: what they are.
         cards: the cards.
+        key: what colours in their pictures stand for: name → colour.
     """
 
     title: str
     cards: Sequence[Card]
+    key: Mapping[str, str] = field(default_factory=dict)
     kind: str = "gallery"
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-import colorsys
 import io
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from matplotlib.image import imsave
 
 from mstgraph.look.items import Kind, kind_of, picture
 from mstgraph.page.parts import Picture
-from mstgraph.viz.canvas import colours
+from mstgraph.viz.canvas import INK, PAPER, mix
+from mstgraph.viz.colours import LIGHT, colours
 
 LARGEST = 224  # pixels of a side; larger images are thinned out
 IGNORED = (0.12, 0.14, 0.16)
@@ -35,6 +36,12 @@ def sample_picture(values: np.ndarray, name: str, shown: np.ndarray | None = Non
     return Picture(name, f"{name}, {values.size} values as bars", svg=_bars(values.ravel()))
 
 
+def class_colours(count: int) -> list[str]:
+    """Return a colour for each class of a map: after twenty lighter ones, then darker ones."""
+    variants = [*LIGHT, *(mix(c, PAPER, 0.45) for c in LIGHT), *(mix(c, INK, 0.5) for c in LIGHT)]
+    return [variants[i % len(variants)] for i in range(count)]
+
+
 def map_picture(classes: np.ndarray, name: str, count: int, ignored: np.ndarray) -> Picture:
     """Return a map of classes in colours.
 
@@ -44,10 +51,7 @@ def map_picture(classes: np.ndarray, name: str, count: int, ignored: np.ndarray)
         count: how many classes there are.
         ignored: where no class is counted, [height, width] bool.
     """
-    golden = 0.618034
-    palette = np.array(
-        [colorsys.hls_to_rgb(i * golden % 1, 0.42 + 0.16 * (i % 3), 0.6) for i in range(count)]
-    )
+    palette = np.array([to_rgb(colour) for colour in class_colours(count)])
     image = palette[np.clip(classes, 0, count - 1)]
     image[ignored] = IGNORED
     return Picture(name, f"{name}: classes as colours", source=_png(image))

@@ -6,7 +6,6 @@ of type and widths of lines are points.
 
 from __future__ import annotations
 
-import colorsys
 import io
 import os
 import re
@@ -42,13 +41,6 @@ DISC, STRIPE = 0.28, 0.07  # diameter of a disc; width of the stripe on the left
 MADE_BY = "mstgraph"  # stands in every picture
 END_BYTES = 4096  # of a file, at its beginning or its end, in which it stands
 ROUNDING = 1.04  # letters are moved to whole pixels, which makes a line this much wider at most
-_PALETTE = ("#2f74d0", "#e07b1f", "#2f9e62", "#c0418a", "#b8901a", "#1d97a8", "#7656c8", "#a0522d")
-
-
-def colours(count: int) -> list[str]:
-    """Return colours that are told apart easily, the first ones also by colour-blind readers."""
-    extra = (to_hex(colorsys.hls_to_rgb(0.07 + i * 0.618 % 1, 0.42, 0.55)) for i in range(count))
-    return [*_PALETTE, *extra][:count]
 
 
 def blend(parts: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from mstgraph.viz.canvas import FAINT, INK, MUTED, Canvas, Figure, Type, pill_wi
 TITLE, BADGE, TEXT, TICK = Type(13, "bold"), Type(9.5, "bold"), Type(9.5), Type(8.5)
 AMBER = "#9a5b00"
 HEADING, EDGE = 0.95, 0.3
+DARK = 0.715  # a share on whose blue white is read better than black
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def heat(axes: Any, values: Any, rows: Sequence[str], columns: Sequence[str], na
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             if value == value:
-                colour = "white" if value > 0.55 else INK
+                colour = "white" if value > DARK else "black"
                 text = f"{100 * value:.0f}"
                 axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=TICK.size)
 

@@ -125,6 +125,14 @@ def test_formats_of_extras(
     assert all(path.is_file() for path in chosen.files(small))
 
 
+def test_a_graph_is_traced_again_with_all_its_inputs(model: Model) -> None:
+    """As it is to be quantised by ExecuTorch: of any batch, and of one or several modalities."""
+    again = model.traced(model.exported(9).module(), 9).module()
+    for count in (1, 9):
+        found = again(*map(torch.from_numpy, first(count)))
+        np.testing.assert_allclose(found.detach(), expected(model, count), atol=1e-6)
+
+
 def test_what_openvino_cannot_write_is_told_in_a_sentence(model: Model, tmp_path: Path) -> None:
     """Its own word for a full disk, or a place that is none, is an error of its insides."""
     pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mstgraph.certainty.counts import confusion
 from mstgraph.certainty.samples import save_samples
-from mstgraph.look.outcomes import changed, confusion, counts, routing_by_class, transfer
+from mstgraph.look.outcomes import changed, counts, routing_by_class, transfer
 from mstgraph.look.records import Records
 from mstgraph.run.artefacts import run_folder
 

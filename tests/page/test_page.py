@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ pytest.importorskip("jinja2")
 
 from mstgraph.cli import main
 from mstgraph.page import page
+from mstgraph.page.parts import Article, Rows
 from mstgraph.support.errors import UserError
 
 VOID = {"meta", "link", "img", "br"}
@@ -143,6 +145,22 @@ def test_two_runs_stand_side_by_side(tiny_run: Path, read) -> None:
     assert found.words.count("Learning curves") == 4
 
 
+def test_what_is_told_is_told_once(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many galleries, students and runs open the same recipe."""
+    told: list[str] = []
+
+    def about(_run: Any, _method: str, _device: str, notice: Any) -> Article:
+        notice("a recipe is code")
+        return Article("", "", "", [])
+
+    monkeypatch.setattr(page, "_library", lambda: "/* library */")
+    monkeypatch.setattr(page, "of_record", about)
+    page.write_page([tiny_run, tiny_run], tmp_path / "page.html", notice=told.append)
+    assert told == ["a recipe is code"]
+
+
 def test_what_is_no_run_is_one_sentence(tmp_path: Path) -> None:
     """Exit code 2, and no page."""
     result = CliRunner().invoke(main, ["report", str(tmp_path)])
@@ -176,3 +194,10 @@ def test_a_file_of_other_hands_is_not_written_over(tmp_path: Path) -> None:
         page.refuse_others(run / "plan.json", [run])
     mine.write_bytes(b"<!doctype html>" + page.MARK)
     page.refuse_others(mine, [run])
+
+
+def test_words_begin_at_one_edge_and_numbers_end_at_the_other() -> None:
+    """Column by column: one word makes it one of words, what is not known says nothing."""
+    rows = [["a", "0.5", "—", "0.1.0", ""], ["b", "−0.25", "0.5", "split drawn", "3"]]
+    assert Rows("vwxyz", rows).of_words == [True, False, False, True, False]
+    assert Rows("xy", []).of_words == [False, False]

@@ -87,6 +87,7 @@ def test_what_a_run_leaves() -> None:
         own = {name.rsplit("/", 1)[1] for name in found if name.startswith(f"stages/{stage}/")}
         assert {"artefact.json", "metrics.jsonl"} <= own
         assert any(name.startswith("events.out.tfevents") for name in own)
+        assert any(".shown." in name for name in own), "confusions, and what the gate trusts"
         assert any(name.endswith(".safetensors") for name in own)
     assert not [name for name in found if "checkpoint" in name or "partial" in name]
 

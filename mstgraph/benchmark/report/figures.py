@@ -20,11 +20,11 @@ from mstgraph.viz.canvas import (
     Figure,
     Point,
     Type,
-    colours,
     mix,
     pill_width,
     straight,
 )
+from mstgraph.viz.colours import colours
 
 TITLE, BADGE, TEXT, TICK = Type(13, "bold"), Type(9.5, "bold"), Type(9.5), Type(9)
 AMBER = "#9a5b00"

@@ -19,10 +19,10 @@ from mstgraph.viz.canvas import (
     Canvas,
     Figure,
     Point,
-    colours,
     pill_width,
     straight,
 )
+from mstgraph.viz.colours import colours
 
 AXIS, SCALE = 1.5, 5.0  # where the axis lies; its least width in inches
 BAR, LINE, GAP = 0.1, 0.25, 0.08  # between bars, between names, beside a name

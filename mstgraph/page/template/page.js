@@ -1,16 +1,17 @@
 // The charts, the theme, and what the paths say when they are pointed at.
 const root = document.documentElement;
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
-const PALETTE = {
-  light: ["#2f74d0", "#e07b1f", "#2f9e62", "#c0418a", "#b8901a", "#1d97a8", "#7656c8", "#a0522d"],
-  dark: ["#6ea8f0", "#f2a45c", "#62c78e", "#e27bb5", "#dbbb55", "#57c3d2", "#a68df0", "#cf8a63"],
-};
+const PALETTE = JSON.parse(document.getElementById("palette").textContent);
 const views = new Map();
 const widths = new Map();
 const PAPER = 350; // pixels of a column's chart on a sheet of A4 or Letter, a little shrunk
 
+// How much larger the page's text is than usual: charts grow with it.
+const scale = () => parseFloat(getComputedStyle(document.body).fontSize) / 16;
+
 function config(width) {
   const style = getComputedStyle(root);
+  const size = scale();
   const ink = style.getPropertyValue("--ink").trim();
   const muted = style.getPropertyValue("--muted").trim();
   const faint = style.getPropertyValue("--faint").trim();
@@ -19,10 +20,11 @@ function config(width) {
     font: "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
     view: { stroke: null },
     axis: { labelColor: muted, titleColor: muted, gridColor: faint, domainColor: faint,
-            tickColor: faint, titleFontWeight: "normal" },
-    axisX: { tickCount: Math.max(3, Math.floor(width / 90)) },
-    legend: { labelColor: ink, titleColor: ink, symbolSize: 90,
-              columns: width < 340 ? 1 : 2 },
+            tickColor: faint, titleFontWeight: "normal", labelFontSize: 11 * size,
+            titleFontSize: 11 * size },
+    axisX: { tickCount: Math.max(3, Math.floor(width / (90 * size))) },
+    legend: { labelColor: ink, titleColor: ink, symbolSize: 90, labelFontSize: 11 * size,
+              columns: Math.max(1, Math.min(6, Math.floor(width / (170 * size)))) },
     range: { category: PALETTE[root.dataset.theme] },
     rule: { color: muted },
     point: { color: PALETTE[root.dataset.theme][0] },
@@ -32,6 +34,7 @@ function config(width) {
     boxplot: { box: { color: PALETTE[root.dataset.theme][0] }, median: { color: ink },
                rule: { color: muted } },
     tick: { color: ink },
+    text: { fontSize: 10 * size },
   };
 }
 
@@ -44,15 +47,47 @@ async function draw(source) {
     autosize: { type: "fit-x", contains: "padding" },
     data: { values: data },
     ...spec,
+    height: spec.height * scale(),
   };
   views.get(place)?.finalize();
   const options = { actions: false, mode: "vega-lite", renderer: "svg", config: config(place.clientWidth),
                     tooltip: { theme: root.dataset.theme } };
   views.set(place, await vegaEmbed(place, whole, options));
   widths.set(place, views.get(place).view.width());
-  // An axis and a mark are no stops for a reader: the picture has one name, its table the numbers.
-  place.querySelector("svg")?.setAttribute("role", "img");
-  place.querySelector("svg")?.setAttribute("aria-label", title);
+  const picks = [spec, ...(spec.layer ?? [])].some(({ params }) =>
+    params?.some(({ bind }) => bind === "legend"));
+  name(place, title, picks);
+}
+
+// An axis and a mark are no stops for a reader: the picture has one name, its table the numbers.
+// What can be clicked is a stop: entries of the legend, and what is chosen below a chart.
+function name(place, title, picks) {
+  const svg = place.querySelector("svg");
+  svg.setAttribute("role", picks ? "group" : "img");
+  svg.setAttribute("aria-label", title);
+  const labels = place.querySelectorAll(".role-legend-label text");
+  const symbols = picks ? place.querySelectorAll(".role-legend-symbol path") : [];
+  symbols.forEach((symbol, index) => pick(symbol, labels[index]));
+  for (const choice of place.querySelectorAll(".vega-bind-radio")) {
+    choice.setAttribute("role", "radiogroup");
+    choice.setAttribute("aria-label", `colours of ${title}`);
+  }
+}
+
+function pick(symbol, label) {
+  symbol.setAttribute("tabindex", "0");
+  symbol.setAttribute("role", "button");
+  symbol.setAttribute("aria-pressed", "false");
+  symbol.setAttribute("aria-label", `pick ${label.textContent}`);
+  symbol.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    symbol.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+  });
+  for (const part of [symbol, label]) {
+    part.addEventListener("click", () => symbol.setAttribute("aria-pressed",
+      String(symbol.getAttribute("aria-pressed") === "false")));
+  }
 }
 
 async function drawAll() {
@@ -81,16 +116,21 @@ function paths(drawing) {
     for (const group of groups) group.classList.remove("dim");
   };
   for (const [mark, text] of marks) {
-    own(mark).forEach((group, index) => {
+    const stop = own(mark).find((group) => !group.id.startsWith(`${mark}edge`)) ?? own(mark)[0];
+    own(mark).forEach((group) => {
       group.dataset.mark = mark;
       group.addEventListener("pointerenter", () => show(mark, text));
       group.addEventListener("pointerleave", hide);
       group.addEventListener("click", () => show(mark, text));
-      if (index) return;
+      if (group !== stop) return;
       group.setAttribute("tabindex", "0");
       group.setAttribute("role", "button");
       group.setAttribute("aria-label", text);
       group.addEventListener("focus", () => show(mark, text));
+      group.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" || event.key === " ") show(mark, text);
+        if (event.key === "Escape") hide();
+      });
       group.addEventListener("blur", hide);
     });
   }

@@ -8,7 +8,8 @@ from typing import Any
 from mstgraph.look.records import Records
 from mstgraph.look.settings import differences
 from mstgraph.support.errors import UserError
-from mstgraph.viz.canvas import INK, MUTED, Figure, colours
+from mstgraph.viz.canvas import INK, MUTED, Figure
+from mstgraph.viz.colours import colours
 from mstgraph.viz.sheet import TEXT, TICK, Panels, legend, sheet, style
 from mstgraph.viz.wanted import Wanted
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from mstgraph.look.features import flat
 from mstgraph.look.masks import Masked, every_mask
-from mstgraph.viz.canvas import Figure, colours
+from mstgraph.viz.canvas import Figure
+from mstgraph.viz.colours import LIGHT, colours, markers
 from mstgraph.viz.sheet import Panels, bare, legend, sheet
 from mstgraph.viz.wanted import Wanted, nothing_to_show
 
@@ -56,9 +57,10 @@ def _by_class(axes: Any, points: np.ndarray, masked: Masked, classes: list[str])
         axes.set_axis_off()
         return
     shown = [c for c in range(len(classes)) if (masked.labels == c).any()]
-    for c, colour in zip(shown, colours(len(shown)), strict=True):
+    for c, colour, marker in zip(shown, colours(len(shown)), markers(len(shown)), strict=True):
         own = np.tile(masked.labels == c, 2)
-        axes.scatter(*points[own].T, s=6, color=colour, alpha=0.6, linewidth=0, label=classes[c])
+        look = {"color": colour, "marker": marker, "alpha": 0.6, "linewidth": 0}
+        axes.scatter(*points[own].T, s=6, label=classes[c], **look)
     bare(axes)
-    if len(shown) <= 12:
-        legend(axes)
+    if len(shown) <= len(LIGHT):
+        legend(axes, labelspacing=0.5 if len(shown) <= 12 else 0.1)

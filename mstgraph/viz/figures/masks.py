@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from mstgraph.look.masks import every_mask
-from mstgraph.viz.canvas import INK, MUTED, PAPER, Figure, colours, mix
+from mstgraph.viz.canvas import INK, MUTED, PAPER, Figure, mix
+from mstgraph.viz.colours import colours
 from mstgraph.viz.sheet import TICK, Panels, sheet, style
 from mstgraph.viz.wanted import Wanted, nothing_to_show
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from mstgraph.look.outcomes import routing_by_class
-from mstgraph.viz.canvas import Figure, colours
+from mstgraph.viz.canvas import Figure
+from mstgraph.viz.colours import TOLD, colours, markers
 from mstgraph.viz.sheet import Panels, heat, legend, sheet, style
 from mstgraph.viz.wanted import Wanted, nothing_to_show
 
+MARKED = 6  # places along a line that is told from others by its marker
 WORDS = "solid: multimodal teachers; dashed: cross-modal ones; validation split, then test by class"
 
 
@@ -62,12 +64,19 @@ def _over_epochs(
     fused: set[str],
 ) -> None:
     epochs = [row["epoch"] for row in history]
-    for i, (teacher, colour) in enumerate(zip(teachers, colours(len(teachers)), strict=True), 1):
-        values = [row.get(f"validation/{key}/{i}", np.nan) for row in history]
+    looks = zip(teachers, colours(len(teachers)), markers(len(teachers)), strict=True)
+    for i, (teacher, colour, marker) in enumerate(looks):
+        values = [row.get(f"validation/{key}/{i + 1}", np.nan) for row in history]
         line = "-" if teacher["member"] in fused else (0, (4, 2))
-        mark = "o" if len(epochs) == 1 else ""
         axes.plot(
-            epochs, values, color=colour, linestyle=line, marker=mark, label=teacher["name"], lw=1.8
+            epochs,
+            values,
+            color=colour,
+            linestyle=line,
+            marker=marker if len(epochs) == 1 or i >= TOLD else "",
+            markevery=max(1, len(epochs) // MARKED),
+            label=teacher["name"],
+            lw=1.8,
         )
     axes.set_ylim(0, None)
     axes.locator_params(axis="x", integer=True)  # there is no epoch 1.5

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mstgraph.look.outcomes import transfer
-from mstgraph.viz.canvas import MUTED, NEUTRAL, Figure, blend, colours
+from mstgraph.viz.canvas import MUTED, NEUTRAL, Figure, blend
+from mstgraph.viz.colours import colours
 from mstgraph.viz.sheet import Panels, heat, sheet, style
 from mstgraph.viz.wanted import Wanted, nothing_to_show
 

@@ -12,10 +12,10 @@ from mstgraph.viz.canvas import (
     Canvas,
     Point,
     Type,
-    colours,
     pill_width,
     straight,
 )
+from mstgraph.viz.colours import colours
 from mstgraph.viz.paths.labels import Document
 from mstgraph.viz.paths.layout import MARGIN
 from mstgraph.viz.paths.mutual import mutual_line

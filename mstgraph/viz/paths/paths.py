@@ -16,12 +16,12 @@ from mstgraph.viz.canvas import (
     Figure,
     Type,
     blend,
-    colours,
     mix,
     pill_width,
     sideways,
     straight,
 )
+from mstgraph.viz.colours import colours
 from mstgraph.viz.paths.captions import Heading, Legend
 from mstgraph.viz.paths.labels import Document, modality_lines, stage_word, used_modalities
 from mstgraph.viz.paths.layout import HEADER, HEADING, LABEL, MARGIN, NAME, SUB, Layout, lay_out

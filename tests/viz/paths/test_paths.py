@@ -17,7 +17,8 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.text import Text
 
 from mstgraph.support.errors import UserError
-from mstgraph.viz.canvas import Type, as_svg, blend, colours, write_picture
+from mstgraph.viz.canvas import Type, as_svg, blend, write_picture
+from mstgraph.viz.colours import colours
 from mstgraph.viz.paths.labels import percent
 from mstgraph.viz.paths.layout import _spread
 from mstgraph.viz.paths.mutual import _labelled
