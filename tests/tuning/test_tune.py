@@ -109,13 +109,13 @@ def test_what_no_setting_touches_is_trained_once(
 def test_the_test_split_is_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not one sample of it, whatever a stage does with what it has learned."""
     read: set[int] = set()
-    reading = Store._read
+    reading = Store.read_column
 
-    def noting(self: Store, name: str, indices: Any, out: Any) -> np.ndarray:
+    def noting(self: Store, name: str, indices: Any, out: Any = None) -> np.ndarray:
         read.update(np.asarray(indices).tolist())
         return reading(self, name, indices, out)
 
-    monkeypatch.setattr(Store, "_read", noting)
+    monkeypatch.setattr(Store, "read_column", noting)
     experiment = open_experiment(["rgb.gin"])
     store, split = experiment.source.store, experiment.split
     assert store is not None
