@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tiny_graphs import ROOT, TWO
 
+from mstgraph import cli
 from mstgraph.api import experiment
 from mstgraph.cli import main
 from mstgraph.derive.experiment import Experiment
@@ -204,3 +205,17 @@ def test_an_address_that_is_empty_trains_nothing_here(command: str, folder: Path
     """It is that of a variable that nobody set."""
     said = refused(command, "gin/mfeat_zer.gin", "--ray", "")
     assert said == "--ray is an empty text; expected host:port, auto or local"
+
+
+@pytest.mark.parametrize(
+    "words", [["show", "nothing.gin"], ["show"], ["nothing"], ["runs", "nowhere"]]
+)
+def test_who_comes_second_of_several_processes_ends_without_a_word(
+    words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the exit code that it would have had."""
+    spoken = call(*words)
+    monkeypatch.setattr(cli, "speaks", lambda: False)
+    silent = call(*words)
+    assert (silent.exit_code, silent.output) == (spoken.exit_code, "")
+    assert (spoken.exit_code, bool(spoken.output)) == (2, True)

@@ -3,46 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
-from mstgraph.api.networks import members_in_gin
+from mstgraph.api.own_files import (
+    RECIPE,
+    Found,
+    gin_text,
+    prepare_command,
+    readme_text,
+    recipe_text,
+)
 from mstgraph.recipes import images, sounds
 from mstgraph.recipes import table as tables
-from mstgraph.recipes.columns import LOOKED_AT, Images, Sounds, Source, file_of, is_empty
-from mstgraph.store.recipe import Modality
+from mstgraph.recipes.columns import (
+    LOOKED_AT,
+    Images,
+    Sounds,
+    Source,
+    file_of,
+    is_empty,
+    kind_of,
+    number,
+)
+from mstgraph.recipes.rows import SPLIT, Rows, part_of
 from mstgraph.store.splits import official_split
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import explained
-from mstgraph.support.text import shape_in_words
 
 LABELS = ("label", "labels", "class", "category", "target", "y")
 SPLITS = ("split", "subset", "fold", "part", "partition", "set")
 LARGEST_SIDE = 64  # of pictures, unless somebody asks for more
 HIGHEST_RATE = 16_000  # samples per second that are kept of a sound
 MOST_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a table holds, and how it is to be read.
-
-    Attributes:
-        recipe: the recipe that reads it, with all that was found as its options.
-        target: the modality that the student sees.
-    """
-
-    recipe: tables.Table
-    target: str
-
-    @property
-    def modalities(self) -> dict[str, Modality]:
-        """What will be stored, by name."""
-        return {modality.name: modality for modality in self.recipe.modalities()}
+MOST_CLASSES = 20  # that numbers are taken for
 
 
 def new(
@@ -53,37 +51,55 @@ def new(
     split: str | None = None,
     target: str | None = None,
     synthetic: str = "",
+    task: str | None = None,
 ) -> Path:
     """Write a recipe, a gin file and a README for data of one's own; nothing is overwritten.
+
+    Where they are already as they would be written, because the same call was stopped after it,
+    they are left alone.
 
     Args:
         folder: where they go; it may not exist, or must be empty.
         source: a CSV, TSV or Parquet file, a folder of files, or a saved data set.
-        label: the column of classes; None takes one that is called like it.
+        label: the column of what is predicted; None takes one that is called like it.
         split: the column of train, validation and test; None takes one that is called like it.
         target: the modality that the student sees; None takes a picture, else the first.
         synthetic: what must be said wherever numbers on this data appear, if it is not real.
+        task: ``"classification"`` or ``"regression"``; None takes numbers that look like measured
+            ones, many of them different, for those, and all else for classes.
 
     Returns:
         The gin file.
 
     Raises:
-        UserError: the folder is not empty, or the data cannot be read.
+        UserError: the folder holds something else, or these files edited; or the data cannot be
+            read.
     """
     place, data = Path(folder), Path(source)
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+    if place.exists() and not _may_be_ours(place):
         raise UserError(_not_empty(place))
-    found = look(data, label, split, target)
+    found = look(data, label, split, target, task)
     name = re.sub(r"[^\w.-]+", "_", place.resolve().name)
     files = {
-        "recipe.py": _recipe(found, data, name, synthetic),
-        f"{name}.gin": _gin(found, place, data, name),
-        "README.md": _readme(found, place, data, name),
+        RECIPE: recipe_text(found, data, name, synthetic),
+        f"{name}.gin": gin_text(found, place, data, name),
+        "README.md": readme_text(found, place, data, name),
     }
     with explained(place):
         place.mkdir(parents=True, exist_ok=True)
-    _write(place, files)
+        there = {name: (place / name).read_bytes() for name in files if (place / name).exists()}
+    if any(content != files[name].encode() for name, content in there.items()):
+        raise UserError(
+            f"{_not_empty(place)}; the files that are there stay as they are, and "
+            f"'{prepare_command(place, data)}' goes on with them"
+        )
+    _write(place, {name: text for name, text in files.items() if name not in there})
     return place / f"{name}.gin"
+
+
+def _may_be_ours(folder: Path) -> bool:
+    """Say whether a folder is empty, or as an earlier call may have left it."""
+    return folder.is_dir() and (not any(folder.iterdir()) or (folder / RECIPE).is_file())
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
@@ -113,7 +129,11 @@ def _not_empty(folder: Path) -> str:
 
 
 def look(
-    source: Path, label: str | None = None, split: str | None = None, target: str | None = None
+    source: Path,
+    label: str | None = None,
+    split: str | None = None,
+    target: str | None = None,
+    task: str | None = None,
 ) -> Found:
     """Find out what a table holds; see `new` for arguments and errors."""
     rows = tables.Table(source).rows
@@ -121,19 +141,69 @@ def look(
     if label is None:
         raise UserError(
             f"'{source}' has no column that is called like a label; name it with --label"
-            f"{nearest('label', rows.columns)}"
+            f"{nearest('', rows.columns)}"
         )
-    split = split or _called(SPLITS, rows.columns) or "split"
-    recipe = tables.Table(source, label=label, split=split)
+    if label not in rows.columns:
+        raise UserError(f"'{source}' has no column '{label}'{nearest(label, rows.columns)}")
+    guess = split or _called(SPLITS, rows.columns)
+    # Only a column that somebody named, or that says so itself, must tell parts.
+    words = rows.columns.get(guess or "", ())
+    tells = guess in (split, SPLIT) or all(part_of(str(word)) for word in words)
+    columns = _read(rows, (label, guess))
+    recipe = tables.Table(source, columns, label=label, split=guess if guess and tells else SPLIT)
     recipe = _fitted(recipe)
     found = [modality.name for modality in recipe.modalities()]
     if target is not None and target not in found:
         raise UserError(f"'{source}' has no modality '{target}'{nearest(target, found)}")
     pictures = [name for name, each in recipe.sources.items() if isinstance(each, Images)]
-    recipe.labels()  # refuses what are no classes before anything is written
+    measured = None
+    if task == "regression" or (task is None and _looks_measured(recipe)):
+        measured = _measured(recipe)
+    else:
+        recipe.labels()  # refuses what are no classes before anything is written
     for name, parts in recipe.official_splits().items():
         official_split(name, parts, len(recipe))
-    return Found(recipe, target or (pictures or found)[0])
+    return Found(recipe, target or (pictures or found)[0], measured)
+
+
+def _looks_measured(recipe: tables.Table) -> bool:
+    """Say whether labels are numbers, too many different ones to be classes."""
+    values = [v for v in recipe.rows.columns[recipe.label] if not is_empty(v)]
+    if recipe.label in recipe.rows.classes or any(number(value) is None for value in values):
+        return False
+    different = {number(value) for value in values}
+    whole = all(float(value or 0).is_integer() for value in different)
+    return len(different) > max(MOST_CLASSES, len(values) / 2 if whole else 0)
+
+
+def _measured(recipe: tables.Table) -> tuple[float, float]:
+    """Return mean and spread of labels that are numbers, to four digits, of training if told."""
+    column = recipe.rows.columns[recipe.label]
+    for row, value in enumerate(column):
+        if not is_empty(value) and number(value) is None:
+            raise UserError(
+                f"{recipe.rows.lines[row]} has '{value}' in '{recipe.label}'; expected a number to "
+                "be predicted, or --task classification"
+            )
+    rows = recipe.official_splits().get("table", {}).get("train", range(len(column)))
+    values = np.array([number(column[row]) for row in rows if not is_empty(column[row])])
+    if not len(values) or not values.std() > 0:
+        raise UserError(
+            f"the column '{recipe.label}' has no two different numbers to learn from; expected "
+            "another one with --label"
+        )
+    return float(f"{values.mean():.4g}"), float(f"{values.std():.4g}")
+
+
+def _read(rows: Rows, beside: Sequence[str | None]) -> tuple[str, ...]:
+    """Return the columns that can be read; of numbers those that the same rows have."""
+    kinds = {c: kind_of(rows, c) for c in rows.columns if c not in beside}
+    numbers = (c for c, kind in kinds.items() if kind == "number")
+    lacking = {c: tuple(map(is_empty, rows.columns[c])) for c in numbers}
+    counts = Counter(lacking.values())
+    kept = max(counts, key=lambda lacks: (not any(lacks), counts[lacks]), default=())
+    left = {c for c, lacks in lacking.items() if lacks != kept}
+    return tuple(c for c, kind in kinds.items() if kind != "text" and c not in left)
 
 
 def _called(names: Sequence[str], columns: Mapping[str, object]) -> str | None:
@@ -183,114 +253,27 @@ def _size(recipe: tables.Table, source: Images) -> str:
     return f"{height}x{width}" if small else f"{LARGEST_SIDE}x{LARGEST_SIDE}"
 
 
+def _refuse_missing(recipe: tables.Table, column: str) -> None:
+    """Refuse paths of the first rows that are not there: they may be relative to another place."""
+    rows = recipe.rows
+    for row in range(min(len(rows), LOOKED_AT)):
+        value = rows.columns[column][row]
+        if isinstance(value, str) and value and not (rows.folder / value).exists():
+            raise UserError(
+                f"{rows.lines[row]} names '{value}' in '{column}', but there is no "
+                f"'{rows.folder / value}'; expected paths as they are seen from where the table is"
+            )
+
+
 def _first(
     recipe: tables.Table, source: Source, measure: Callable[[Path, bytes | None], tuple]
 ) -> list[tuple]:
     """Measure the files of the first rows; sounds that are no WAV files are not looked at."""
     rows, (column,) = recipe.rows, source.columns
+    _refuse_missing(recipe, column)
     there = [n for n in range(len(rows)) if not is_empty(rows.columns[column][n])]
     some = there[: 1 if isinstance(source, Images) else LOOKED_AT]
     files = [file_of(rows, column, n) for n in some]
     if isinstance(source, Sounds):
         files = [f for f in files if f[1] is not None or f[0].suffix.lower() == ".wav"]
     return [measure(*file) for file in files]
-
-
-def _recipe(found: Found, data: Path, name: str, synthetic: str) -> str:
-    options = found.recipe
-    return f'''"""{name}: how its samples are read. Written by mstgraph new; yours to edit.
-
-What is here can stay as it is: a table with paths or numbers is read by the base class. To read a
-file in your own way, override ``modalities`` and ``sample``.
-"""
-
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from mstgraph.recipes import table
-
-
-@dataclass
-class OwnData(table.Table):
-    """A row is a sample."""
-
-    title = {name!r}
-    source = {data.name!r}
-    licence = "unknown"  # say here whose the data is, and what it allows
-    synthetic = {synthetic!r}  # what must be said of data that is not real; empty for real data
-
-    columns: tuple[str, ...] = {options.columns!r}  # what members may see
-    optional: tuple[str, ...] = {options.optional!r}  # of these, what some rows lack
-    label: str = {options.label!r}
-    split: str = {options.split!r}  # a column of train, validation and test; none: random groups
-    sizes: tuple[str, ...] = {options.sizes!r}  # height x width of pictures
-    rate: int = {options.rate}  # samples per second of sounds
-    seconds: float = {options.seconds}  # of a sound: longer ones are cut, shorter ones filled
-    bands: int = {options.bands}  # of a sound's spectrogram
-'''
-
-
-def _gin(found: Found, place: Path, data: Path, name: str) -> str:
-    return f"""# {name}: a student that sees '{found.target}'.
-#
-# Written by mstgraph new; yours to edit.
-#   mstgraph show {place / name}.gin
-#   mstgraph run {place / name}.gin
-include 'gin/base/mst.gin'
-
-data.recipe = {str(place / "recipe.py")!r}
-data.raw = {str(data)!r}
-data.store = {str(place / "store")!r}
-data.batch_size = 32
-
-# The budget: raise it until validation no longer gets better.
-student_epochs = 20
-student_rate = 1e-3
-
-# The student: what you will deploy. A member's name is a scope: NAME/Member says what it sees.
-graph.target = {found.target!r}
-{members_in_gin(found.modalities, found.target)}
-# How it learns: from the mean of frozen teachers, on all samples, with a label or without. Other
-# methods are files of gin/methods/, this one takes no notice of masks.
-include 'gin/methods/recommended.gin'
-"""
-
-
-def _readme(found: Found, place: Path, data: Path, name: str) -> str:
-    recipe, gin_file = found.recipe, place / f"{name}.gin"
-    shapes = {n: shape_in_words(m.shape) for n, m in found.modalities.items()}
-    seen = "\n".join(
-        f"- `{n}`: {shapes[n]} from {', '.join(f'`{c}`' for c in source.columns)}"
-        for n, source in recipe.sources.items()
-    )
-    unread = [
-        c for c in recipe.rows.columns if c not in (*recipe.columns, recipe.label, recipe.split)
-    ]
-    left = f"\n\nLeft out, as text: {', '.join(f'`{c}`' for c in unread)}." if unread else ""
-    lacked = ", ".join(f"`{c}`" for c in recipe.optional)
-    lacking = f"\n\nSome rows lack {lacked}: see docs/incomplete.md." if lacked else ""
-    parts = recipe.official_splits().get("table", {})
-    counts = ", ".join(f"{len(rows)} {part}" for part, rows in parts.items())
-    return f"""# {name}
-
-Written by `mstgraph new` from `{data}`: {len(recipe.rows)} samples of {len(recipe.classes)} classes
-(`{recipe.label}`); split: {counts or "random groups of 60/20/20"}.
-
-{seen}{left}{lacking}
-
-| file | says | edit it to |
-|---|---|---|
-| `recipe.py` | how a row becomes a sample | choose columns, sizes, seconds; say whose the data is |
-| `{name}.gin` | the student, its teachers, the budget | choose networks, epochs, the method |
-
-```sh
-mstgraph prepare {place / "recipe.py"} --raw {data} --out {place / "store"}
-mstgraph show {gin_file}
-mstgraph advise {gin_file}
-mstgraph run {gin_file}
-mstgraph eval runs/{name}-seed0
-```
-
-After an edit of `recipe.py`, remove `{place / "store"}` to have it prepared again.
-"""

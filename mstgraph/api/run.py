@@ -23,7 +23,7 @@ from mstgraph.report.console import as_text
 from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary
 from mstgraph.run.artefacts.forms import PlanDocument, Summary
-from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder
+from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder, no_run
 from mstgraph.run.artefacts.student import NetworkOf, Student, load_student
 from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Silent
@@ -44,7 +44,7 @@ def open_run(folder: Path | str) -> Run:
     """
     path = Path(folder)
     if not (path / CONFIG).is_file():
-        raise UserError(f"'{path}' is no run: it has no config.gin; expected the folder of a run")
+        raise no_run(path, f"is no run: it has no {CONFIG}")
     return Run(path)
 
 

@@ -25,7 +25,7 @@ from mstgraph.cli.show import show
 from mstgraph.cli.store import store
 from mstgraph.cli.tune import tune
 from mstgraph.support.errors import LeftAlone, RunError, UserError, in_words, users_line
-from mstgraph.support.processes.launch import give_way
+from mstgraph.support.processes.launch import give_way, speaks
 from mstgraph.support.text import printable
 
 LONGEST_SHOWN = 100  # characters of a path in a sentence
@@ -42,10 +42,13 @@ class Commands(click.Group):
             code = 2 if isinstance(error, UserError) else 1
             _end(ctx, str(error).splitlines()[0], code, isinstance(error, LeftAlone))
         except KeyboardInterrupt:
-            give_way()
+            _leave_the_word(INTERRUPTED)
             click.echo("mstgraph: stopped", err=True)
             sys.exit(INTERRUPTED)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except (click.Abort, click.exceptions.Exit):
+            raise
+        except click.ClickException as error:
+            _leave_the_word(error.exit_code)
             raise
         except (Exception, SystemExit) as error:
             if users_line(error):
@@ -56,11 +59,20 @@ class Commands(click.Group):
                 _end(ctx, f"'{shown}' cannot be used: {error.strerror}", 2)
             if isinstance(error, MemoryError):
                 _end(ctx, "there is not enough memory for this; expected smaller numbers", 1)
+            if not isinstance(error, SystemExit):
+                _leave_the_word(1)
             raise
 
 
-def _end(ctx: click.Context, sentence: str, code: int, left_alone: bool = False) -> NoReturn:
+def _leave_the_word(code: int, left_alone: bool = False) -> None:
+    """Of several processes that end alike, let one speak; the others end without a word."""
     give_way(left_alone)
+    if not speaks():
+        sys.exit(code)
+
+
+def _end(ctx: click.Context, sentence: str, code: int, left_alone: bool = False) -> NoReturn:
+    _leave_the_word(code, left_alone)
     if ctx.meta.get(DEBUG):
         traceback.print_exc()
     click.echo(f"mstgraph: {printable(sentence)}", err=True)

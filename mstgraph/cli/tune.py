@@ -16,7 +16,6 @@ from mstgraph.cli.options import (
     debug,
     device,
     files,
-    jobs,
     log_every,
     no_cache,
     notice,
@@ -49,7 +48,12 @@ from mstgraph.cli.options import (
 )
 @precision
 @no_cache
-@jobs
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Trials under way at a time, each stage in a process  [1; with --ray as many as the "
+    "cluster has cores].",
+)
 @threads
 @ray
 @device
@@ -65,7 +69,7 @@ def tune(
     no_prune: bool,
     precision: str | None,
     no_cache: bool,
-    jobs: int,
+    jobs: int | None,
     threads: int,
     address: str | None,
     device: str,

@@ -112,6 +112,7 @@ def _member(experiment: Experiment, index: int, name: str) -> dict[str, Any]:
         "masks": list(member.masks),
         "initialisation": shapes.initialisation,
         **({"weights": weights.document()} if weights else {}),
+        **({"frozen": list(member.frozen)} if member.frozen else {}),
     }
 
 

@@ -166,11 +166,14 @@ def _identity(
 
 
 def _starting_weights(node: StageNode, parts: Parts) -> dict[str, str]:
-    """Return member → digest of the file that it starts from here, and what is made to fit."""
+    """Return member → digest of the file that it starts from here, and how it is made to fit."""
     here = {
         m: parts.weights[m] for m in _members(node) if m not in node.sources and m in parts.weights
     }
-    return {m: " ".join((found.digest[:DIGITS], *found.adapted)) for m, found in here.items()}
+    return {
+        m: " ".join((found.digest[:DIGITS], *found.adapted, *found.parts))
+        for m, found in here.items()
+    }
 
 
 def _frozen_modules(node: StageNode, plan: Plan) -> dict[str, list[str]]:

@@ -20,7 +20,14 @@ from mstgraph.run.artefacts.forms import (
     read_student,
 )
 from mstgraph.run.artefacts.metrics_log import read_records, scalars
-from mstgraph.run.artefacts.run_folder import CONFIG, METRICS, PLAN, SUMMARY, RunFolder
+from mstgraph.run.artefacts.run_folder import (
+    CONFIG,
+    METRICS,
+    PLAN,
+    SUMMARY,
+    RunFolder,
+    no_run,
+)
 from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.errors import UserError
 
@@ -39,7 +46,7 @@ class Records:
 
     def __init__(self, path: Path):
         if not (path / PLAN).is_file():
-            raise UserError(f"'{path}' has no {PLAN}; expected the folder of a run")
+            raise no_run(path, f"has no {PLAN}")
         self.path = path
         self.folder = RunFolder(path)
         # Every chart asks for them: a stage's are read, and compared with their digest, once.

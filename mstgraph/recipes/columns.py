@@ -217,8 +217,13 @@ class Numbers(Source):
         found = [self._number(rows, column, row) for column in self.columns]
         return np.array(found, np.float32)
 
-    @staticmethod
-    def _number(rows: Rows, column: str, row: int) -> float:
+    def _number(self, rows: Rows, column: str, row: int) -> float:
+        value = rows.columns[column][row]
+        if is_empty(value) and not all(is_empty(rows.columns[name][row]) for name in self.columns):
+            raise UserError(
+                f"{rows.lines[row]} has an empty '{column}' beside other numbers; expected all of "
+                "a row or none: fill it in, or leave the column out of the option 'columns'"
+            )
         value = _value(rows, column, row)
         found = number(value)
         if found is None or abs(found) > LARGEST:

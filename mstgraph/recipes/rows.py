@@ -103,8 +103,8 @@ def _files(folder: Path) -> Rows:
     """Return a row for all files of one name in one folder."""
     rows: dict[Path, dict[str, str]] = {}
     for file in sorted(folder.rglob("*")):
-        if kind := suffix_kind(file.name):
-            place = file.relative_to(folder)
+        place = file.relative_to(folder)
+        if (kind := suffix_kind(file.name)) and not any(map(_is_beside, place.parts)):
             row = rows.setdefault(place.with_suffix(""), {})
             if kind in row:
                 raise UserError(
@@ -118,6 +118,11 @@ def _files(folder: Path) -> Rows:
     if all(map(part_of, above)):
         columns[SPLIT] = list(above)
     return Rows(columns, folder, (), [str(folder / place) for place in rows])
+
+
+def _is_beside(name: str) -> bool:
+    """Say whether a file or folder is what systems put beside those of a user."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 class _ArrowColumn(Sequence[Any]):

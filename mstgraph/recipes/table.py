@@ -103,7 +103,12 @@ class Table(Recipe):
         self._check_column("label", self.label)
         found = reading.class_names(self.rows, self.label)
         if len(found) < 2:
-            raise UserError(f"the column '{self.label}' of '{self.raw}' has no two classes")
+            folder = self.raw is not None and Path(self.raw).is_dir()
+            raise UserError(
+                f"the column '{self.label}' of '{self.raw}' has no two classes, but "
+                f"{f'{found[0]!r} alone' if found else 'nothing'}"
+                f"{'; expected a folder of files for each class' if folder else ''}"
+            )
         if len(self.rows) > FEW and len(found) > PRETENDED * len(self.rows):
             raise UserError(
                 f"the column '{self.label}' of '{self.raw}' has {len(found)} different values in "
@@ -139,7 +144,7 @@ class Table(Recipe):
             name: None if self._lacks(source, index) else source.read(self.rows, index)
             for name, source in self.sources.items()
         }
-        return {**values, "label": np.array(self._target(index))}
+        return {**values, "label": np.array(self.target(index))}
 
     def item(self, modality: Modality, raw: Path | str) -> np.ndarray:
         """Return a picture, a recording, an array or a line of numbers, as `sample` stores it.
@@ -244,7 +249,8 @@ class Table(Recipe):
             raise UserError(f"option 'sizes' holds '{text}'; expected a height and width, 96x128")
         return int(found[1]), int(found[2])
 
-    def _target(self, row: int) -> int:
+    def target(self, row: int) -> int | Sequence[float]:
+        """Return the label of a row, as it is stored."""
         value = self.rows.columns[self.label][row]
         if reading.is_empty(value):
             return UNKNOWN

@@ -11,6 +11,8 @@ from mstgraph.support.errors import UserError, nearest
 Row = tuple[int, dict[str, str]]
 """The number of a row's last line, and its fields by column."""
 
+OTHERS = (";", "\t", "|", ",")  # what else may stand between fields
+
 
 def lines(path: Path) -> list[str]:
     r"""Return the lines of a text in UTF-8; they end in \n, \r\n or, all of them, in \r.
@@ -64,6 +66,11 @@ def table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[Row]
     plain = [line.split(delimiter) for line in text]
     count = len(plain[0]) if plain else 0
     names = [_unquoted(field) for field in plain[0]] if plain else []
+    if other := next((mark for mark in OTHERS if count == 1 and mark in text[0]), None):
+        raise UserError(
+            f"line 1 of {path} names a single column, but holds {other!r}; expected columns "
+            f"between which stands {delimiter!r}"
+        )
     _check_names(path, names, columns)
     if all(len(fields) == count or fields == [""] for fields in plain):
         rows = [

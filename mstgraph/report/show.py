@@ -25,6 +25,8 @@ def print_plan(document: Document, console: Console) -> None:
     """
     console.print(_headline(document), highlight=False)
     console.print(_members_table(document))
+    if _given(document) or any({"weights", "frozen"} & set(m) for m in document["members"]):
+        console.print(_starts_table(document))
     for student, teachers in document["teachers"].items():
         console.print(_teachers_table(student, teachers, document))
     console.print(_schedule(document))
@@ -65,6 +67,23 @@ def _members_table(document: Document) -> Table:
             f"{member['parameters']:,}",
             shape_in_words(member["output"]),
         )
+    return result
+
+
+def _given(document: Document) -> set[str]:
+    """Return the members that no stage trains."""
+    return {name for stage in document["stages"] for name in stage.get("takes", ())}
+
+
+def _starts_table(document: Document) -> Table:
+    result, given = table("What members start from", ("member", "starts from")), _given(document)
+    for member in document["members"]:
+        start = member["initialisation"]
+        if member["name"] in given:
+            start = f"{start}; no stage trains it"
+        elif "weights" not in member:
+            start = f"scratch ({start})"
+        result.add_row(member["name"], start)
     return result
 
 

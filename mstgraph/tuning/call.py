@@ -19,12 +19,14 @@ from mstgraph.benchmark.execute.dispatch import (
 from mstgraph.benchmark.execute.schedule import Schedule
 from mstgraph.benchmark.execute.work import do
 from mstgraph.benchmark.plan.benchmark import parse_seeds
-from mstgraph.derive.opening import open_experiment
+from mstgraph.declare.config_checks import nothing_calls_itself
+from mstgraph.declare.graph import Declaration
+from mstgraph.declare.load import load
 from mstgraph.derive.source import Prepare
 from mstgraph.report.console import standard_console
 from mstgraph.report.preparation import prepare_declared
 from mstgraph.report.progress import LOG_EVERY
-from mstgraph.run.artefacts.run_folder import locked
+from mstgraph.run.artefacts.run_folder import WINNER, locked
 from mstgraph.support.disk.own_folder import OwnFolder, make_folder, named_folder
 from mstgraph.support.errors import RunError
 from mstgraph.support.interrupt import Interrupt, Interrupted
@@ -32,7 +34,7 @@ from mstgraph.support.numerics import choose_device
 from mstgraph.tuning.board import Board
 from mstgraph.tuning.checks import check_names, check_values, found_files, open_base
 from mstgraph.tuning.remembered import SEARCH, remember
-from mstgraph.tuning.results import TABLE, WINNER, Tuned, gather, print_results, write_results
+from mstgraph.tuning.results import TABLE, Tuned, gather, print_results, write_results
 from mstgraph.tuning.search import Search
 from mstgraph.tuning.space import parse_settings
 from mstgraph.tuning.study import Study, library
@@ -50,7 +52,7 @@ def tune(
     trials: int = TRIALS,
     seeds: Iterable[int] | str | None = None,
     prune: bool = True,
-    jobs: int = 1,
+    jobs: int | None = None,
     threads: int = 1,
     ray: str = "",
     device: str = "auto",
@@ -75,7 +77,8 @@ def tune(
             is the mean over them.
         prune: whether a trial is given up whose student's best metric so far is worse than the
             median of the others after as many epochs.
-        jobs: trials under way at a time, each job in a process of this machine.
+        jobs: trials under way at a time, each stage in a process of this machine; default: 1, or
+            with Ray as many as the cluster has cores when the search begins.
         threads: torch's threads of each; numbers depend on them in their last digits.
         ray: address of a Ray cluster in place of processes; empty for none.
         device: see `mstgraph.Experiment.run`.
@@ -112,9 +115,10 @@ def tune(
     folder = named_folder(out, Path("runs") / f"tune-{search.name}")
     console = standard_console(progress)
     lines = log_every if progress and not console.is_terminal else 0.0
-    options = Options(folder, folder / "artefacts", jobs, threads, ray, where, lines)
+    own = 1 if jobs is None else jobs
+    options = Options(folder, folder / "artefacts", own, threads, ray, where, lines)
     told = notice or (lambda sentence: console.print(sentence, markup=False, highlight=False))
-    result = _run(search, options, console, prepare_declared(progress), told)
+    result = _run(search, options, jobs, console, prepare_declared(progress), told)
     print_results(result, console)
     if result.best is None:
         raise RunError(f"none of {len(result.trials)} trials came to a value: {_first(result)}")
@@ -123,7 +127,8 @@ def tune(
 
 
 def _own_seed(files: Sequence[Path | str], bindings: Sequence[str]) -> tuple[int, ...]:
-    return (open_experiment(files, bindings).plan.graph.seed,)
+    with load(files, bindings).entered(), nothing_calls_itself():
+        return (Declaration().seed,)
 
 
 def _first(result: Tuned) -> str:
@@ -133,6 +138,7 @@ def _first(result: Tuned) -> str:
 def _run(
     search: Search,
     options: Options,
+    count: int | None,
     console: Console,
     prepare: Prepare | None,
     notice: Callable[[str], None],
@@ -152,33 +158,26 @@ def _run(
         study = Study(options.folder / JOURNAL, base.primary.higher_is_better)
         place, schedule = workplace(options, tests=False), Schedule([], ())
         board = Board(console, search, study, base)
+        journal = (options.folder / JOURNAL).resolve()
+        watching = DoTrial(do, journal if search.prune else None, search.seeds[0])
+        workers = workers_for(options, watching, place, interrupt)
+        stack.callback(workers.close)
         trials = Trials(
             search,
             study,
             schedule,
             place.artefacts,
             base.primary,
-            options.jobs,
+            count or workers.slots,
             interrupt,
             board.ended,
         )
         board.begin(trials.total, changed, notice)
-        journal = (options.folder / JOURNAL).resolve()
-        watching = DoTrial(do, journal if search.prune else None, search.seeds[0])
         try:
             trials.begin()
-            workers = workers_for(options, watching, place, interrupt)
             work_off(schedule, workers, place, interrupt, trials.update)
         finally:
-            found = gather(
-                search,
-                study,
-                base.target,
-                base.primary,
-                base.synthetic,
-                options.folder,
-                place.artefacts,
-            )
+            found = gather(search, study, base, options)
             write_results(found)
         if interrupt.requested:
             raise Interrupted(f"{study.ended} of {trials.total} trials")

@@ -13,17 +13,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from mstgraph.benchmark.execute.dispatch import Options
+from mstgraph.benchmark.plan.dag import OpenCell
 from mstgraph.benchmark.report.outputs import read_artefact
 from mstgraph.report.tables import table
 from mstgraph.run.artefacts.metrics_log import read_records
-from mstgraph.run.artefacts.run_folder import METRICS
+from mstgraph.run.artefacts.run_folder import METRICS, WINNER
 from mstgraph.support.files import write_text
 from mstgraph.support.lookup import SHIPPED
 from mstgraph.tasks.task import Metric
 from mstgraph.tuning.search import Search
 from mstgraph.tuning.study import STAGES, VALUES, WHY, Study, values_of
 
-WINNER, TABLE = "winner.gin", "trials.csv"
+TABLE = "trials.csv"
 
 
 @dataclass(frozen=True)
@@ -98,25 +100,14 @@ class Tuned:
         return math.fsum(self.seconds[name] for name in set(self.asked))
 
 
-def gather(
-    search: Search,
-    study: Study,
-    target: str,
-    metric: Metric,
-    synthetic: str,
-    folder: Path,
-    artefacts: Path,
-) -> Tuned:
+def gather(search: Search, study: Study, base: OpenCell, options: Options) -> Tuned:
     """Return what there is of a search.
 
     Args:
         search: the search.
         study: where its trials stand.
-        target: the student.
-        metric: by which trials are compared.
-        synthetic: what must be said of the data.
-        folder: where everything is.
-        artefacts: folder of what stages left.
+        base: the experiment as its gin files have it.
+        options: where everything is.
     """
     trials = [
         TrialResult(
@@ -132,8 +123,11 @@ def gather(
         if len(trial.params) == len(search.settings)
     ]
     names = {name for trial in trials for name in trial.stages}
-    seconds = {name: taken for name in sorted(names) if (taken := _seconds(artefacts, name))}
-    return Tuned(search, target, metric, synthetic, tuple(trials), seconds, folder)
+    taken = {name: _seconds(options.artefacts, name) for name in sorted(names)}
+    seconds = {name: time for name, time in taken.items() if time}
+    return Tuned(
+        search, base.target, base.primary, base.synthetic, tuple(trials), seconds, options.folder
+    )
 
 
 def _seconds(artefacts: Path, name: str) -> float:

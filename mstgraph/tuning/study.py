@@ -6,8 +6,8 @@ stopped. Optuna is an extra, and imported here alone.
 
 from __future__ import annotations
 
-import itertools
 import math
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,23 +66,25 @@ class Study:
                 "the search begins anew with the stages that are there"
             ) from error
 
-    def try_all(self, settings: Sequence[Setting]) -> None:
-        """Let the next trials be every combination of values, each once; they are finite."""
-        values = [_all_values(setting) for setting in settings]
-        for chosen in itertools.product(*values):
-            params = dict(zip((setting.name for setting in settings), chosen, strict=True))
-            self._study.enqueue_trial(params, skip_if_exists=True)
-
     def ask(self, settings: Sequence[Setting], seed: int) -> Any:
         """Return a new trial: a random one first, later what the earlier ones make likely.
 
         What is drawn depends on the seed, the trial's number and the trials before it, and so
-        not on whether the search was stopped in between.
+        not on whether the search was stopped in between. Of finitely many combinations one that
+        was not tried before is drawn, as long as there is one.
         """
         seeded = derive_seed(seed, "tune", self.begun) % 2**32
-        self._study.sampler = self.optuna.samplers.TPESampler(seed=seeded, constant_liar=True)
-        asked = self._study.ask({s.name: self._distribution(s) for s in settings})
-        return self.trial(asked.number)
+        space = {s.name: self._distribution(s) for s in settings}
+        self._study.sampler = self._sampler(seeded)
+        waiting = self.begun < len(self.trials)
+        if not waiting and len(self.tried(settings)) < combinations(settings) < math.inf:
+            self._study.enqueue_trial(self._untried(settings, space, seeded))
+        return self.trial(self._study.ask(space).number)
+
+    def tried(self, settings: Sequence[Setting]) -> set[tuple[Any, ...]]:
+        """Return the combinations of values that trials have, in the order of the settings."""
+        whole = [trial.params for trial in self.trials if len(trial.params) == len(settings)]
+        return {tuple(params[setting.name] for setting in settings) for params in whole}
 
     @property
     def trials(self) -> list[Any]:
@@ -143,6 +145,24 @@ class Study:
         """Return ``"done"``, ``"pruned"``, ``"failed"`` or ``"under way"``."""
         words = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}
         return words.get(trial.state.name, "under way")
+
+    def _untried(
+        self, settings: Sequence[Setting], space: Mapping[str, Any], seed: int
+    ) -> dict[str, Any]:
+        """Return what the sampler draws if nobody has tried it, else what nobody has, by chance."""
+        rehearsal = self.optuna.create_study(
+            sampler=self._sampler(seed), direction=self._study.direction
+        )
+        rehearsal.add_trials(self.trials)
+        params = rehearsal.ask(space).params
+        drawn, tried = tuple(params[s.name] for s in settings), self.tried(settings)
+        chance = random.Random(seed)
+        while drawn in tried:
+            drawn = tuple(chance.choice(_all_values(setting)) for setting in settings)
+        return dict(zip((setting.name for setting in settings), drawn, strict=True))
+
+    def _sampler(self, seed: int) -> Any:
+        return self.optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
     def _live(self, number: int) -> Any:
         return self.optuna.trial.Trial(self._study, self.trial(number)._trial_id)

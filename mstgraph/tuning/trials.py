@@ -64,10 +64,8 @@ class Trials:
         self.artefacts, self.metric, self.count = artefacts, metric, count
         self.interrupt, self.ended = interrupt, ended
         self.under_way: dict[int, Trial] = {}
-        self.total = search.trials
-        if combinations(search.settings) <= search.trials:
-            study.try_all(search.settings)
-            self.total = len(study.trials)
+        repeated = study.begun - len(study.tried(search.settings))  # or stopped before it had any
+        self.total = int(min(search.trials, combinations(search.settings) + repeated))
 
     def begin(self) -> None:
         """Go on with what an earlier command began, and begin as many as may be under way."""

@@ -132,6 +132,7 @@ def test_more_than_a_cluster_started_here_has_is_refused(
     fake.cluster_resources = lambda: {"CPU": 2.0, "memory": 1e9}  # type: ignore[attr-defined]
     monkeypatch.setitem(__import__("sys").modules, "ray", fake)
     cluster = RayCluster(do, Workplace(tmp_path, tmp_path), "local", {}, 2)
+    assert cluster.slots == 2
     cluster.submit(_job({"num_cpus": 2, "memory": 1e9}))
     for name, amount, has in (("num_cpus", 3, 2), ("num_gpus", 0.5, 0), ("big", 1, 0)):
         sentence = rf"^stage sta-0 asks for {amount} of '{name}', but .* starts has {has};"

@@ -146,7 +146,7 @@ def test_a_row_has_all_of_its_numbers_or_none(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y,label\n1,2,a\n,,b\n3,,a\n")
     recipe = opened(tmp_path / "a.csv", optional="x")
     assert recipe.sample(1)["numbers"] is None
-    with pytest.raises(UserError, match=r"line 4 of .* has an empty 'y'; expected a value, or"):
+    with pytest.raises(UserError, match=r"line 4 of .* has an empty 'y' beside other numbers;"):
         recipe.sample(2)
 
 

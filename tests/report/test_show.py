@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 from tiny_graphs import TWO
 
@@ -19,6 +21,7 @@ from mstgraph.stages.stage import StageNode
 from mstgraph.support.files import write_json
 
 Make = Callable[..., Experiment]
+STILL = "depth/Member.trained = False\ndepth/Member.mutual = ()\n"
 SEVERAL = TWO.replace("target = 'rgb'", "target = ('rgb', 'depth')")
 
 
@@ -84,6 +87,29 @@ def test_members_and_teachers_are_told(experiment: Make) -> None:
     assert "tiny vectors · random numbers · classification, 3 outputs · 12 train" in found
     assert "Teachers of rgb: N = 4, under a gate of 52 parameters" in found
     assert re.search(r"3 │ +2 │ depth +│ hidden1 +│ 6 +│", found)
+
+
+def test_what_members_start_from_is_told_where_one_brings_something(
+    experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of a file, modules that never train, a teacher as it is; and who has nothing."""
+    assert "start" not in text(plan_document(experiment(), nothing_done), 160).partition("Sched")[0]
+    monkeypatch.chdir(tmp_path)
+    shapes = {"hidden1": (6, 6), "hidden2": (4, 6), "classifier": (3, 4)}
+    states = {f"{name}.weight": torch.zeros(shape) for name, shape in shapes.items()}
+    states |= {f"{name}.bias": torch.zeros(shape[0]) for name, shape in shapes.items()}
+    torch.save(states, "depth.pt")
+    graph = TWO + "depth/Member.weights = 'depth.pt'\nfused/Member.frozen = ('hidden1',)\n"
+    found = text(plan_document(experiment(graph), nothing_done), 160)
+    below = found.partition("What members start from")[2].splitlines()[1:6]
+    assert [line.strip() for line in below if "━" not in line] == [
+        "member ┃ starts from",
+        "fused  │ scratch (standard initialisation; frozen: hidden1)",
+        "rgb    │ scratch (standard initialisation)",
+        "depth  │ all 6 tensors from 'depth.pt'",
+    ]
+    found = text(plan_document(experiment(graph + STILL), nothing_done), 160)
+    assert "depth  │ all 6 tensors from 'depth.pt'; no stage trains it" in found
 
 
 def test_what_is_not_there_has_no_size(experiment: Make) -> None:

@@ -35,16 +35,21 @@ def test_a_search_that_was_stopped_draws_what_it_would_have_drawn(tmp_path: Path
     assert len({v["b"] for v in whole}) == 4
 
 
-def test_of_finitely_many_combinations_each_is_tried_once(tmp_path: Path) -> None:
-    """Whatever was tried before a search was told to try all."""
+@pytest.mark.parametrize("ended", [True, False])
+def test_of_finitely_many_combinations_each_is_drawn_once(ended: bool, tmp_path: Path) -> None:
+    """However many trials were asked for first, and whether they have ended; then again."""
     few = parse_settings(("a = 1..2", "c = choice(@KL(), @DIST())"))
     assert (combinations(few), combinations(SETTINGS)) == (4, float("inf"))
-    study = Study(tmp_path / "journal", True)
-    for _ in range(2):
-        study.try_all(few)
-    tried = [values_of(study.ask(few, 0), few) for _ in range(4)]
-    assert len({tuple(values.items()) for values in tried}) == 4
-    assert len(study.trials) == study.begun == len(study.under_way) == 4
+    tried = []
+    for _ in range(5):
+        study = Study(tmp_path / "journal", True)
+        trial = study.ask(few, 0)
+        tried.append(tuple(values_of(trial, few).items()))
+        if ended:
+            study.tell(trial.number, 0.5)
+    assert len(set(tried[:4])) == len(study.tried(few)) == 4
+    assert tried[4] in tried[:4]
+    assert len(study.trials) == study.begun == 5
 
 
 @pytest.mark.parametrize("higher", [True, False])

@@ -14,14 +14,17 @@ import pytest
 from click.testing import CliRunner
 
 import mstgraph
+from mstgraph.benchmark.execute.workers import InProcess
 from mstgraph.cli import main
 from mstgraph.derive.opening import open_experiment
+from mstgraph.look.records import Records
 from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.stages.stage import StageNode
 from mstgraph.store import Store
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.tuning.results import Tuned
 from mstgraph.tuning.study import PRUNED, Study
+from mstgraph.tuning.trials import Trials
 
 pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'mstgraph[tune]'")
 # Two stages: a teacher, which no temperature of its edge touches, and its student.
@@ -106,13 +109,13 @@ def test_what_no_setting_touches_is_trained_once(
 def test_the_test_split_is_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not one sample of it, whatever a stage does with what it has learned."""
     read: set[int] = set()
-    reading = Store._read
+    reading = Store.read_column
 
-    def noting(self: Store, name: str, indices: Any, out: Any) -> np.ndarray:
+    def noting(self: Store, name: str, indices: Any, out: Any = None) -> np.ndarray:
         read.update(np.asarray(indices).tolist())
         return reading(self, name, indices, out)
 
-    monkeypatch.setattr(Store, "_read", noting)
+    monkeypatch.setattr(Store, "read_column", noting)
     experiment = open_experiment(["rgb.gin"])
     store, split = experiment.source.store, experiment.split
     assert store is not None
@@ -156,6 +159,36 @@ def test_a_search_goes_on_where_it_was_stopped(trained: list[str]) -> None:
         tune(TEMPERATURE, WEIGHT, trials=2)
 
 
+def test_more_trials_of_few_combinations_are_those_that_are_left(trained: list[str]) -> None:
+    """Two of three, then all three; the folder is no run, and says which command makes one."""
+    assert [trial.number for trial in tune(TEMPERATURE, trials=2).trials] == [0, 1]
+    found = tune(TEMPERATURE, trials=3)
+    assert sorted(t.settings["KL.temperature"] for t in found.trials) == ["1.0", "2.0", "4.0"]
+    assert trained == ["pretrain-fused", *["distill-rgb"] * 3]
+    for opened in (mstgraph.open_run, mstgraph.load_student, lambda out: Records(Path(out))):
+        with pytest.raises(UserError, match=r"folder that 'mstgraph run out/winner\.gin' leaves"):
+            opened("out")
+
+
+@pytest.mark.parametrize(("given", "count"), [({}, 2), ({"jobs": 1}, 1)])
+def test_as_many_trials_are_under_way_as_workers_can_do(
+    given: dict[str, int], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or as many as jobs were asked for; of a Ray cluster, which counts its cores, too."""
+    monkeypatch.setattr(InProcess, "slots", 2)
+    begin, under_way = Trials.begin, []
+
+    def noting(self: Trials) -> None:
+        begin(self)
+        under_way.append(len(self.under_way))
+        self.interrupt.requested = True
+
+    monkeypatch.setattr(Trials, "begin", noting)
+    with pytest.raises(mstgraph.Interrupted):
+        tune(TEMPERATURE, trials=3, **given)
+    assert under_way == [count]
+
+
 def test_a_hopeless_trial_ends_early_and_a_broken_one_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -164,7 +197,7 @@ def test_a_hopeless_trial_ends_early_and_a_broken_one_alone(
 
     def second(self: Study, number: int, epoch: int, value: float) -> bool:
         noting(self, number, epoch, 1.0)  # the best of all, had it been trained to its end
-        return number == 1
+        return bool(self.trial(number).params["Distill.learning_rate"] == "2e-3")
 
     monkeypatch.setattr(Study, "is_hopeless", second)
     tuned = tune(RATE, trials=3, seeds="0-1", bindings=("Adam.eps = 1e-30",))

@@ -46,6 +46,10 @@ class Do(Protocol):
 class Workers(Protocol):
     """Somebody who does jobs."""
 
+    @property
+    def slots(self) -> int:
+        """How many jobs can be under way at a time."""
+
     def free(self) -> bool:
         """Whether another job would start at once."""
 
@@ -73,6 +77,11 @@ class InProcess:
         self.place = place
         self.stopping = stopping
         self._next: list[Job] = []
+
+    @property
+    def slots(self) -> int:
+        """One."""
+        return 1
 
     def free(self) -> bool:
         """Whether no job is under way."""
@@ -199,6 +208,11 @@ class Processes:
         self.count = count
         self._workers: list[_Worker] = []
 
+    @property
+    def slots(self) -> int:
+        """A process each."""
+        return self.count
+
     def free(self) -> bool:
         """Whether a process has nothing to do, or may still be started."""
         return len(self._busy()) < self.count
@@ -276,9 +290,14 @@ class RayCluster:
                 "'ray start --head' printed, 'auto', or 'local' to start one here"
             ) from error
 
+    @property
+    def slots(self) -> int:
+        """The cores that the cluster has now."""
+        return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+
     def free(self) -> bool:
         """Ray keeps the queue itself; it is given what can run at once, and a few to come."""
-        return len(self._running) < 2 * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        return len(self._running) < 2 * self.slots
 
     def submit(self, job: Job) -> None:
         """Start a task.

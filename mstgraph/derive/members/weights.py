@@ -7,7 +7,7 @@ and what did not come is told. Nothing is loaded before the network is built.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mstgraph.declare.configuration import Configuration, find_file, find_folder
+from mstgraph.derive.members.translation import aligned, fits, translated
 from mstgraph.distil.frozen import is_within
 from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.disk.states import INDEX, SAFETENSORS, SUFFIXES, read_states, states_digest
@@ -41,6 +42,7 @@ class Weights:
         path: the file; None in a finished run, which needs it no more.
         adapted: names in the network whose values have another shape in the file, which the
             network itself brought to its own (`translated`).
+        parts: paths of the network's parts, each of which starts from the file; empty for one.
     """
 
     given: str
@@ -50,6 +52,7 @@ class Weights:
     left: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
     adapted: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def load(self, network: nn.Module) -> None:
         """Put what fits into a network.
@@ -63,7 +66,7 @@ class Weights:
             raise UserError(f"the weights '{self.given}' are not there any more, and are needed")
         if states_digest(self.path) != self.digest:
             raise UserError(f"the weights '{self.given}' were replaced after this run was planned")
-        states, own = _translated(read_states(self.path), network), network.state_dict()
+        states, own = translated(read_states(self.path), network).values, network.state_dict()
         with torch.no_grad():
             for name, key in self.taken.items():
                 own[name].copy_(states[key])
@@ -73,21 +76,23 @@ class Weights:
         total = len(self.taken) + len(self.missing)
         count = f"all {total}" if not self.missing else f"{len(self.taken)} of {total}"
         missing = f"; as initialised: {_some(self.missing)}" if self.missing else ""
+        parts = f", each of {', '.join(self.parts)}" if self.parts else ""
         adapted = f"; fitted to its channels: {_some(self.adapted)}" if self.adapted else ""
         reasons = [f"{name} ({reason})" for name, reason in self.left.items()]
         left = f"; left in the file: {_some(reasons)}" if reasons else ""
-        return f"{count} tensors from '{self.given}'{adapted}{missing}{left}"
+        return f"{count} tensors from '{self.given}'{parts}{adapted}{missing}{left}"
 
     def document(self) -> dict[str, Any]:
         """Return it as plain data, as a run's plan records it."""
         names = ("given", "digest", "taken", "missing", "left")
-        adapted = {"adapted": self.adapted} if self.adapted else {}
-        return {name: getattr(self, name) for name in names} | adapted
+        more = {"adapted": self.adapted, "parts": self.parts}
+        said = {name: getattr(self, name) for name in names}
+        return said | {name: found for name, found in more.items() if found}
 
 
 def recorded(document: Mapping[str, Any]) -> Weights:
     """Return what a run's plan records of a member's weights: `Weights.document`."""
-    tuples = {name: tuple(document.get(name, ())) for name in ("missing", "adapted")}
+    tuples = {name: tuple(document.get(name, ())) for name in ("missing", "adapted", "parts")}
     return Weights(**{**document, **tuples})
 
 
@@ -102,10 +107,10 @@ def fitting_weights(given: str, path: Path, network: nn.Module) -> Weights:
     Raises:
         UserError: the file cannot be read, or nothing of it fits.
     """
-    raw, own = read_states(path), network.state_dict()
-    states = _translated(raw, network)
-    renamed = _aligned(states, own)
-    taken = {name: key for key, name in renamed.items() if _fits(name, states[key], own)}
+    found, own = translated(read_states(path), network), network.state_dict()
+    states = found.values
+    renamed = aligned(states, own)
+    taken = {name: key for key, name in renamed.items() if fits(name, states[key], own)}
     used = set(taken.values())
     left = {k: _reason(renamed.get(k), states[k], own) for k in states if k not in used}
     missing = tuple(name for name in own if name not in taken and not name.endswith(COUNTERS))
@@ -117,9 +122,8 @@ def fitting_weights(given: str, path: Path, network: nn.Module) -> Weights:
             f"nothing of the weights '{given}' fits the network {type(network).__name__}: they "
             f"hold {_some(there)}; expected {_some(here)}"
         )
-    other = {n for n, value in states.items() if n in raw and value.shape != raw[n].shape}
-    adapted = tuple(name for name, key in taken.items() if key in other)
-    return Weights(given, states_digest(path), taken, missing, left, path, adapted)
+    adapted = tuple(name for name, key in taken.items() if key in found.adapted)
+    return Weights(given, states_digest(path), taken, missing, left, path, adapted, found.parts)
 
 
 def refuse_partial(weights: Weights) -> None:
@@ -157,51 +161,11 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def _translated(states: dict[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
-    """Return states under the network's own names, where it knows them under others."""
-    translate = getattr(network, "translated", None)
-    return states if translate is None else translate(states)
-
-
-def _fits(name: str, value: Tensor, own: Mapping[str, Tensor]) -> bool:
-    return name in own and own[name].shape == value.shape
-
-
 def _reason(name: str | None, value: Tensor, own: Mapping[str, Tensor]) -> str:
     if name is None or name not in own:
         return "no such name in the network"
     found, expected = shape_in_words(value.shape), shape_in_words(own[name].shape)
     return f"{found}, the network has {expected}"
-
-
-def _aligned(states: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return name in the file → name in the network, prefixes taken off or put on.
-
-    Of all prefixes those that let most tensors fit; none of them if that is as good.
-    """
-
-    def fitting(names: Mapping[str, str]) -> int:
-        return sum(_fits(name, states[key], own) for key, name in names.items())
-
-    return max(_renamings(states, own), key=fitting)
-
-
-def _renamings(states: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[dict[str, str]]:
-    common = [p for p in _prefixes(states) if all(key.startswith(p) for key in states)]
-    for base in dict.fromkeys(("", *common[-1:])):
-        names = {key: key.removeprefix(base) for key in states}
-        yield names
-        for prefix in _prefixes(names.values()):
-            within = {k: n.removeprefix(prefix) for k, n in names.items() if n.startswith(prefix)}
-            yield within
-        for prefix in _prefixes(own):
-            yield {key: prefix + name for key, name in names.items()}
-
-
-def _prefixes(names: Collection[str]) -> dict[str, None]:
-    """Return all that ends with a dot and begins a name, shortest first."""
-    found = {name[: i + 1] for name in names for i, letter in enumerate(name) if letter == "."}
-    return dict.fromkeys(sorted(found, key=lambda prefix: (len(prefix), prefix)))
 
 
 def find_weights(

@@ -39,6 +39,21 @@ SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
 STAGES = "stages"  # folder of what stages leave, each below its name
 NEW = ".new"  # in the folder of a finished stage: the one that is to take its place
+WINNER = "winner.gin"  # what `mstgraph tune` leaves in place of all these
+
+
+def no_run(path: Path, why: str) -> UserError:
+    """Return what is said of a folder that holds no run.
+
+    Args:
+        path: the folder; of a search the sentence names the command that makes a run of it.
+        why: what a run's folder has and this has not.
+    """
+    winner = path / WINNER
+    if winner.is_file():
+        why = "is a search, whose trials are no runs"
+        return UserError(f"'{path}' {why}; expected the folder that 'mstgraph run {winner}' leaves")
+    return UserError(f"'{path}' {why}; expected the folder of a run")
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from mstgraph.derive.experiment import Experiment
 from mstgraph.networks.inputs import Integers
 from mstgraph.networks.presence import takes_lengths
 from mstgraph.run.artefacts.forms import read_student
-from mstgraph.run.artefacts.run_folder import CONFIG
+from mstgraph.run.artefacts.run_folder import CONFIG, no_run
 from mstgraph.support.errors import UserError, nearest
 from mstgraph.support.files import file_digest
 from mstgraph.support.numerics import masked
@@ -173,7 +173,7 @@ def load_student(
     folder = Path(run)
     found = {path.stem.removeprefix("student-"): path for path in folder.glob("student-*.json")}
     if not found:
-        raise UserError(f"'{folder}' holds no student; expected the folder of a finished run")
+        raise no_run(folder, "holds no student, as that of a finished run does")
     if target is None and len(found) == 1:
         target = next(iter(found))
     if target is None:

@@ -5,9 +5,6 @@ The thread that reads batches ahead (`mstgraph.data.streaming`) waits here, and 
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from mstgraph.store.encoded.decoding import decoded
@@ -18,6 +15,7 @@ from mstgraph.store.mapped.records import Records
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError
 from mstgraph.support.machine.cores import cores
+from mstgraph.support.machine.threads import own_threads
 
 
 class Decoding:
@@ -42,7 +40,8 @@ class Decoding:
         """
         self._checked.check(indices)
         rows = out.view(self.column.stored_dtype).reshape(len(indices), *self.column.shape)
-        list(_pool().map(self._decode, indices.tolist(), rows))
+        threads = own_threads("mstgraph-decoding", cores)
+        list(threads.map(self._decode, indices.tolist(), rows))
 
     def will_need(self, indices: np.ndarray) -> None:
         """Have the pages of rows ``indices`` (int64 [batch]) fetched in the background."""
@@ -85,15 +84,3 @@ def _fill(item: Modality, where: str, content: bytes | memoryview, row: np.ndarr
         )
     row[..., :length] = values
     row[..., length:] = 0
-
-
-_threads: dict[int, ThreadPoolExecutor] = {}
-
-
-def _pool() -> ThreadPoolExecutor:
-    """Return this process's threads for decoding, one for each core."""
-    process = os.getpid()  # threads do not survive a fork
-    if process not in _threads:
-        _threads.clear()
-        _threads[process] = ThreadPoolExecutor(cores(), "mstgraph-decoding")
-    return _threads[process]

@@ -30,8 +30,10 @@ from mstgraph.store.mapped.soundness import (
     file_checksum,
     in_background,
     known_sound,
+    thread_count,
 )
 from mstgraph.support.errors import UserError
+from mstgraph.support.machine.threads import own_threads
 
 _Key = tuple[int, int]
 
@@ -126,7 +128,9 @@ class Environment:
                 Expected(places[names[name]], self._own(CRCS, name), self._own(CHECKSUMS, name))
                 for name in new
             ]
-            self._pending |= dict(zip(new, in_background(self._stream, records), strict=True))
+            threads = own_threads("mstgraph-checksums", thread_count)
+            answers = in_background(threads, self._stream, records)
+            self._pending |= dict(zip(new, answers, strict=True))
 
     def damaged(self, database: str, keys: Sequence[bytes]) -> list[bytes]:
         """Return which of some records do not match their checksums; each is read once.

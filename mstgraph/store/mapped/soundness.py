@@ -13,7 +13,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -84,7 +84,6 @@ class Expected:
 
 
 _sound: dict[File, set[bytes]] = {}
-_threads: dict[int, ThreadPoolExecutor] = {}
 
 
 def known_sound(stream: BinaryIO) -> set[bytes]:
@@ -94,11 +93,13 @@ def known_sound(stream: BinaryIO) -> set[bytes]:
     return _sound.setdefault(file, set())
 
 
-def in_background(stream: BinaryIO, records: Sequence[Expected]) -> list[Future[bool]]:
-    """Return whether records are as they were written, to come from threads of this process."""
-    process = os.getpid()  # threads do not survive a fork
-    if process not in _threads:
-        _threads.clear()
-        count = min(THREADS, os.cpu_count() or 1)
-        _threads[process] = ThreadPoolExecutor(count, "mstgraph-checksums")
-    return [_threads[process].submit(record.holds, stream) for record in records]
+def in_background(
+    threads: Executor, stream: BinaryIO, records: Sequence[Expected]
+) -> list[Future[bool]]:
+    """Return whether records are as they were written, to come from threads."""
+    return [threads.submit(record.holds, stream) for record in records]
+
+
+def thread_count() -> int:
+    """Return how many threads compare records."""
+    return min(THREADS, os.cpu_count() or 1)

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.machine.cores import cores
@@ -18,6 +19,7 @@ PATIENCE = 5.0
 """Seconds for which others leave the word to the main process before they fail: the launcher ends
 all when one has."""
 
+ANSWERS_WITHIN = timedelta(seconds=5)  # the launcher does, if it is there
 INTERRUPTED = 130
 MOST_PER_CORE = 16  # processes; more than one is for trying things out
 
@@ -40,6 +42,24 @@ def give_way(left_alone: bool = False) -> None:
     """
     if left_alone or rank() > 0:
         time.sleep(2 * PATIENCE if left_alone else PATIENCE)
+
+
+def speaks() -> bool:
+    """Say whether this process tells the user what ended it: the first that asks, and no other.
+
+    The launcher counts, in the store over which its processes meet. Where it is gone, each speaks.
+    """
+    if not launched():
+        return True
+    from torch.distributed import TCPStore
+
+    host, port = os.environ.get("MASTER_ADDR", ""), int(os.environ.get("MASTER_PORT", 0))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    try:
+        store = TCPStore(host, port, timeout=ANSWERS_WITHIN, wait_for_workers=False)
+        return store.add(f"mstgraph spoke {attempt}", 1) == 1
+    except (RuntimeError, OSError):
+        return True
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:

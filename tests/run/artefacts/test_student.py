@@ -88,7 +88,7 @@ def test_a_run_with_several_students_asks_which_one(finished: Path) -> None:
 
 def test_a_folder_without_a_student_is_refused(tmp_path: Path) -> None:
     """In one sentence."""
-    with pytest.raises(UserError, match="holds no student; expected the folder of a finished run"):
+    with pytest.raises(UserError, match="holds no student, as that of a finished run does;"):
         load_student(tmp_path)
 
 

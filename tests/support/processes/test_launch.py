@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from mstgraph.support.errors import RunError, UserError
 from mstgraph.support.processes import launch as launching
-from mstgraph.support.processes.launch import LAUNCHED, give_way, launch, launched, rank
+from mstgraph.support.processes.launch import LAUNCHED, give_way, launch, launched, rank, speaks
 
 
 @pytest.fixture(autouse=True)
@@ -20,14 +23,52 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+# Imported by each process as it starts: the main one comes when the other has ended, and stays.
+LATE = """
+import atexit, os, pathlib, signal, time
+from mstgraph.support.processes import launch
+
+ended = pathlib.Path(__file__).with_name("ended")
+if launch.rank() > 0:
+    launch.PATIENCE = 0
+    atexit.register(ended.touch)
+elif launch.launched():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while not ended.exists():
+        time.sleep(0.05)
+"""
+
+
 def test_processes_end_with_the_code_of_the_first_that_failed(
-    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The user is told once, and sees no stack of the launcher's."""
+    """The user is told once, however late the main process is, and sees no stack."""
+    (tmp_path / "sitecustomize.py").write_text(LATE)
+    paths = (str(tmp_path), os.environ.get("PYTHONPATH", ""))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     assert launch(2, ["trian"]) == 2
     said = capfd.readouterr().err
-    assert said.count("No such command 'trian'") in (1, 2)
+    assert (tmp_path / "ended").exists()
+    assert said.count("No such command 'trian'") == 1
     assert "Traceback" not in said
+
+
+def test_the_first_that_asks_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in each attempt of a launcher's; where there is none, everybody does."""
+    from torch.distributed import TCPStore
+
+    monkeypatch.delenv(LAUNCHED, raising=False)
+    assert [speaks(), speaks()] == [True, True]
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv(LAUNCHED, "it")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    assert [speaks(), speaks()] == [True, False]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert [speaks(), speaks()] == [True, False]
+    del store
+    monkeypatch.setattr(launching, "ANSWERS_WITHIN", timedelta(seconds=0.1))
+    assert [speaks(), speaks()] == [True, True]
 
 
 def test_one_that_was_killed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
