@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_data import write_tar
 from tiny_graphs import TYPIST
 
 h5py = pytest.importorskip("h5py")
@@ -96,6 +97,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_commands_run_in_their_order(clone: Path) -> None:
     """Whoever types them from top to bottom, page after page, gets no error."""
     write_nyu(clone / "nyu_depth_v2_labeled.mat")
+    (clone / "tars").mkdir()
+    for number in range(2):
+        write_tar(clone / "tars" / f"{number}.tar", range(6))
     words = [smaller(command) for command in commands()]
     own = [w[1:] for w in words if w[0] == "mstgraph"]
     assert len(own) >= len(words) - 1, "what comes after them is typed after them"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from own_data import write_tar
 
 from mstgraph.cli import main
 from mstgraph.store import Store, layout, load_recipe
@@ -25,16 +24,6 @@ def _write_recipe(name: str) -> None:
     Path(name).write_text(text)
 
 
-def _write_tar(path: Path, numbers: range) -> None:
-    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
-        for number in numbers:
-            content = io.BytesIO()
-            np.save(content, np.full((2, 40), number, np.float32))
-            member = tarfile.TarInfo(f"{('cat', 'dog')[number % 2]}/{number:04d}.npy")
-            member.size = len(content.getvalue())
-            archive.addfile(member, io.BytesIO(content.getvalue()))
-
-
 def _said(command: str, code: int = 0) -> str:
     done = CliRunner().invoke(main, shlex.split(command)[1:])
     assert done.exit_code == code, done.output
@@ -47,12 +36,12 @@ def test_tars_become_a_store_that_grows(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(layout, "BLOCK_SAMPLES", 4)
     _write_recipe("clips.py")
     (tmp_path / "tars").mkdir()
-    _write_tar(tmp_path / "tars" / "0.tar", range(7))
-    _write_tar(tmp_path / "tars" / "1.tar.gz", range(7, 16))
+    write_tar(tmp_path / "tars" / "0.tar", range(7))
+    write_tar(tmp_path / "tars" / "1.tar.gz", range(7, 16))
     for command in re.findall(r"^mstgraph (?:prepare|store info).*clips.*$", PAGE, re.MULTILINE):
         said = _said(command)
     assert "shards: 2 of 8, 8 samples" in said
-    _write_tar(tmp_path / "tars" / "2.tar", range(16, 19))
+    write_tar(tmp_path / "tars" / "2.tar", range(16, 19))
     assert "`mstgraph store append stores/clips" in _said("mstgraph prepare clips.py --raw tars", 2)
     (append,) = re.findall(r"`(mstgraph store append .*clips.py.*?)`", PAGE)
     assert "Clips, 19 samples" in _said(append)
