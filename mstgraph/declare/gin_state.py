@@ -201,7 +201,7 @@ def recorded_calls() -> Iterator[Calls]:
         Gin's operative configuration is afterwards as if nobody had looked.
     """
     operative = gin.config._OPERATIVE_CONFIG
-    before = {key: dict(values) for key, values in operative.items()}
+    before = dict(operative)
     operative.clear()
     calls: Calls = {}
     try:
@@ -211,7 +211,7 @@ def recorded_calls() -> Iterator[Calls]:
             if not key[1].startswith("gin."):  # macros, which count by their value
                 calls[key] = dict(values)
         for key, values in before.items():
-            operative[key] = {**values, **operative.get(key, {})}
+            operative[key] = {**values, **operative[key]} if key in operative else values
 
 
 def forget_call(scope: str, selector: str, parameters: Collection[str]) -> None:

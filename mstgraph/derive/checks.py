@@ -240,15 +240,14 @@ def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
     optimizer = node.settings.optimizer
     with gin.config_scope(node.scope or None):
         name = type(node.settings).__name__
-        places = configuration.bound(optimizer, node.scope)
         for given in ("params", "lr"):
-            if given in places:
+            if place := configuration.exactly_where(optimizer, given, node.scope):
                 raise UserError(
-                    f"{places[given]}: the stage gives {optimizer.__name__}.{given}; expected "
+                    f"{place}: the stage gives {optimizer.__name__}.{given}; expected "
                     f"{name}.learning_rate in its place"
                 )
         module = getattr(inspect.unwrap(optimizer), "__module__", None) or ""
-        late = not places.keys().isdisjoint(CHECKED_LATE)
+        late = any(configuration.exactly_where(optimizer, o, node.scope) for o in CHECKED_LATE)
         # To take parameters, torch's own import its compiler; but their settings come first.
         early = module.startswith("torch.") and not late
         try:

@@ -146,8 +146,7 @@ class Execution:
 
     def _run_all(self) -> None:
         for group in group_stages(list(self.experiment.plan.stages.values())):
-            self._run_group(group)
-            if self.processes.main:
+            if self._run_group(group) and self.processes.main:
                 self._write_plan()
             if self.interrupt.requested:
                 raise Interrupted(group[-1].name)
@@ -157,18 +156,19 @@ class Execution:
 
         Args:
             node: the stage.
-            reused: whether it was there before.
+            reused: whether it was there before, and is none of `unfinished`.
 
         Raises:
             UserError: what it left is damaged, or gone again.
         """
-        self.folder.settle(node.name)
-        self.folder.refuse_damaged(node.name)
-        if self.watched and not reused:
-            for record in read_records(self.folder.stage(node.name) / METRICS):
-                self.watched.epoch_done(node, record)
+        if not reused:
+            self.folder.settle(node.name)
+            self.folder.refuse_damaged(node.name)
+            if self.watched:
+                for record in read_records(self.folder.stage(node.name) / METRICS):
+                    self.watched.epoch_done(node, record)
+            self._write_plan()
         self.reporter.stage_line(node.name, self.folder.finished(node.name), reused)
-        self._write_plan()
 
     def _students(self) -> list[str]:
         """Return the names of the files that students are left in."""
@@ -238,20 +238,26 @@ class Execution:
         ]
         write_description(self.folder.path / PLAN, {**states, "stages": stages})
 
-    def _run_group(self, group: Sequence[StageNode]) -> None:
-        names = self.processes.agreed(self._unfinished(group) if self.processes.main else [])
-        unfinished = [node for node in group if node.name in names]
-        if unfinished:
-            self._train_group(unfinished)
+    def _run_group(self, group: Sequence[StageNode]) -> bool:
+        """Run some stages, and say whether any of them had to be trained."""
+        names = self.processes.agreed(self.unfinished(group) if self.processes.main else [])
+        trained = [node for node in group if node.name in names]
+        if trained:
+            self._train_group(trained)
         for node in group if self.processes.main else ():
             artefact = self.folder.finished(node.name)
-            self.reporter.stage_line(node.name, artefact, reused=node not in unfinished)
+            self.reporter.stage_line(node.name, artefact, reused=node not in trained)
+        return bool(trained)
 
-    def _unfinished(self, group: Sequence[StageNode]) -> list[str]:
-        """Return the names of the stages that have to be trained, and say why."""
-        for node in group:
+    def unfinished(self, stages: Sequence[StageNode]) -> list[str]:
+        """Return the names of the stages that have to be trained, and say why.
+
+        Raises:
+            UserError: what another one left is damaged.
+        """
+        for node in stages:
             self.folder.settle(node.name)
-        states = {node.name: self.folder.state(node) for node in group}
+        states = {node.name: self.folder.state(node) for node in stages}
         unfinished = [name for name, (done, _) in states.items() if not done]
         for name, (done, _) in states.items():
             if done:
