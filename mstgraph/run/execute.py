@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mstgraph.data.feed import Feed, Pool, Share, everything
-from mstgraph.derive.document import constants_of, plan_document, with_states
+from mstgraph.derive.document import constants_of, plan_document
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import cut_frozen, cut_networks, kept_in_words
 from mstgraph.derive.keeping.passes import group_stages
@@ -119,7 +119,8 @@ class Execution:
             RunError: a stage failed.
         """
         stages = list(self.experiment.plan.stages.values())
-        refuse_unshareable(self.processes, stages, self.experiment.data.batch_size)
+        if self.processes.count > 1:
+            refuse_unshareable(self.processes, stages, self.experiment.data.batch_size)
         with self._ready():
             if self.processes.main:
                 self._begin(stages)
@@ -228,15 +229,13 @@ class Execution:
 
     def _write_plan(self) -> None:
         """Write the plan, with what is done by now and the digests of what that left."""
-        digests = self.folder.digests()
-        states = with_states(self._document, self.experiment, self.folder.state)
-        stages = [
-            {**stage, "artefact": digests[stage["name"]]}
-            if stage["done"] and stage["name"] in digests
-            else stage
-            for stage in states["stages"]
-        ]
-        write_description(self.folder.path / PLAN, {**states, "stages": stages})
+        digests, stages = self.folder.digests(), []
+        for stage in self._document["stages"]:
+            name = stage["name"]
+            done, reason = self.folder.state(self.experiment.plan.stages[name])
+            left = {"artefact": digests[name]} if done and name in digests else {}
+            stages.append({**stage, "done": done, "reason": reason, **left})
+        write_description(self.folder.path / PLAN, {**self._document, "stages": stages})
 
     def _run_group(self, group: Sequence[StageNode]) -> bool:
         """Run some stages, and say whether any of them had to be trained."""
@@ -309,7 +308,9 @@ class Execution:
         constants = constants_of(experiment, group, self.pool.remaining, disk)
         trained = frozenset(name for node in group for name in node.trains)
         stays = {name: member.frozen for name, member in experiment.plan.graph.members.items()}
-        networks = self._make_networks(group)(
+        share = self._share(group)
+        kind = Networks if share is everything else partial(SharedNetworks, self.processes)
+        networks = kind(
             modules,
             experiment.inputs_of,
             trained,
@@ -323,7 +324,7 @@ class Execution:
         keeper = Keeper(
             networks=networks,
             decisions=constants.decisions,
-            feed_for=partial(self.pool.feed, share=self._share(group)),
+            feed_for=partial(self.pool.feed, share=share),
             augmentation=experiment.data.augmentation,
             block_size=min(batch_size, experiment.source.length),
             halved=engine.halved,
@@ -369,21 +370,17 @@ class Execution:
             wanted = {name for forward in forwards for name in inputs_of[forward.member]}
         else:
             wanted = keeper.modalities(part, forwards)
+        modalities = [name for name in self.experiment.source.modalities if name in wanted]
         augmentation = self.experiment.data.augmentation if part == "train" else None
-        return self.pool.feed(part, self._in_order(wanted), augmentation, self._share(group))
+        return self.pool.feed(part, modalities, augmentation, self._share(group))
 
-    def _apart(self, group: Sequence[StageNode]) -> bool:
-        """Say whether each process takes its share of a group's batches.
+    def _share(self, group: Sequence[StageNode]) -> Share:
+        """Return which rows of a group's batches this process reads.
 
         Stages that measure without gradients see a batch as a whole, in every process alike.
         """
-        return self.processes.count > 1 and all(n.settings.learns_by_gradient for n in group)
-
-    def _share(self, group: Sequence[StageNode]) -> Share:
-        return self.processes.rows if self._apart(group) else everything
-
-    def _make_networks(self, group: Sequence[StageNode]) -> Callable[..., Networks]:
-        return partial(SharedNetworks, self.processes) if self._apart(group) else Networks
+        apart = self.processes.count > 1 and all(n.settings.learns_by_gradient for n in group)
+        return self.processes.rows if apart else everything
 
     def _memory_budget(self) -> int:
         """Return the bytes that each process may take; those of one machine share its memory."""
@@ -391,10 +388,6 @@ class Execution:
         budget = engine.memory_budget(self.device)
         shared = self.device.type != "cuda" and engine.memory_gigabytes is None
         return self.processes.least(budget // self.processes.beside if shared else budget)
-
-    def _in_order(self, modalities: Iterable[str]) -> tuple[str, ...]:
-        wanted = set(modalities)
-        return tuple(name for name in self.experiment.source.modalities if name in wanted)
 
     def _finish(self, trainings: Sequence[Training], setting: Setting) -> None:
         """Test the best epochs and write the artefacts."""

@@ -141,6 +141,8 @@ class Networks:
 
         It does where all of its inputs are there, or any of them, see `InputRule`.
         """
+        if not shared.lengths:  # nobody lacks anything
+            return None
         if member not in shared.there:
             found = self._takes_part(member, shared.lengths)
             shared.there[member] = found
