@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mstgraph.data.feed import Feed, Pool, Share, everything
+from mstgraph.declare.presence import absences
 from mstgraph.derive.document import constants_of, plan_document
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import cut_frozen, cut_networks, kept_in_words
@@ -334,7 +335,7 @@ class Execution:
                 "split": experiment.split,
                 "normalisation": experiment.data.normalisation,
                 "precision": engine.precision,
-                **experiment.absences,
+                **absences(experiment.data, experiment.plan.graph.members),
                 "code": [[n.identity.get(k) for k in ("parts", "calls", "code")] for n in group],
                 "views": [experiment.plan.graph.seed, group[0].identity.get("augmentation")],
             },
