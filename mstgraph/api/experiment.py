@@ -1,8 +1,8 @@
 """An experiment in Python: loaded from gin files, looked at, run.
 
 `Experiment` is what a user holds. Behind it stands `mstgraph.derive.experiment.Experiment`, the
-checked plan with all that belongs to it, which the other rooms work on. What gives advice, writes
-stores or trains side by side is imported when it is asked for: a plan is shown without it.
+checked plan with all that belongs to it, which the other rooms work on. What trains, gives advice
+or writes stores is imported when it is asked for: a plan is shown without it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from mstgraph.api.run import Run
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive import experiment as derived
 from mstgraph.derive.document import plan_document
@@ -25,7 +24,6 @@ from mstgraph.report.console import as_text, standard_console
 from mstgraph.report.progress import LOG_EVERY, ConsoleReporter
 from mstgraph.report.show import print_plan
 from mstgraph.run.artefacts.run_folder import STAGES, RunFolder, default_folder
-from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Reporter, Silent
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
@@ -35,6 +33,7 @@ from mstgraph.support.processes.group import joined
 
 if TYPE_CHECKING:
     from mstgraph.api.advice import Advice
+    from mstgraph.api.run import Run
 
 
 def load(
@@ -178,6 +177,9 @@ class Experiment:
                 written, or a module of the user's was edited after it was loaded.
             RunError: a stage failed, with a loss that is no number for example.
         """
+        from mstgraph.api.run import Run
+        from mstgraph.run.execute import Execution
+
         if threads is not None and jobs == 1 and not ray:
             raise UserError(
                 f"threads is {threads}, but there is one process, which has as many as torch takes "
@@ -238,6 +240,7 @@ class Experiment:
         """
         from mstgraph.advice.advise import advise, members_alone, without_distillation
         from mstgraph.api.advice import Advice
+        from mstgraph.run.execute import Execution
 
         where = choose_device(device)
         usual = default_folder(f"{self.name}-advise", self.plan.graph.seed)

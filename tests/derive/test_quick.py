@@ -21,9 +21,9 @@ OTHERS = (
     "torch._dynamo",
     "sympy",
     "scipy",
+    "mstgraph.run.execute",
     "mstgraph.advice",
     "mstgraph.benchmark",
-    "mstgraph.export",
 )
 CODE = f"""
 import sys
