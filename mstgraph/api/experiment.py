@@ -1,7 +1,8 @@
 """An experiment in Python: loaded from gin files, looked at, run.
 
 `Experiment` is what a user holds. Behind it stands `mstgraph.derive.experiment.Experiment`, the
-checked plan with all that belongs to it, which the other rooms work on.
+checked plan with all that belongs to it, which the other rooms work on. What trains, gives advice
+or writes stores is imported when it is asked for: a plan is shown without it.
 """
 
 from __future__ import annotations
@@ -10,34 +11,29 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from mstgraph.advice.advise import advise, members_alone, without_distillation
-from mstgraph.api.advice import Advice
-from mstgraph.api.run import Run
-from mstgraph.benchmark.execute.dispatch import Options
-from mstgraph.benchmark.execute.one_run import SideBySide
-from mstgraph.benchmark.execute.work import do
 from mstgraph.declare.config_checks import unread_on_command_line
 from mstgraph.derive import experiment as derived
 from mstgraph.derive.document import plan_document
 from mstgraph.derive.opening import open_experiment
 from mstgraph.derive.plan import Plan
 from mstgraph.report.console import as_text, standard_console
-from mstgraph.report.layers import layers_of
-from mstgraph.report.preparation import prepare_declared
 from mstgraph.report.progress import LOG_EVERY, ConsoleReporter
 from mstgraph.report.show import print_plan
 from mstgraph.run.artefacts.run_folder import STAGES, RunFolder, default_folder
-from mstgraph.run.execute import Execution
 from mstgraph.run.reporter import Reporter, Silent
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 from mstgraph.support.interrupt import Interrupt, Interrupted
 from mstgraph.support.numerics import choose_device
 from mstgraph.support.processes.group import joined
+
+if TYPE_CHECKING:
+    from mstgraph.api.advice import Advice
+    from mstgraph.api.run import Run
 
 
 def load(
@@ -130,6 +126,8 @@ class Experiment:
         Raises:
             UserError: there is no such member; the nearest name.
         """
+        from mstgraph.report.layers import layers_of
+
         with self.entered():
             return layers_of(self._opened, member)
 
@@ -179,6 +177,9 @@ class Experiment:
                 written, or a module of the user's was edited after it was loaded.
             RunError: a stage failed, with a loss that is no number for example.
         """
+        from mstgraph.api.run import Run
+        from mstgraph.run.execute import Execution
+
         if threads is not None and jobs == 1 and not ray:
             raise UserError(
                 f"threads is {threads}, but there is one process, which has as many as torch takes "
@@ -196,6 +197,10 @@ class Experiment:
                 self._prepare(bool(progress) and processes.main)
             elsewhere = None
             if jobs != 1 or ray:
+                from mstgraph.benchmark.execute.dispatch import Options
+                from mstgraph.benchmark.execute.one_run import SideBySide
+                from mstgraph.benchmark.execute.work import do
+
                 there, stages = device if ray else str(where), folder.path / STAGES
                 lines = log_every if progress is True else 0.0
                 own = 1 if threads is None else threads
@@ -233,6 +238,10 @@ class Experiment:
             UserError: the graph has nothing to advise on; else see `run`.
             RunError: a stage failed.
         """
+        from mstgraph.advice.advise import advise, members_alone, without_distillation
+        from mstgraph.api.advice import Advice
+        from mstgraph.run.execute import Execution
+
         where = choose_device(device)
         usual = default_folder(f"{self.name}-advise", self.plan.graph.seed)
         folder = RunFolder(named_folder(out, usual))
@@ -253,6 +262,8 @@ class Experiment:
     def _prepare(self, progress: bool) -> None:
         """Build the store if it is missing; identities depend on what it holds."""
         if self._opened.source.store is None:
+            from mstgraph.report.preparation import prepare_declared
+
             self._opened = open_experiment(
                 self._files, self._bindings, prepare=prepare_declared(progress)
             )

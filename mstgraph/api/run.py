@@ -1,4 +1,7 @@
-"""A run in Python: what its folder holds."""
+"""A run in Python: what its folder holds.
+
+What evaluates, exports or predicts is imported when it is asked for: a run waits for none of it.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,14 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from torch import nn
 
-from mstgraph.advice.advise import advise
-from mstgraph.api.advice import Advice
-from mstgraph.api.exported import Exported
 from mstgraph.derive.opening import open_finished
-from mstgraph.export.export import Wanted, export
-from mstgraph.export.format import Output
 from mstgraph.look.records import REWRITTEN, Records
-from mstgraph.predict.predict import Predictions, open_recipe
 from mstgraph.report.console import as_text
-from mstgraph.report.evaluate_run import evaluate_run
 from mstgraph.report.summary import print_summary
 from mstgraph.run.artefacts.forms import PlanDocument, Summary
 from mstgraph.run.artefacts.run_folder import CONFIG, PLAN, SUMMARY, RunFolder, no_run
@@ -31,6 +27,12 @@ from mstgraph.support.disk.descriptions import read_description
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
 from mstgraph.support.numerics import choose_device
+
+if TYPE_CHECKING:
+    from mstgraph.api.advice import Advice
+    from mstgraph.api.exported import Exported
+    from mstgraph.export.format import Output
+    from mstgraph.predict.predict import Predictions
 
 
 def open_run(folder: Path | str) -> Run:
@@ -148,6 +150,8 @@ class Run:
         Raises:
             UserError: the run is not finished, its store is gone, or there is no such split.
         """
+        from mstgraph.report.evaluate_run import evaluate_run
+
         told = notice or partial(warnings.warn, stacklevel=2)
         return evaluate_run(self.path, split, part, choose_device(device), code, told)
 
@@ -171,6 +175,9 @@ class Run:
             UserError: a stage that is asked for is not finished, the store is gone, or the graph
                 has nothing to advise on.
         """
+        from mstgraph.advice.advise import advise
+        from mstgraph.api.advice import Advice
+
         told = notice or partial(warnings.warn, stacklevel=2)
         opened = open_finished(self.path / CONFIG, code, told)
         folder = RunFolder(self.path)
@@ -217,6 +224,9 @@ class Run:
                 eight bits lose too much.
             RunError: the file does not answer as torch does.
         """
+        from mstgraph.api.exported import Exported
+        from mstgraph.export.export import Wanted, export
+
         wanted = Wanted(format, int8, output, batch, threads, calibration, max_loss)
         summary = self.summary
         opened = open_finished(
@@ -259,6 +269,8 @@ class Run:
             UserError: the run is not finished, its store or its recipe is gone, or code would be
                 run that may not be.
         """
+        from mstgraph.predict.predict import Predictions, open_recipe
+
         if batch < 1:
             raise UserError(f"batch is {batch}, expected at least 1")
         where, told = choose_device(device), notice or partial(warnings.warn, stacklevel=2)

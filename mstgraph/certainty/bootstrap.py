@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy import sparse  # type: ignore[import-untyped, unused-ignore]
 from torch import Tensor
 
 RESAMPLES = 2000
@@ -42,6 +41,8 @@ def resampled(
         metrics: computes them from totals, [resamples, statistics].
         ranked: computes those that no totals give from draws and contributions.
     """
+    from scipy import sparse  # type: ignore[import-untyped, unused-ignore]
+
     # Of a sample's classes few occur in it: a sparse product takes a hundredth of a dense one.
     totals = sparse.csr_array(contributions.T.astype(float)) @ drawn.T
     found = dict(metrics(torch.from_numpy(np.ascontiguousarray(totals.T))))

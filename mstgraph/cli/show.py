@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,16 @@ def show(
 
     Networks are built without memory and no data is read, so this is quick for any size.
     """
-    # Torch's modules come to stay; looking through them for garbage would take half a second.
+    # Torch's modules come to stay; looking through them for garbage would take half a second, now
+    # and at the end. Whoever has torch already has other things that come and go.
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)
+    alone = "torch" not in sys.modules
+    load = mstgraph.load  # imports torch
+    if alone:
+        gc.freeze()
     chosen = all_bindings(bindings, seed, precision, no_cache)
-    experiment = mstgraph.load(files, *chosen, notice=notice)
+    experiment = load(files, *chosen, notice=notice)
     if form is None:
         experiment.show(console(), out)
         return

@@ -148,7 +148,7 @@ class Pool:
             whole = {name: item.shape[-1] for name, item in self.store.modalities.items()}
             known = self.store.read_lengths(ids)
             found = part_lengths(known, whole, classes, absent, seed, self.device)
-            if part == "train":
+            if absent and part == "train":
                 refuse_lost_class(found, absent, classes, self.store.labels_spec.classes)
             self._lengths[part] = found
         return self._lengths[part]
@@ -247,7 +247,9 @@ class Feed:
         self._hidden = pool.hidden(part)
         self._lengths = pool.lengths(part)
         self._unknown = pool.store.labels_spec.unknown
-        self._label_type = _label_type(pool.store.columns[LABELS].dtype)
+        # Of numbers to be predicted floating, of indices and yes or no integers.
+        floating = np.dtype(pool.store.columns[LABELS].dtype).kind == "f"
+        self._label_type = torch.get_default_dtype() if floating else torch.int64
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -439,11 +441,6 @@ def _moved(batches: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
     if not batches:
         return ()
     return torch.cat(list(batches)).to(device).split([len(batch) for batch in batches])
-
-
-def _label_type(stored: str) -> torch.dtype:
-    """Return the type of labels on the device: of indices and yes or no int64, of numbers float."""
-    return torch.get_default_dtype() if np.dtype(stored).kind == "f" else torch.int64
 
 
 def _select(tensor: Tensor, positions: Tensor) -> Tensor:

@@ -35,12 +35,6 @@ def has_imagenet_colours(spec: Modality) -> bool:
     return len(spec.shape) == 3 and spec.shape[0] == 3 and spec.dtype[:5] in ("uint8", "float")
 
 
-def _imagenet(spec: Modality) -> tuple[np.ndarray, np.ndarray]:
-    """Return centre and spread; uint8 is 0 to 255, floating values are 0 to 1."""
-    most = 255 * spec.scale if spec.dtype == "uint8" else 1.0
-    return np.array(MEAN) * most, np.array(DEVIATION) * most
-
-
 @dataclass(frozen=True)
 class Normaliser:
     """(stored × scale − centre) / spread, per channel, as one multiplication and one addition.
@@ -73,9 +67,11 @@ def normaliser(
     centre, spread = {
         "standard": (statistics.mean, statistics.std),
         "minmax": (statistics.minimum, statistics.maximum - statistics.minimum),
-        "imagenet": _imagenet(spec),
+        "imagenet": (np.array(MEAN), np.array(DEVIATION)),
         "none": (np.zeros(1), np.ones(1)),
     }[kind]
+    if kind == "imagenet" and spec.dtype == "uint8":  # 0 to 255; floating values are 0 to 1
+        centre, spread = centre * (255 * spec.scale), spread * (255 * spec.scale)
     spread = np.where(spread > 0, spread, 1.0)
     shape = (-1, *[1] * (len(spec.shape) - 1))
 

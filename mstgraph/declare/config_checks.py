@@ -104,7 +104,8 @@ def _written(scope: str, selector: str) -> str:
 def refuse_scopes_that_nobody_enters(configuration: Configuration) -> None:
     """Refuse a binding whose scope is no member: gin would ignore it without a word."""
     config = bindings()
-    members = [name for name in config.get(("", GRAPH), {}) if name not in _settings()]
+    settings = _settings()
+    members = [name for name in config.get(("", GRAPH), {}) if name not in settings]
     for (scope, selector), parameters in config.items():
         if selector in ("gin.macro", "gin.constant"):
             continue

@@ -72,34 +72,26 @@ class Configuration:
         self, selector: str | Callable[..., Any], parameter: str, scope: str = ""
     ) -> str | None:
         """Return the place of the binding that holds in a scope, or None if there is none."""
-        return self.bound(selector, scope).get(parameter)
-
-    def bound(self, selector: str | Callable[..., Any], scope: str) -> dict[str, str]:
-        """Return parameter → place of each binding of a configurable that holds in a scope."""
-        full, found = full_selector(selector), {}
-        for entered in dict.fromkeys(("", scope)):  # one in the scope wins
-            for (within, bound, parameter), place in self.locations.items():
-                if within == entered and bound == full:
-                    found[parameter] = place
-        return found
+        full = full_selector(selector)
+        own = self.locations.get((scope, full, parameter))  # one in the scope wins
+        return own or self.locations.get(("", full, parameter))
 
     def place_of_option(self, constructor: Callable[..., Any], scope: str, text: str) -> str | None:
         """Return the place of the binding that a message names, ``Conv2d.kernel``, if any."""
-        places = self.bound(constructor, scope)
-        for option in inspect.signature(constructor).parameters:
-            if option in places and f"{constructor.__name__}.{option}" in text:
-                return places[option]
-        return None
+        named = [
+            option
+            for option in inspect.signature(constructor).parameters
+            if f"{constructor.__name__}.{option}" in text
+        ]
+        places = (self.exactly_where(constructor, option, scope) for option in named)
+        return next(filter(None, places), None)
 
     def refuse_given(self, constructor: Callable[..., Any], count: int, scope: str) -> None:
         """Refuse bindings of the first ``count`` parameters: the caller gives them, and wins."""
-        places = self.bound(constructor, scope)
         for parameter in list(inspect.signature(constructor).parameters)[:count]:
-            if parameter in places:
+            if place := self.exactly_where(constructor, parameter, scope):
                 name = f"{constructor.__name__}.{parameter}"
-                raise UserError(
-                    f"{places[parameter]}: {name} follows from the data and the graph; remove it"
-                )
+                raise UserError(f"{place}: {name} follows from the data and the graph; remove it")
 
     def on_command_line(self, selector: str, parameter: str) -> bool:
         """Say whether a binding came from the command line."""

@@ -81,17 +81,11 @@ class GinState:
         if other is not self:
             if self._guest is not None:
                 self._guest.take_out()
-            self._values = _exchanged(other._values)
+            self._values = {name: getattr(gin.config, name) for name in other._values}
+            for name, value in other._values.items():
+                setattr(gin.config, name, value)
             if other._guest is not None:
                 other._guest.put_in()
-
-
-def _exchanged(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Put values into gin's module, and return those that were there."""
-    before = {name: getattr(gin.config, name) for name in values}
-    for name, value in values.items():
-        setattr(gin.config, name, value)
-    return before
 
 
 def _entries() -> dict[str, Any]:
@@ -201,7 +195,7 @@ def recorded_calls() -> Iterator[Calls]:
         Gin's operative configuration is afterwards as if nobody had looked.
     """
     operative = gin.config._OPERATIVE_CONFIG
-    before = {key: dict(values) for key, values in operative.items()}
+    before = dict(operative)
     operative.clear()
     calls: Calls = {}
     try:
@@ -211,7 +205,7 @@ def recorded_calls() -> Iterator[Calls]:
             if not key[1].startswith("gin."):  # macros, which count by their value
                 calls[key] = dict(values)
         for key, values in before.items():
-            operative[key] = {**values, **operative.get(key, {})}
+            operative[key] = {**values, **operative[key]} if key in operative else values
 
 
 def forget_call(scope: str, selector: str, parameters: Collection[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import get_args
 
@@ -178,11 +178,14 @@ def try_parts(plan: Plan, parts: Parts, configuration: Configuration) -> None:
     for part in (part for node in plan.stages.values() for part in node.parts.values()):
         if part.kind != "network":
             parts.parameters(part)
-    _refuse_shares_of_nothing(plan, parts, configuration)
+    sharing = [n for n in plan.stages.values() if n.settings.rates or n.settings.decays]
+    if sharing:
+        _refuse_shares_of_nothing(sharing, plan, parts, configuration)
     for node in plan.stages.values():
         _refuse_nothing_to_train(node, parts, configuration)
         _try_optimizer(node, configuration)
-        _refuse_decay_of_none(node, configuration)
+        if node.settings.decays:
+            _refuse_decay_of_none(node, configuration)
 
 
 def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Configuration) -> None:
@@ -198,9 +201,10 @@ def _refuse_nothing_to_train(node: StageNode, parts: Parts, configuration: Confi
         )
 
 
-def _refuse_shares_of_nothing(plan: Plan, parts: Parts, configuration: Configuration) -> None:
+def _refuse_shares_of_nothing(
+    nodes: Sequence[StageNode], plan: Plan, parts: Parts, configuration: Configuration
+) -> None:
     """A path with a rate or decay of its own must lead to something that its stage trains."""
-    nodes = [node for node in plan.stages.values() if node.settings.rates or node.settings.decays]
     trained = {name: node.parts[name] for node in nodes for name in node.trains}
     modules = {name: parts.build(part, "meta") for name, part in trained.items()}
     still = {n: plan.graph.members[n].frozen for n, p in trained.items() if p.kind == "network"}
@@ -219,8 +223,6 @@ def _refuse_shares_of_nothing(plan: Plan, parts: Parts, configuration: Configura
 
 def _refuse_decay_of_none(node: StageNode, configuration: Configuration) -> None:
     """Shares of a weight decay need one."""
-    if not node.settings.decays:
-        return
     with gin.config_scope(node.scope or None):
         optimizer = node.settings.optimizer([torch.zeros(1, requires_grad=True)], lr=1.0)
     if not all(group.get("weight_decay") for group in optimizer.param_groups):
@@ -240,15 +242,14 @@ def _try_optimizer(node: StageNode, configuration: Configuration) -> None:
     optimizer = node.settings.optimizer
     with gin.config_scope(node.scope or None):
         name = type(node.settings).__name__
-        places = configuration.bound(optimizer, node.scope)
         for given in ("params", "lr"):
-            if given in places:
+            if place := configuration.exactly_where(optimizer, given, node.scope):
                 raise UserError(
-                    f"{places[given]}: the stage gives {optimizer.__name__}.{given}; expected "
+                    f"{place}: the stage gives {optimizer.__name__}.{given}; expected "
                     f"{name}.learning_rate in its place"
                 )
         module = getattr(inspect.unwrap(optimizer), "__module__", None) or ""
-        late = not places.keys().isdisjoint(CHECKED_LATE)
+        late = any(configuration.exactly_where(optimizer, o, node.scope) for o in CHECKED_LATE)
         # To take parameters, torch's own import its compiler; but their settings come first.
         early = module.startswith("torch.") and not late
         try:

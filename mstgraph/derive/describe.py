@@ -26,7 +26,8 @@ def describe(value: Any) -> Any:
     if isinstance(value, gin.config.ConfigurableReference):
         return _reference(value)
     if callable(value):
-        return {"name": _name(value), **_operative_parameters(value)}
+        name = getattr(value, "__qualname__", type(value).__name__)
+        return {"name": f"{value.__module__}.{name}", **_operative_parameters(value)}
     if isinstance(value, Mapping):
         return {str(key): describe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -65,10 +66,6 @@ def _referred(reference: Any) -> Any:
 def _scope_of(reference: Any) -> AbstractContextManager[Any]:
     own = reference.scopes and not is_macro(reference.configurable.wrapped)
     return gin.config_scope(reference.scopes) if own else nullcontext()
-
-
-def _name(value: Callable[..., Any]) -> str:
-    return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
 
 
 def _operative_parameters(value: Callable[..., Any]) -> dict[str, Any]:

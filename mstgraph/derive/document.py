@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,25 +75,6 @@ def plan_document(
         "stages": [
             {**_stage(experiment, node, state), "constants": constants[node.name]}
             for node in plan.stages.values()
-        ],
-    }
-
-
-def with_states(
-    document: Mapping[str, Any], experiment: Experiment, state: State
-) -> dict[str, Any]:
-    """Return a plan's document with the states that its stages have now.
-
-    Args:
-        document: see `plan_document`.
-        experiment: the experiment it describes.
-        state: as for `plan_document`.
-    """
-    stages = experiment.plan.stages
-    return {
-        **document,
-        "stages": [
-            {**stage, **_state(stages[stage["name"]], state)} for stage in document["stages"]
         ],
     }
 
@@ -176,6 +157,7 @@ def _teacher(experiment: Experiment, student: str, teacher: Teacher) -> dict[str
 
 
 def _stage(experiment: Experiment, node: StageNode, state: State) -> dict[str, Any]:
+    done, reason = state(node)
     return {
         "name": node.name,
         "kind": node.kind,
@@ -187,21 +169,12 @@ def _stage(experiment: Experiment, node: StageNode, state: State) -> dict[str, A
         **({"takes": list(node.takes)} if node.takes else {}),
         "freezes": list(node.freezes),
         "needs": list(node.needs),
-        "responses": _responses(node),
+        "responses": {name: list(forward.parts) for name, forward in node.forwards.items()},
         "student": node.student,
         "hash": node.hash,
-        **_state(node, state),
+        "done": done,
+        "reason": reason,
     }
-
-
-def _state(node: StageNode, state: State) -> dict[str, Any]:
-    done, reason = state(node)
-    return {"done": done, "reason": reason}
-
-
-def _responses(node: StageNode) -> Mapping[str, list[str]]:
-    """Name of a response → the parts it depends on."""
-    return {name: list(forward.parts) for name, forward in node.forwards.items()}
 
 
 def constants_by_stage(

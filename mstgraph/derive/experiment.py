@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 from mstgraph.declare.configuration import Configuration
-from mstgraph.declare.presence import absences
 from mstgraph.declare.settings import Data, Engine
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.plan import Plan
@@ -63,11 +61,6 @@ class Experiment:
             name: InputRule(member.absent == "zeros", member.modality_dropout)
             for name, member in self.plan.graph.members.items()
         }
-
-    @property
-    def absences(self) -> dict[str, Any]:
-        """What beside the store says who is there; {} where it says nothing."""
-        return absences(self.data, self.plan.graph.members)
 
     def input_shapes(self, member: str) -> dict[str, tuple[int, ...]]:
         """Return modality → shape of a sample, for a member's modalities."""

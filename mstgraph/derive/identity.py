@@ -121,21 +121,22 @@ def _identity(
     engine: Engine,
     fingerprint: str,
 ) -> dict[str, Any]:
+    losses = [teacher.loss for teacher in node.teachers]
     with gin.config_scope(node.scope or None):
         settings = _by_content(describe(node.settings))
-        running = _running(node, data)
+        running = callables([node.settings, data.augmentation, data.task, *losses])
     settings["batch_size"] = node.settings.batch_size or data.batch_size
     settings = {k: v for k, v in settings.items() if (k, v) not in LEFT_OUT and k not in WHERE}
-    losses = [[t.name, _by_content(describe(t.loss))] for t in node.teachers]
+    members = {m: plan.graph.members[m] for m, p in node.parts.items() if p.kind == "network"}
     identity = {
         "format": FORMAT_VERSION,
         "kind": node.kind,
         "settings": settings,
         "parts": {name: found.configured for name, found in built.items()},
-        "inputs": {m: list(plan.graph.members[m].inputs) for m in _members(node)},
+        "inputs": {name: list(member.inputs) for name, member in members.items()},
         "mutual": [list(pair) for pair in node.mutual],
         "student": node.student,
-        "teachers": losses,
+        "teachers": [[t.name, _by_content(describe(t.loss))] for t in node.teachers],
         "layers": {name: list(forward.taps) for name, forward in node.forwards.items()},
         "sources": {f.__qualname__: _source_digest(f) for f in running if is_dataclass(f)},
         "store": fingerprint,
@@ -156,36 +157,21 @@ def _identity(
         "task_options": describe(parts.task.options()) if data.task is None else {},
         "measured": list(parts.task.measure),
         "sampler": data.sampler,
-        "weights": _starting_weights(node, parts),
-        "frozen": _frozen_modules(node, plan),
+        "weights": _starting_weights([m for m in members if m not in node.sources], parts),
+        "frozen": {
+            n: sorted(m.frozen) for n, m in members.items() if m.frozen and n in node.trains
+        },
         "labelled": data.labelled,
         "labelled_per_batch": data.labelled_per_batch if node.settings.samples == "all" else None,
-        **absences(data, {name: plan.graph.members[name] for name in _members(node)}),
+        **absences(data, members),
     }
     return {**identity, **{key: value for key, value in beyond.items() if value}}
 
 
-def _starting_weights(node: StageNode, parts: Parts) -> dict[str, str]:
+def _starting_weights(members: Sequence[str], parts: Parts) -> dict[str, str]:
     """Return member → digest of the file that it starts from here, and how it is made to fit."""
-    here = {
-        m: parts.weights[m] for m in _members(node) if m not in node.sources and m in parts.weights
-    }
-    return {
-        m: " ".join((found.digest[:DIGITS], *found.adapted, *found.parts))
-        for m, found in here.items()
-    }
-
-
-def _frozen_modules(node: StageNode, plan: Plan) -> dict[str, list[str]]:
-    """Return member that trains → its modules that do not, for those with any."""
-    frozen = {m: sorted(plan.graph.members[m].frozen) for m in _members(node) if m in node.trains}
-    return {member: paths for member, paths in frozen.items() if paths}
-
-
-def _running(node: StageNode, data: Data) -> list[Callable[..., Any]]:
-    """Return the classes and functions behind a stage: itself, its losses, what data names."""
-    losses = [teacher.loss for teacher in node.teachers]
-    return callables([node.settings, data.augmentation, data.task, *losses])
+    found = {name: parts.weights[name] for name in members if name in parts.weights}
+    return {n: " ".join((w.digest[:DIGITS], *w.adapted, *w.parts)) for n, w in found.items()}
 
 
 def _code(built: Sequence[_Built], running: Sequence[Callable[..., Any]]) -> dict[str, str]:
@@ -206,10 +192,6 @@ def _code(built: Sequence[_Built], running: Sequence[Callable[..., Any]]) -> dic
 
 def _module(found: Callable[..., Any]) -> str:
     return getattr(inspect.unwrap(found), "__module__", None) or ""
-
-
-def _members(node: StageNode) -> list[str]:
-    return [name for name, part in node.parts.items() if part.kind == "network"]
 
 
 def _by_content(value: Any) -> Any:

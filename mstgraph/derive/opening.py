@@ -27,8 +27,10 @@ from mstgraph.derive.members.recorded import recorded_weights
 from mstgraph.derive.parts import Parts
 from mstgraph.derive.schedule import derive
 from mstgraph.derive.source import Notice, Prepare, Source, find_source, load_with_data
-from mstgraph.derive.task import choose_task
-from mstgraph.support.errors import UserError
+from mstgraph.store.recipe import Labels
+from mstgraph.support.errors import UserError, users_code
+from mstgraph.tasks.choice import task_for
+from mstgraph.tasks.task import Task
 
 
 def open_experiment(
@@ -99,14 +101,17 @@ def _derive(
     known: Mapping[str, Mapping[str, Any]] | None,
 ) -> Experiment:
     """Go from a configuration whose data is known to a checked plan."""
-    task = choose_task(data, source.labels, configuration)
+    task = _choose_task(data, source.labels, configuration)
     graph = declare(configuration, source.modalities)
-    source, data = with_answers(source, data, graph, task, configuration)
+    stored = {n: m for n, m in graph.members.items() if getattr(m.network, "stored", False)}
+    if stored:
+        source, data = with_answers(source, data, stored, task, configuration)
     data = replace(data, split=source.split_name(data, graph.seed))
     splits = source.store.metadata["splits"] if source.store else ()
     check_data(data, configuration, splits, source.modalities, source.labels)
     check_absent(data, configuration, source.modalities)
-    check_presence(data, source.presence, graph, configuration)
+    if source.presence:
+        check_presence(data, source.presence, graph, configuration)
     plan = derive(graph)
     task = task.measuring(node.settings.select for node in plan.stages.values())
     check_names(plan, configuration)
@@ -141,6 +146,25 @@ def _derive(
         plan=plan,
         parts=parts,
     )
+
+
+def _choose_task(data: Data, labels: Labels, configuration: Configuration) -> Task:
+    """Return what is predicted: what the store's labels ask for, or a task of the user's own."""
+    task = task_for(labels) if data.task is None else _own_task(data, labels, configuration)
+    if wrong := task.problem():
+        name = type(task).__name__
+        raise UserError(f"{configuration.where(name, wrong[0])}: {name}.{wrong[0]} {wrong[1]}")
+    return replace(task, unlabelled=data.labelled is not None or labels.unknown is not None)
+
+
+def _own_task(data: Data, labels: Labels, configuration: Configuration) -> Task:
+    assert data.task is not None
+    place, name = configuration.where("data", "task"), data.task.__name__
+    with users_code(f"{place}: the task {name} cannot be built"):
+        task = data.task(labels)
+    if not isinstance(task, Task):
+        raise UserError(f"{place}: data.task gives a {type(task).__name__}, expected a Task")
+    return task
 
 
 def _operative() -> str:

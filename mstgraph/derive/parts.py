@@ -115,7 +115,8 @@ class Parts:
         self.configuration = configuration
         self._forwards = {f for node in stages for f in node.forwards.values()}
         self._built: dict[Part, tuple[int, Calls]] = {}
-        self._skeletons: dict[Part, nn.Module] = {}
+        self._networks: dict[Part, nn.Module] = {}  # as they were asked, without values
+        self._by_value: set[Part] = set()  # those that had to be asked on the CPU
         self._trunks: dict[tuple[str, tuple[str, ...]], Crossing | None] = {}
         self._behind_frozen: dict[tuple[str, tuple[str, ...]], Crossing | None] = {}
         self._known = known or {}
@@ -126,12 +127,12 @@ class Parts:
     def build(self, part: Part, device: torch.device | str) -> nn.Module:
         """Build a part with initial weights that depend on the seed and its name alone.
 
-        On the meta device, a network that cannot live there is the one that was built on the CPU,
-        without its values.
+        On the meta device, a network is the one that was asked: it is built there once, or, where
+        it cannot live there, on the CPU, and then goes without its values.
         """
         meta = torch.device(device).type == "meta"
-        if meta and part in self._skeletons:
-            return self._skeletons[part]
+        if meta and part in self._networks:
+            return self._networks[part]
         seed = derive_seed(self.graph.seed, "initial", part.name)
         with (
             self.configuration.entered(),
@@ -218,7 +219,7 @@ class Parts:
     def layers(self, member: str) -> tuple[nn.Module, dict[str, tuple[int, ...] | str]]:
         """Return a member's network without values, and path → shape or why it is no mask point."""
         part, shapes = Part("network", member), self.input_shapes(member)
-        by_value = part in self._skeletons
+        by_value = part in self._by_value
         with self.configuration.entered():
             network = self.build(part, "cpu" if by_value else "meta")
             return network, layer_shapes(network, shapes, by_value=by_value)
@@ -322,11 +323,14 @@ class Parts:
             network, outputs, points = self._asked(part)
             self._refuse_state(part, network)
         self._built[part] = count_parameters(network), calls
-        member, place = self.graph.members[name], self.configuration.where("Member", "frozen", name)
-        check_frozen(network, member.frozen, member.trained, name, place)
+        self._networks[part] = network
+        member = self.graph.members[name]
+        if member.frozen:
+            place = self.configuration.where("Member", "frozen", name)
+            check_frozen(network, member.frozen, member.trained, name, place)
         return MemberShapes(
             network=type(network).__name__,
-            parameters=count_parameters(network),
+            parameters=self.parameters(part),
             output=outputs[""],
             points={point: outputs[point] for point in points},
             initialisation=self._initialisation(name, network),
@@ -396,10 +400,10 @@ class Parts:
         except UserError as error:
             if not looks_at_values(error):
                 raise
+        self._by_value.add(part)
         network = self.build(part, "cpu")
         outputs = self._outputs(network, part.member, by_value=True)
-        self._skeletons[part] = network.to("meta")
-        return network, *outputs
+        return network.to("meta"), *outputs
 
     def _refuse_state(self, part: Part, module: nn.Module) -> None:
         if wrong := unstorable(module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from mstgraph.data.feed import Feed, Pool, Share, everything
-from mstgraph.derive.document import constants_of, plan_document, with_states
+from mstgraph.declare.presence import absences
+from mstgraph.derive.document import constants_of, plan_document
 from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import cut_frozen, cut_networks, kept_in_words
 from mstgraph.derive.keeping.passes import group_stages
@@ -119,7 +120,8 @@ class Execution:
             RunError: a stage failed.
         """
         stages = list(self.experiment.plan.stages.values())
-        refuse_unshareable(self.processes, stages, self.experiment.data.batch_size)
+        if self.processes.count > 1:
+            refuse_unshareable(self.processes, stages, self.experiment.data.batch_size)
         with self._ready():
             if self.processes.main:
                 self._begin(stages)
@@ -146,8 +148,7 @@ class Execution:
 
     def _run_all(self) -> None:
         for group in group_stages(list(self.experiment.plan.stages.values())):
-            self._run_group(group)
-            if self.processes.main:
+            if self._run_group(group) and self.processes.main:
                 self._write_plan()
             if self.interrupt.requested:
                 raise Interrupted(group[-1].name)
@@ -157,18 +158,19 @@ class Execution:
 
         Args:
             node: the stage.
-            reused: whether it was there before.
+            reused: whether it was there before, and is none of `unfinished`.
 
         Raises:
             UserError: what it left is damaged, or gone again.
         """
-        self.folder.settle(node.name)
-        self.folder.refuse_damaged(node.name)
-        if self.watched and not reused:
-            for record in read_records(self.folder.stage(node.name) / METRICS):
-                self.watched.epoch_done(node, record)
+        if not reused:
+            self.folder.settle(node.name)
+            self.folder.refuse_damaged(node.name)
+            if self.watched:
+                for record in read_records(self.folder.stage(node.name) / METRICS):
+                    self.watched.epoch_done(node, record)
+            self._write_plan()
         self.reporter.stage_line(node.name, self.folder.finished(node.name), reused)
-        self._write_plan()
 
     def _students(self) -> list[str]:
         """Return the names of the files that students are left in."""
@@ -228,30 +230,34 @@ class Execution:
 
     def _write_plan(self) -> None:
         """Write the plan, with what is done by now and the digests of what that left."""
-        digests = self.folder.digests()
-        states = with_states(self._document, self.experiment, self.folder.state)
-        stages = [
-            {**stage, "artefact": digests[stage["name"]]}
-            if stage["done"] and stage["name"] in digests
-            else stage
-            for stage in states["stages"]
-        ]
-        write_description(self.folder.path / PLAN, {**states, "stages": stages})
+        digests, stages = self.folder.digests(), []
+        for stage in self._document["stages"]:
+            name = stage["name"]
+            done, reason = self.folder.state(self.experiment.plan.stages[name])
+            left = {"artefact": digests[name]} if done and name in digests else {}
+            stages.append({**stage, "done": done, "reason": reason, **left})
+        write_description(self.folder.path / PLAN, {**self._document, "stages": stages})
 
-    def _run_group(self, group: Sequence[StageNode]) -> None:
-        names = self.processes.agreed(self._unfinished(group) if self.processes.main else [])
-        unfinished = [node for node in group if node.name in names]
-        if unfinished:
-            self._train_group(unfinished)
+    def _run_group(self, group: Sequence[StageNode]) -> bool:
+        """Run some stages, and say whether any of them had to be trained."""
+        names = self.processes.agreed(self.unfinished(group) if self.processes.main else [])
+        trained = [node for node in group if node.name in names]
+        if trained:
+            self._train_group(trained)
         for node in group if self.processes.main else ():
             artefact = self.folder.finished(node.name)
-            self.reporter.stage_line(node.name, artefact, reused=node not in unfinished)
+            self.reporter.stage_line(node.name, artefact, reused=node not in trained)
+        return bool(trained)
 
-    def _unfinished(self, group: Sequence[StageNode]) -> list[str]:
-        """Return the names of the stages that have to be trained, and say why."""
-        for node in group:
+    def unfinished(self, stages: Sequence[StageNode]) -> list[str]:
+        """Return the names of the stages that have to be trained, and say why.
+
+        Raises:
+            UserError: what another one left is damaged.
+        """
+        for node in stages:
             self.folder.settle(node.name)
-        states = {node.name: self.folder.state(node) for node in group}
+        states = {node.name: self.folder.state(node) for node in stages}
         unfinished = [name for name, (done, _) in states.items() if not done]
         for name, (done, _) in states.items():
             if done:
@@ -303,7 +309,9 @@ class Execution:
         constants = constants_of(experiment, group, self.pool.remaining, disk)
         trained = frozenset(name for node in group for name in node.trains)
         stays = {name: member.frozen for name, member in experiment.plan.graph.members.items()}
-        networks = self._make_networks(group)(
+        share = self._share(group)
+        kind = Networks if share is everything else partial(SharedNetworks, self.processes)
+        networks = kind(
             modules,
             experiment.inputs_of,
             trained,
@@ -317,7 +325,7 @@ class Execution:
         keeper = Keeper(
             networks=networks,
             decisions=constants.decisions,
-            feed_for=partial(self.pool.feed, share=self._share(group)),
+            feed_for=partial(self.pool.feed, share=share),
             augmentation=experiment.data.augmentation,
             block_size=min(batch_size, experiment.source.length),
             halved=engine.halved,
@@ -327,7 +335,7 @@ class Execution:
                 "split": experiment.split,
                 "normalisation": experiment.data.normalisation,
                 "precision": engine.precision,
-                **experiment.absences,
+                **absences(experiment.data, experiment.plan.graph.members),
                 "code": [[n.identity.get(k) for k in ("parts", "calls", "code")] for n in group],
                 "views": [experiment.plan.graph.seed, group[0].identity.get("augmentation")],
             },
@@ -363,21 +371,17 @@ class Execution:
             wanted = {name for forward in forwards for name in inputs_of[forward.member]}
         else:
             wanted = keeper.modalities(part, forwards)
+        modalities = [name for name in self.experiment.source.modalities if name in wanted]
         augmentation = self.experiment.data.augmentation if part == "train" else None
-        return self.pool.feed(part, self._in_order(wanted), augmentation, self._share(group))
+        return self.pool.feed(part, modalities, augmentation, self._share(group))
 
-    def _apart(self, group: Sequence[StageNode]) -> bool:
-        """Say whether each process takes its share of a group's batches.
+    def _share(self, group: Sequence[StageNode]) -> Share:
+        """Return which rows of a group's batches this process reads.
 
         Stages that measure without gradients see a batch as a whole, in every process alike.
         """
-        return self.processes.count > 1 and all(n.settings.learns_by_gradient for n in group)
-
-    def _share(self, group: Sequence[StageNode]) -> Share:
-        return self.processes.rows if self._apart(group) else everything
-
-    def _make_networks(self, group: Sequence[StageNode]) -> Callable[..., Networks]:
-        return partial(SharedNetworks, self.processes) if self._apart(group) else Networks
+        apart = self.processes.count > 1 and all(n.settings.learns_by_gradient for n in group)
+        return self.processes.rows if apart else everything
 
     def _memory_budget(self) -> int:
         """Return the bytes that each process may take; those of one machine share its memory."""
@@ -385,10 +389,6 @@ class Execution:
         budget = engine.memory_budget(self.device)
         shared = self.device.type != "cuda" and engine.memory_gigabytes is None
         return self.processes.least(budget // self.processes.beside if shared else budget)
-
-    def _in_order(self, modalities: Iterable[str]) -> tuple[str, ...]:
-        wanted = set(modalities)
-        return tuple(name for name in self.experiment.source.modalities if name in wanted)
 
     def _finish(self, trainings: Sequence[Training], setting: Setting) -> None:
         """Test the best epochs and write the artefacts."""

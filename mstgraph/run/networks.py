@@ -141,6 +141,8 @@ class Networks:
 
         It does where all of its inputs are there, or any of them, see `InputRule`.
         """
+        if not shared.lengths:  # nobody lacks anything
+            return None
         if member not in shared.there:
             found = self._takes_part(member, shared.lengths)
             shared.there[member] = found
@@ -335,7 +337,8 @@ class Networks:
         names = self.inputs_of[question.member]
         inputs = [shared.inputs[name] for name in names]
         inputs = inputs if rows is None else [values[rows] for values in inputs]
-        dropout = self._dropout(question.member)
+        training = self.modules[question.member].training
+        dropout = self.rules[question.member].dropout if training else 0.0
         if not dropout and shared.lengths.keys().isdisjoint(names):
             return inputs, None
         own = [_own_lengths(shared, name, rows) for name in names]
@@ -344,9 +347,6 @@ class Networks:
             lengths = drop_modalities(lengths, dropout)
             inputs = [masked(v, own) for v, own in zip(inputs, lengths.unbind(1), strict=True)]
         return inputs, lengths
-
-    def _dropout(self, member: str) -> float:
-        return self.rules[member].dropout if self.modules[member].training else 0.0
 
 
 def _own_lengths(shared: Shared, name: str, rows: Tensor | None) -> Tensor:

@@ -91,7 +91,7 @@ class Training:
         self.state = checkpoints.load(node.hash) or TrainingState(hash=node.hash)
         if self.state.parts:
             self._restore()
-        self.average = self._make_average()
+        self.average = None if node.settings.ema is None else self._make_average(node.settings.ema)
         self.own_seconds = 0.0
 
     def begin_epoch(self) -> None:
@@ -235,12 +235,9 @@ class Training:
                 group["weight_decay"] *= decay
         return optimizer
 
-    def _make_average(self) -> Average | None:
+    def _make_average(self, decay: float) -> Average:
         """Return the average of the trained parts, but for what serves training alone."""
-        decay, state = self.node.settings.ema, self.state
-        if decay is None:
-            return None
-        adapters = set(self.node.adapters.values())
+        adapters, state = set(self.node.adapters.values()), self.state
         parts = {name: part for name, part in self.parts.items() if name not in adapters}
         return Average(parts, decay, state.average, state.averaged)
 

@@ -1,4 +1,4 @@
-"""A plan is shown without torch's compiler, and nothing is looked at twice."""
+"""A plan is shown without what only others need, and nothing is looked at twice."""
 
 from __future__ import annotations
 
@@ -17,26 +17,34 @@ from mstgraph.networks.mlp import MLP
 
 pytest_plugins = ("training_fixtures",)
 
-CODE = """
+OTHERS = (
+    "torch._dynamo",
+    "sympy",
+    "scipy",
+    "mstgraph.run.execute",
+    "mstgraph.advice",
+    "mstgraph.benchmark",
+)
+CODE = f"""
 import sys
 from mstgraph.cli import main
 main(standalone_mode=False)
-print([name for name in ("torch._dynamo", "sympy") if name in sys.modules], file=sys.stderr)
+print([name for name in {OTHERS} if name in sys.modules], file=sys.stderr)
 """
 
 
 @pytest.mark.parametrize("file", ["mfeat_zer", "nyudepth_rgb"])
-def test_show_imports_no_compiler(file: str) -> None:
-    """Neither torch._dynamo nor sympy, which take longer than all that is asked of them."""
+def test_show_imports_neither_a_compiler_nor_what_it_does_not_show(file: str) -> None:
+    """They take longer than all that is asked of them."""
     command = [sys.executable, "-c", CODE, "show", f"gin/{file}.gin"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stderr.splitlines()[-1] == "[]"
 
 
-def test_a_run_builds_networks_without_numbers_once_to_look_and_once_to_cut(
+def test_a_run_builds_networks_without_numbers_once(
     monkeypatch: pytest.MonkeyPatch, workspace: Path
 ) -> None:
-    """However many stages ask what is constant, and however often the plan is written."""
+    """However many stages ask what is constant or where a network can be cut."""
     looked: Counter[str] = Counter()
     plain = MLP.__init__
 
@@ -49,8 +57,6 @@ def test_a_run_builds_networks_without_numbers_once_to_look_and_once_to_cut(
 
     monkeypatch.setattr(MLP, "__init__", counted)
     experiment = small.mfeat()
-    assert set(looked.values()) == {1}
     small.run(experiment, workspace / "run")
-    cut = {name for name, member in experiment.plan.graph.members.items() if member.masks}
-    assert looked == {name: 1 + (name in cut) for name in looked}
-    assert 2 in looked.values()
+    assert any(member.masks for member in experiment.plan.graph.members.values())
+    assert set(looked.values()) == {1}

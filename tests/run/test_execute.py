@@ -46,17 +46,29 @@ def again(said: str) -> dict[str, str]:
 
 
 def test_a_second_run_reuses_everything_and_a_changed_one_what_it_can(
-    digits_run: Execution,
+    digits_run: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DKD.epochs concerns the last stage and its counterpart alone, and the run says so."""
+    """DKD.epochs concerns the last stage and its counterpart alone, and the run says so.
+
+    The plan is written at first, and again when stages were trained.
+    """
+    written: list[str] = []
+
+    def noted(path: Path, content: Any) -> None:
+        written.append(path.name)
+        write_description(path, content)
+
+    monkeypatch.setattr("mstgraph.run.execute.write_description", noted)
     summary = read_json(Path("run/summary.json"))
     del summary[DIGEST]
     assert reused(small.told(digits_run)) == []
     second = small.quiet(small.mfeat(), "run")
     assert second.run() == summary
+    assert written.count("plan.json") == 1
     assert reused(small.told(second)) == STAGES
     third = small.quiet(small.mfeat("DKD.epochs = 3"), "run")
     third.run()
+    assert written.count("plan.json") == 1 + 3
     assert reused(small.told(third)) == STAGES[:-2]
     assert again(small.told(third)) == {
         "dkd-zer": "settings.epochs was 2, is 3",

@@ -58,10 +58,7 @@ class SideBySide:
             places={},
         )
         stages = stages_of(cell, execution.experiment)
-        states = {name: execution.folder.state(node) for name, node in nodes.items()}
-        for name in (name for name, (_, reason) in states.items() if reason):
-            execution.reporter.note(f"{name} is trained again: {states[name][1]}")
-        reused = {name for name, (finished, _) in states.items() if finished}
+        reused = nodes.keys() - execution.unfinished(list(nodes.values()))
         there = {stages.artefacts[name] for name in reused}
         jobs = [piece for job in unfinished(jobs_of([stages]), there) for piece in job.split()]
         schedule = Schedule(by_urgency(jobs), there)

@@ -100,7 +100,8 @@ def find_constants(
     values = [*_values(parts, group, trunks), *_frozen(parts, engine, group).values()]
     read = {"train": values, "validation": _read_in_validation(group, values)}
     decisions: dict[str, list[Decision]] = {}
-    augmented = _augmented(parts, augmentation, [*trunks, *(v.member for v in values)])
+    members = [*trunks, *(value.member for value in values)]
+    augmented = _augmented(parts, augmentation, members) if augmentation else {}
     for part in KEPT_PARTS:
         place = functools.partial(
             decide,
@@ -120,12 +121,8 @@ def find_constants(
     return Constants(decisions)
 
 
-def _augmented(
-    parts: Parts, augmentation: Augmentation | None, members: Sequence[str]
-) -> dict[str, int]:
+def _augmented(parts: Parts, augmentation: Augmentation, members: Sequence[str]) -> dict[str, int]:
     """Return member whose inputs are changed → number of views, 0 without end."""
-    if augmentation is None:
-        return {}
     return {
         member: augmentation.views or 0
         for member in members

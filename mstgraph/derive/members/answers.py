@@ -9,7 +9,7 @@ import numpy as np
 
 from mstgraph.data.answers import StoreWithAnswers, answered
 from mstgraph.declare.configuration import Configuration, find_file
-from mstgraph.declare.graph import Graph
+from mstgraph.declare.graph import Member
 from mstgraph.declare.settings import Data, Normalisation
 from mstgraph.derive.source import Source
 from mstgraph.store.reader import Store
@@ -21,23 +21,24 @@ ANSWERS, NAMES = "answers", "names"  # in a file by name
 
 
 def with_answers(
-    source: Source, data: Data, graph: Graph, task: Task, configuration: Configuration
+    source: Source,
+    data: Data,
+    stored: Mapping[str, Member],
+    task: Task,
+    configuration: Configuration,
 ) -> tuple[Source, Data]:
     """Return the source with members' answers beside it, and data that leaves them as they are.
 
     Args:
         source: the data.
         data: its settings.
-        graph: its members; those with a network that is ``stored`` are only answers.
+        stored: the members that are only answers: those with a network that is ``stored``.
         task: what is predicted.
         configuration: where bindings stand.
 
     Raises:
         UserError: a file cannot be read, or holds not one answer for each sample.
     """
-    stored = {n: m for n, m in graph.members.items() if getattr(m.network, "stored", False)}
-    if not stored:
-        return source, data
     files = {
         member.inputs[0]: _answers(name, member.weights, source, task, configuration)
         for name, member in stored.items()
