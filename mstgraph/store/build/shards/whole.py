@@ -108,13 +108,19 @@ def content_of_one_file(whole: Whole, job: Job) -> Checksums:
     yield from sorted(found)
 
 
-def content_of_shards(whole: Whole, job: Job) -> Checksums:
-    """Yield the fingerprints of shards and the checksums of splits, ordered by key.
+def content_of_growth(before: Store) -> Content:
+    """Return what gives a fingerprint to a store that has grown by its last shard, ordered by key.
 
-    For samples that were appended: a store in one file would be split in another way.
+    A store in one file would be split in another way. It is the same however many shards there
+    were.
     """
-    shards = [(record_key(n), bytes.fromhex(s.fingerprint)) for n, s in enumerate(whole.shards)]
-    yield from sorted([*shards, *_of_splits(job)])
+
+    def content(whole: Whole, job: Job) -> Checksums:
+        both = (before.fingerprint, whole.shards[-1].fingerprint)
+        pieces = [(record_key(n), bytes.fromhex(found)) for n, found in enumerate(both)]
+        yield from sorted([*pieces, *_of_splits(job)])
+
+    return content
 
 
 def _of_splits(job: Job) -> Checksums:
