@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from mstgraph.store.build.failures import explained, partial_directory
 from mstgraph.store.build.job import Build, Job, Progress
 from mstgraph.store.build.shards.compared import refuse_unfit
 from mstgraph.store.build.shards.grown import Appended, appended, asked_for, is_known
-from mstgraph.store.build.shards.whole import Whole, content_of_growth, write_whole
+from mstgraph.store.build.shards.whole import Whole, content_of_growth, remove_shard, write_whole
 from mstgraph.store.destination import resolved, shard_of
 from mstgraph.store.layout import LOCK_FILE, METADATA_FILE, OF_SHARDS, SHARDS, STATE_FILE
 from mstgraph.store.mapped.places import DATA_FILE
@@ -102,8 +101,8 @@ def _remove_another(job: Job) -> None:
         left = Store(folder)
         if (left.metadata["identity"], len(left)) == (job.identity, job.length):
             return
-    logger.warning("starting over in %s: the raw data has changed", folder)
-    shutil.rmtree(folder)
+    remove_shard(folder)
+    logger.warning("starting over in %s: the raw data has changed, or it is damaged", folder)
 
 
 def _take_in(path: Path, new: Appended) -> None:
@@ -124,8 +123,13 @@ def _become_first(path: Path) -> None:
     """Let a store in one file be its own first shard, too."""
     first = shard_of(path, 0)
     make_folder(path, first)
-    text = (path / METADATA_FILE).read_bytes()
-    replace_durably(first / METADATA_FILE, lambda temporary: temporary.write_bytes(text))
+    text, said = (path / METADATA_FILE).read_bytes(), first / METADATA_FILE
+    if (first / DATA_FILE).exists() and not (said.is_file() and said.read_bytes() == text):
+        raise UserError(
+            f"{first} is another store, but {path} is to have its data there; expected that you "
+            "move it"
+        )
+    replace_durably(said, lambda temporary: temporary.write_bytes(text))
     (first / DATA_FILE).unlink(missing_ok=True)
     try:
         os.link(path / DATA_FILE, first / DATA_FILE)

@@ -124,16 +124,17 @@ def _refuse_other_first(store: Store, job: Job) -> None:
 
 def _refuse_known(store: Store, job: Job) -> None:
     """Refuse raw data that begins with what is stored, or was appended."""
+    known = {file["sha256"] for file in store.metadata["recipe"]["raw_files"]}
+    again = [file["name"] for file in job.provenance["raw_files"] if file["sha256"] in known]
     sizes = [len(shard) for shard in store.shards] or [store.length]
     for first, size in zip(accumulate(sizes, initial=0), sizes, strict=False):
         looked_at = _looked_at(job, min(size, job.length))
-        if len(looked_at) == LOOKED_AT and all(_same(store, job, looked_at, first)):
+        enough = again or len(looked_at) == LOOKED_AT  # a few can be the same by chance
+        if enough and all(_same(store, job, looked_at, first)):
             raise UserError(
                 f"the raw data begins with samples that {store.path} holds from sample {first} on; "
-                "expected new ones alone with --all-new (without it, those that follow are added)"
+                "expected new ones alone, or no --all-new where the same raw data has grown"
             )
-    known = {file["sha256"] for file in store.metadata["recipe"]["raw_files"]}
-    again = [file["name"] for file in job.provenance["raw_files"] if file["sha256"] in known]
     if again:
         logger.warning(
             "%d of the raw files, such as '%s', are those of samples that are stored: a sample "

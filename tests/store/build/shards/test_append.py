@@ -321,6 +321,22 @@ def test_two_at_once_are_refused(tmp_path: Path, raw: Path) -> None:
     assert append(tmp_path / "store", listed(raw), progress=again).length == 30
 
 
+@pytest.mark.parametrize(("name", "file"), [("0001", "mine.txt"), ("0000", "data.mdb")])
+def test_what_is_somebodys_stays(tmp_path: Path, raw: Path, name: str, file: str) -> None:
+    """A folder that is called as a shard would be is not removed, and the store is as it was."""
+    path = build(Listed(raw=raw), tmp_path / "store").path
+    mine = path / "shards" / name / file
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    raw.write_text(lines(range(30)))
+    with pytest.raises(UserError, match=f"{name} .* expected that you move it"):
+        append(path, listed(raw))
+    assert mine.read_text() == "mine"
+    assert Store(path).read_labels([21]).tolist() == [0]
+    mine.unlink()
+    assert append(path, listed(raw)).length == 30
+
+
 def test_nothing_is_written_through_links(tmp_path: Path, raw: Path) -> None:
     """A store that came from elsewhere may point anywhere."""
     build(Listed(raw=raw), tmp_path / "store")

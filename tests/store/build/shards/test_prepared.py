@@ -188,6 +188,27 @@ def test_stopped_anywhere_the_same_call_continues(
     assert sorted(os.listdir(store.path / "shards" / "0002")) == ["data.mdb", "metadata.json"]
 
 
+def test_a_finished_shard_that_is_damaged_is_built_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are not; what is somebody's stays there."""
+    recipe, seen = Vectors(), []
+    recipe.fail_at = 33
+    with pytest.raises(KeyboardInterrupt):
+        build(recipe, tmp_path / "store", shards=3)
+    shard = tmp_path / "store.partial" / "shards" / "0001"
+    os.truncate(shard / "data.mdb", 4096)
+    (shard / "mine.txt").touch()
+    recipe.fail_at = -1
+    with pytest.raises(UserError, match=r"0001 holds 'mine.txt', .* expected that you move it"):
+        build(recipe, tmp_path / "store", shards=3)
+    (shard / "mine.txt").unlink()
+    store = build(recipe, tmp_path / "store", shards=3, progress=lambda n, _: seen.append(n))
+    assert seen[0] == 8
+    assert "0001: what was written there is damaged" in caplog.text
+    assert verify(store) == []
+
+
 def test_another_number_of_shards_starts_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
