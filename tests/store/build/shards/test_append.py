@@ -100,9 +100,10 @@ def test_fingerprint_is_of_what_is_there(tmp_path: Path, raw: Path) -> None:
 
 
 def test_other_raw_data_is_new_as_a_whole(tmp_path: Path, raw: Path) -> None:
-    """Once: the same again adds nothing. A run looks for both."""
+    """Once: the same again adds nothing. A run looks for both, as long as they are there."""
     build(Listed(raw=raw), tmp_path / "store")
-    more = tmp_path / "more.txt"
+    more = tmp_path / "disk" / "more.txt"
+    more.parent.mkdir()
     more.write_text(lines([90, 91]))
     for _ in range(2):
         store = append(tmp_path / "store", listed(more), all_new=True)
@@ -112,6 +113,10 @@ def test_other_raw_data_is_new_as_a_whole(tmp_path: Path, raw: Path) -> None:
     assert other_raw_data(store.metadata["recipe"], raw) is None
     more.write_text(lines([90, 92]))
     assert "more.txt' has changed" in str(other_raw_data(store.metadata["recipe"], raw))
+    more.unlink()
+    assert "more.txt' is not there" in str(other_raw_data(store.metadata["recipe"], raw))
+    more.parent.rmdir()
+    assert other_raw_data(store.metadata["recipe"], raw) is None
 
 
 def test_all_new_samples_of_one_part_that_have_labels(tmp_path: Path, raw: Path) -> None:
