@@ -45,9 +45,10 @@ def built_in_shards(job: Job, count: int, progress: Progress, built: Build) -> S
         return existing(job)
     pieces = cut(job, count)
     with partial_directory(job.partial):
-        _take_back(job)
         wanted = {**job.state, "shards": [len(piece) for piece in pieces]}
-        continue_or_start_over(job.partial, wanted, lambda: True)
+        with explained(job.partial):
+            _take_back(job)
+            continue_or_start_over(job.partial, wanted, lambda: True)
         for number, piece in enumerate(pieces):
             _remove_damaged(shard_of(job.partial, number))
             built(_part(job, number, piece), progress)

@@ -3,6 +3,7 @@
 # ruff: noqa: D102
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from picture_recipe import Pictures
 from sample_recipes import Maps, Vectors, column
 
+from mstgraph.store.build import publishing
 from mstgraph.store.build.asking import asked
 from mstgraph.store.build.builder import build
 from mstgraph.store.build.reading.workers import Workers
@@ -207,6 +209,22 @@ def test_a_finished_shard_that_is_damaged_is_built_again(
     assert seen[0] == 8
     assert "0001: what was written there is damaged" in caplog.text
     assert verify(store) == []
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_disk_that_is_full_from_the_first_byte_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    """Is told in one sentence, and the same call goes on."""
+
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "write_json_durably", full)
+        with pytest.raises(UserError, match=r"store.partial failed .* the disk is full"):
+            build(Vectors(length=8), tmp_path / "store", shards=shards)
+    assert build(Vectors(length=8), tmp_path / "store", shards=shards).length == 8
 
 
 def test_another_number_of_shards_starts_over(
