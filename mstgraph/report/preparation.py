@@ -16,6 +16,7 @@ from mstgraph.store import Store, load_recipe
 from mstgraph.store.build import builder
 from mstgraph.store.declared import declared
 from mstgraph.store.destination import check_destination
+from mstgraph.store.load import stored_options
 from mstgraph.store.recipe import Recipe
 from mstgraph.support.disk.own_folder import named_folder
 from mstgraph.support.errors import UserError
@@ -51,9 +52,7 @@ def prepare(
     Raises:
         UserError: the recipe, its options or its raw data are at fault.
     """
-    for word, count in (("jobs", jobs), ("shards", shards)):
-        if count is not None and count < 1:
-            raise UserError(f"{count} {word} are asked for; expected at least 1")
+    _refuse_none(jobs=jobs, shards=shards)
     place = named_folder(out, Path("stores") / Path(recipe).stem)
     check_destination(place)
     loaded = load_recipe(Path(recipe), Path(raw) if raw else None, dict(options or {}))
@@ -92,17 +91,23 @@ def append(
     Raises:
         UserError: see `mstgraph.store.build.builder.append`.
     """
+    _refuse_none(jobs=jobs)
 
     def loaded(prepared: Mapping[str, Any]) -> Recipe:
-        return load_recipe(
-            Path(recipe), Path(raw) if raw else None, {**prepared, **(options or {})}
-        )
+        chosen = stored_options(Path(recipe), prepared, options or {})
+        return load_recipe(Path(recipe), Path(raw) if raw else None, chosen)
 
     console = standard_console(progress)
     with _told(console, f"appending to {store}") as told:
         found = builder.append(Path(store), loaded, all_new=all_new, progress=told, jobs=jobs)
     _say(console, Path(store), found)
     return found
+
+
+def _refuse_none(**counts: int | None) -> None:
+    for word, count in counts.items():
+        if count is not None and count < 1:
+            raise UserError(f"{count} {word} are asked for; expected at least 1")
 
 
 @contextmanager

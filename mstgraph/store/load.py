@@ -51,6 +51,34 @@ def load_recipe(
         return chosen(**values)
 
 
+def stored_options(
+    path: Path, prepared: Mapping[str, object], given: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the options of a store's recipe for `load_recipe`, but for those that are given now.
+
+    Args:
+        path: the recipe's file.
+        prepared: options as a store's metadata has them: of a path the name alone.
+        given: options that are said.
+
+    Raises:
+        UserError: a path must be said, as the recipe's default has another name.
+    """
+    chosen = recipe_class(path)
+    kinds, found = _fields(chosen), {**prepared, **given}
+    for name in [name for name in found if name not in given]:
+        if Path not in (kinds.get(name), *get_args(kinds.get(name))) or found[name] is None:
+            continue
+        default = getattr(chosen, name, None)
+        if not (isinstance(default, Path) and default.name == found[name]):
+            raise UserError(
+                f"option '{name}' of recipe {path} is a path, of which the store knows the name "
+                f"'{found[name]}' alone; expected -o {name}=PATH"
+            )
+        del found[name]
+    return found
+
+
 def _refuse_lacking(chosen: type[Recipe], path: Path, values: Mapping[str, object]) -> None:
     """Refuse options without a value and without a default."""
     if not dataclasses.is_dataclass(chosen):

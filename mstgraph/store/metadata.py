@@ -174,8 +174,13 @@ def read_metadata(directory: Path) -> dict[str, Any]:
         )
     if version == OF_SHARDS:
         _check_digest(path, metadata)
-    else:
+        return dict(metadata)
+    try:
         _check_size(directory, metadata["data_bytes"])
+    except UserError:
+        if read_json(path, ADVICE) != metadata:  # samples were appended between the two looks
+            return read_metadata(directory)
+        raise
     return dict(metadata)
 
 

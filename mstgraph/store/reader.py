@@ -220,7 +220,11 @@ class Store:
         if self._environment is None or self._environment.process != os.getpid():
             self.close()
             self._check_unchanged()
-            opened = self.opened()
+            try:
+                opened = self.opened()
+            except UserError:
+                self._check_unchanged()  # in between it may have been replaced
+                raise
             self._check_fingerprint(opened)
             self._environment = opened
         return self._environment

@@ -75,8 +75,9 @@ def continued_split(
     """
     official_split(name, given, length)  # refuses what makes no sense
     now = {part: np.unique(np.asarray(ids, np.int64)) for part, ids in given.items()}
-    if "validation" not in given:
-        stored = {**stored, "train": np.concatenate([stored["train"], stored["validation"]])}
+    if not (now.get("validation", np.empty(0, np.int64)) < first).any():  # it was set aside
+        both = np.concatenate([stored["train"], stored["validation"]])
+        stored = {**stored, "train": both, "validation": both[:0]}
     for part, ids in now.items():
         moved = np.setxor1d(ids[ids < first], stored[part])
         if moved.size:

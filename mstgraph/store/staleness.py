@@ -48,6 +48,8 @@ def other_raw_data(origin: Origin, raw: Path | None) -> str | None:
         place = _place(file, raw, alone=len(files) == 1)
         if place is None or (raw is None and not place.is_file()):
             continue
+        if Path(file.get("path", "")).is_absolute() and not place.parent.is_dir():
+            continue  # it was appended, perhaps from another disk
         if not place.is_file():
             return f"'{place}' is not there" if raw is not None and raw.exists() else None
         try:

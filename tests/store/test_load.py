@@ -5,7 +5,7 @@ from typing import Literal, Optional
 
 import pytest
 
-from mstgraph.store.load import convert, load_recipe, missing_raw
+from mstgraph.store.load import convert, load_recipe, missing_raw, stored_options
 from mstgraph.support.errors import UserError
 
 RECIPE = """
@@ -135,3 +135,19 @@ def test_raw_data_for_a_recipe_that_takes_none_are_refused(tmp_path: Path) -> No
     with pytest.raises(UserError, match="takes no raw data"):
         load_recipe(path, tmp_path, {})
     assert missing_raw(path, None) is None
+
+
+def test_options_of_a_store_are_taken_again_but_for_paths(tmp_path: Path) -> None:
+    """Of a path a store knows the name alone: it is the recipe's own, or has to be said."""
+    path = tmp_path / "toy.py"
+    field = '    names: Path | None = Path("lists/names.txt")\n    length: int = 3\n'
+    path.write_text(RECIPE.format(requires="").replace("    length: int = 3\n", field))
+    prepared = {"size": [2, 2], "length": 4, "names": "names.txt"}
+    found = vars(load_recipe(path, None, stored_options(path, prepared, {"length": "5"})))
+    assert (found["size"], found["length"]) == ((2, 2), 5)
+    assert found["names"] == Path("lists/names.txt")
+    prepared["names"] = "others.txt"
+    with pytest.raises(UserError, match=r"knows the name 'others.txt' alone; .* -o names=PATH"):
+        stored_options(path, prepared, {})
+    assert stored_options(path, prepared, {"names": "x/others.txt"})["names"] == "x/others.txt"
+    assert stored_options(path, {"names": None}, {}) == {"names": None}

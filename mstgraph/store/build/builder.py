@@ -108,11 +108,10 @@ def _built(job: Job, progress: Progress) -> Store:
     """Build a store in one file, or continue an interrupted build of it."""
     if not is_vacant(job.destination):
         return existing(job)
-    with partial_directory(job.partial):
+    with partial_directory(job.partial), explained(job.partial), python_seeded(0):
         continue_or_start_over(job.partial, job.state, lambda: _is_sound(job))
-        with explained(job.partial), python_seeded(0):
-            _fill(job, progress)
-            publish(job, (DATA_FILE, METADATA_FILE))
+        _fill(job, progress)
+        publish(job, (DATA_FILE, METADATA_FILE))
     return Store(job.destination)
 
 

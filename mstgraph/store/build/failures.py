@@ -18,35 +18,35 @@ from mstgraph.support.text import size_in_words
 
 
 @contextmanager
-def partial_directory(
-    path: Path, advice: str = "wait for it or choose another --out"
-) -> Iterator[None]:
+def partial_directory(path: Path, elsewhere: str = "choose another --out") -> Iterator[None]:
     """Make the directory that a build writes to and hold its lock.
 
     Args:
         path: the directory.
-        advice: what to do where another process is at work.
+        elsewhere: what to do where it cannot be here; empty if it must.
 
     Raises:
         UserError: it cannot be written, or another process is building there.
     """
-    sentence = f"another process is building {path}; {advice}"
+    instead = f" or {elsewhere}" if elsewhere else ""
+    sentence = f"another process is building {path}; wait for it{instead}"
     with ExitStack() as stack:
         try:
             path.mkdir(parents=True, exist_ok=True)
             refuse_links(path / LOCK_FILE, path / f"{LOCK_FILE}.marker", path / DATA_FILE)
             stack.enter_context(held(path / LOCK_FILE, sentence))
         except OSError as error:
-            raise UserError(_unwritable(path, error)) from error
+            raise UserError(_unwritable(path, error, elsewhere)) from error
         yield
 
 
-def _unwritable(path: Path, error: OSError) -> str:
+def _unwritable(path: Path, error: OSError, elsewhere: str) -> str:
     if error.errno in FULL:
         return f"{path} cannot be made: the disk is full; make room and run the same command again"
+    instead = f" ({elsewhere})" if elsewhere else ""
     return (
-        f"{path.parent} cannot be written ({error.strerror}); expected a directory that can be "
-        "(choose another --out)"
+        f"{path.parent} cannot be written ({error.strerror}); expected a directory that can be"
+        f"{instead}"
     )
 
 

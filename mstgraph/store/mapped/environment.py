@@ -308,7 +308,10 @@ _opening = threading.Lock()
 def shared_environment(directory: Path, databases: int, readahead: bool) -> Environment:
     """Return this process's environment of a store, opened on first use."""
     with _opening:
-        status = (directory / DATA_FILE).stat()
+        try:
+            status = (directory / DATA_FILE).stat()
+        except OSError as error:
+            raise UserError(f"{directory} cannot be opened as a store: {error}") from error
         key = (status.st_dev, status.st_ino)
         found = _open.get(key)
         if found is None:

@@ -37,22 +37,40 @@ class Joined:
         Raises:
             UserError: see `mstgraph.store.mapped.gather.Gather.read`.
         """
-        for file, rows, own in self._divided(indices):
-            if rows[-1] - rows[0] + 1 == len(rows):
-                file.read(own, out[rows[0] : rows[-1] + 1])
-                continue
-            found = np.empty((len(rows), out.shape[1]), np.uint8)
-            file.read(own, found)
-            out[rows] = found
+        numbers = self._numbers(indices)
+        ordered = bool((numbers[1:] >= numbers[:-1]).all())
+        order = slice(None) if ordered else np.argsort(numbers, kind="stable")
+        found = out if ordered else np.empty_like(out)
+        for file, own, rows in self._divided(indices[order], numbers[order]):
+            file.read(own, found[rows])
+        if not ordered:
+            whole = f"V{out.shape[1]}"
+            out.view(whole)[order] = found.view(whole)
 
     def will_need(self, indices: np.ndarray) -> None:
         """Have the pages of rows ``indices`` (int64 [batch]) fetched in the background."""
-        for file, _, own in self._divided(indices):
+        numbers = self._numbers(indices)
+        order = np.argsort(numbers, kind="stable")
+        for file, own, _ in self._divided(indices[order], numbers[order]):
             file.will_need(own)
 
-    def _divided(self, indices: np.ndarray) -> Iterator[tuple[Rows, np.ndarray, np.ndarray]]:
-        """Yield each file that holds some rows, their places among ``indices``, their numbers."""
-        numbers = np.searchsorted(self._ends, indices, side="right")
-        for number in np.unique(numbers).tolist():
-            places = np.flatnonzero(numbers == number)
-            yield self._files[number](), places, indices[places] - self._firsts[number]
+    def _numbers(self, indices: np.ndarray) -> np.ndarray:
+        """Return which file holds each row."""
+        return np.searchsorted(self._ends, indices, side="right")
+
+    def _divided(
+        self, indices: np.ndarray, numbers: np.ndarray
+    ) -> Iterator[tuple[Rows, np.ndarray, slice]]:
+        """Yield each file that holds some rows, their numbers in it, their places.
+
+        Args:
+            indices: the rows, those of each file together.
+            numbers: which file each is of, ascending.
+        """
+        own = indices - self._firsts[numbers]
+        first = 0
+        for number, count in enumerate(np.bincount(numbers).tolist()):
+            if count:
+                rows = slice(first, first + count)
+                yield self._files[number](), own[rows], rows
+                first += count

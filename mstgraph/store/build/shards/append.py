@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mstgraph.store.build.failures import explained, partial_directory
 from mstgraph.store.build.job import Build, Job, Progress
-from mstgraph.store.build.shards.grown import Appended, appended
-from mstgraph.store.build.shards.whole import Whole, content_of_shards, write_whole
+from mstgraph.store.build.shards.compared import refuse_unfit
+from mstgraph.store.build.shards.grown import Appended, appended, asked_for, is_known
+from mstgraph.store.build.shards.whole import Whole, content_of_growth, remove_shard, write_whole
 from mstgraph.store.destination import resolved, shard_of
-from mstgraph.store.layout import LOCK_FILE, METADATA_FILE, OF_SHARDS, SHARDS
+from mstgraph.store.layout import LOCK_FILE, METADATA_FILE, OF_SHARDS, SHARDS, STATE_FILE
 from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.metadata import ADVICE
 from mstgraph.store.reader import Store
@@ -49,24 +49,46 @@ def appended_to(
         jobs: processes that read samples.
         built: builds the shard that they become.
     """
+    _refuse_shard(store)
     path = resolved(store)
-    refuse_links(path / METADATA_FILE, path / DATA_FILE)
-    make_folder(path, path / SHARDS)
-    with partial_directory(path / SHARDS, "wait for it"):
+    refuse_links(path / METADATA_FILE, path / DATA_FILE, path / SHARDS)
+    with _folder_of_shards(path):
         _settle(path)
         before = Store(store)
-        read = recipe(before.metadata["recipe"]["options"])
-        new = appended(before, read, jobs, all_new)
+        job = asked_for(before, recipe(before.metadata["recipe"]["options"]), jobs)
+        new = None
+        if not (all_new and is_known(before, job)):
+            refuse_unfit(before, job, all_new)
+            new = appended(before, job, all_new)
         if new is not None:
             _remove_another(new.part)
             built(new.part, progress)
             with explained(path):
                 _take_in(path, new)
-    for left in (path / SHARDS).glob(f"{LOCK_FILE}*"):
-        left.unlink()
-    with suppress(OSError):  # there is something in it, as a rule
-        (path / SHARDS).rmdir()
     return Store(store)
+
+
+@contextmanager
+def _folder_of_shards(path: Path) -> Iterator[None]:
+    """Have the folder of shards, and its lock; what there is no need for goes again."""
+    folder = path / SHARDS
+    with partial_directory(folder, elsewhere=""):
+        try:
+            yield
+        finally:
+            for lock in folder.glob(f"{LOCK_FILE}*"):  # later it could be another process's
+                lock.unlink()
+    with suppress(OSError):  # there is something in it, as a rule
+        folder.rmdir()
+
+
+def _refuse_shard(store: Path) -> None:
+    """Refuse to make a store of shards of what is one itself: nobody could open that around it."""
+    for path in (store.absolute(), resolved(store)):
+        around = path.parent.parent
+        whole = any((around / name).is_file() for name in (METADATA_FILE, STATE_FILE))
+        if path.parent.name == SHARDS and whole:
+            raise UserError(f"{store} is a shard of the store {around}; expected that store")
 
 
 def _remove_another(job: Job) -> None:
@@ -79,8 +101,8 @@ def _remove_another(job: Job) -> None:
         left = Store(folder)
         if (left.metadata["identity"], len(left)) == (job.identity, job.length):
             return
-    logger.warning("starting over in %s: the raw data has changed", folder)
-    shutil.rmtree(folder)
+    remove_shard(folder)
+    logger.warning("starting over in %s: the raw data has changed, or it is damaged", folder)
 
 
 def _take_in(path: Path, new: Appended) -> None:
@@ -92,7 +114,7 @@ def _take_in(path: Path, new: Appended) -> None:
         shards = [Store(shard_of(path, number)) for number in range(max(1, count) + 1)]
         said = new.before.metadata.get("shards", [{}]) if count else [{}]
         earlier = [bool(shard.get("appended")) for shard in said]
-        write_whole(path, new.whole, Whole(shards, [*earlier, True]), content_of_shards)
+        write_whole(path, new.whole, Whole(shards, [*earlier, True]), content_of_growth(new.before))
     finally:
         _settle(path)
 
@@ -101,8 +123,13 @@ def _become_first(path: Path) -> None:
     """Let a store in one file be its own first shard, too."""
     first = shard_of(path, 0)
     make_folder(path, first)
-    text = (path / METADATA_FILE).read_bytes()
-    replace_durably(first / METADATA_FILE, lambda temporary: temporary.write_bytes(text))
+    text, said = (path / METADATA_FILE).read_bytes(), first / METADATA_FILE
+    if (first / DATA_FILE).exists() and not (said.is_file() and said.read_bytes() == text):
+        raise UserError(
+            f"{first} is another store, but {path} is to have its data there; expected that you "
+            "move it"
+        )
+    replace_durably(said, lambda temporary: temporary.write_bytes(text))
     (first / DATA_FILE).unlink(missing_ok=True)
     try:
         os.link(path / DATA_FILE, first / DATA_FILE)

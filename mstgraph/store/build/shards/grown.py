@@ -11,12 +11,11 @@ import numpy as np
 
 from mstgraph.store.build.asking import asked
 from mstgraph.store.build.job import Job
-from mstgraph.store.build.reading.checks import SampleChecker
 from mstgraph.store.declared import Declared
 from mstgraph.store.destination import shard_of
 from mstgraph.store.layout import canonical, make_columns
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Labels, Recipe
+from mstgraph.store.recipe import Recipe
 from mstgraph.store.splits import (
     GROUPS,
     PARTS,
@@ -45,87 +44,43 @@ class Appended:
     whole: Job
 
 
-def appended(store: Store, recipe: Recipe, jobs: int | None, all_new: bool) -> Appended | None:
+def asked_for(store: Store, recipe: Recipe, jobs: int | None) -> Job:
+    """Ask a recipe for all that must be known to add its samples to a store.
+
+    A label may be unknown if it may in the store: of the new samples each can have one.
+    """
+    job = asked(recipe, store.path, jobs, splits={})
+    unknown = store.labels_spec.unknown
+    if unknown is None or job.declared.labels.unknown is not None:
+        return job
+    said = replace(job.declared, labels=replace(job.declared.labels, unknown=unknown))
+    columns, block = make_columns(said.modalities, said.labels, said.length)
+    return replace(job, declared=said, columns=columns, block=block)
+
+
+def is_known(store: Store, job: Job) -> bool:
+    """Say whether a store was prepared from just this raw data, or it was appended."""
+    known = (store.metadata, *(shard.metadata for shard in store.shards))
+    return job.identity in {metadata["identity"] for metadata in known}
+
+
+def appended(store: Store, job: Job, all_new: bool) -> Appended | None:
     """Return what is to be added to a store; None if it has everything.
 
     Args:
         store: the store.
-        recipe: see `mstgraph.store.build.builder.append`.
-        jobs: processes that read samples.
-        all_new: whether all samples of the recipe are new.
+        job: of all samples of the recipe, see `asked_for`.
+        all_new: whether all of them are new; else those that are stored come first.
 
     Raises:
-        UserError: the recipe does not go with the store, or the samples that are stored are not
-            its first.
+        UserError: the splits that come with the data do not go with the store's.
     """
-    job = asked(recipe, store.path, jobs, splits={})
-    _refuse_another(store, job)
-    if all_new:
-        known = (store.metadata, *(shard.metadata for shard in store.shards))
-        if job.identity in {metadata["identity"] for metadata in known}:
-            return None
-        samples = range(job.length)
-    else:
-        _compare_identifiers(store, job)
-        samples = range(store.length, job.length)
+    samples = range(0 if all_new else store.length, job.length)
     if not samples:
         return None
     splits = _new_splits(store, job.declared, len(samples), all_new)
     part = job.part(samples, shard_of(store.path, max(1, len(store.shards))), splits)
     return Appended(store, part, _together(store, job, part, all_new))
-
-
-def _refuse_another(store: Store, job: Job) -> None:
-    """Refuse a recipe whose samples are not such as the store holds."""
-    prepared, now = store.metadata["recipe"], job.provenance
-    words = {
-        "sha256": f"another recipe than {now['file']}, or by this one before it was edited",
-        "class": f"another class than {now['class']}",
-        "options": f"other options: {_options(prepared['options'])}",
-        "modules": "other modules that the recipe imports, or before they were edited",
-    }
-    for key, by in words.items():
-        if prepared.get(key, now[key]) != now[key]:  # earlier versions did not say all of them
-            raise UserError(
-                f"{store.path} was prepared by {by}; expected the same recipe and options"
-            )
-    said = job.declared
-    labels, stored = _comparable(said.labels), _comparable(store.labels_spec)
-    if labels != stored:
-        raise UserError(
-            f"the labels of {said.title} are {labels} now, and those of {store.path} {stored}; "
-            "expected the same: prepare a store anew"
-        )
-    if tuple(store.modalities.values()) != said.modalities:
-        raise UserError(
-            f"the modalities of {said.title} are others now than those of {store.path}; expected "
-            "the same: prepare a store anew"
-        )
-
-
-def _options(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in options.items()) or "none"
-
-
-def _comparable(labels: Labels) -> str:
-    classes = ", ".join(labels.classes)
-    return f"{labels.task} ({classes}), ignored {labels.ignored}, unknown {labels.unknown}"
-
-
-def _compare_identifiers(store: Store, job: Job) -> None:
-    """Refuse raw data in which other samples come first than those that are stored."""
-    expected = "expected the same raw data, grown at its end, or --all-new for other raw data"
-    if job.length < store.length:
-        raise UserError(
-            f"{store.path} holds {store.length} samples, and the raw data {job.length}; {expected}"
-        )
-    checker = SampleChecker(job.recipe, job.declared)
-    for index in range(store.length):
-        if (name := checker.identifier(index)) != (stored := store.identifier(index)):
-            raise UserError(
-                f"sample {index} of the raw data is '{name}', and that of {store.path} is "
-                f"'{stored}'; {expected}"
-            )
 
 
 def _new_splits(store: Store, said: Declared, count: int, all_new: bool) -> dict[str, Split]:
@@ -140,7 +95,7 @@ def _new_splits(store: Store, said: Declared, count: int, all_new: bool) -> dict
     splits = {name: numbered_split(length, int(name), first) for name in NUMBERED}
     for name, given in said.official_splits.items():
         if all_new:
-            splits[name] = official_split(name, given, count)
+            splits[name] = official_split(name, {"train": (), "test": (), **given}, count)
         else:
             before = {part: store.split(name, part) for part in PARTS}
             splits[name] = continued_split(name, given, before, first, length)

@@ -6,9 +6,11 @@ samples do not either: their checksums are then those of a store in one file.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -16,12 +18,15 @@ from mstgraph.store.build.description import warn_of_absent_classes
 from mstgraph.store.build.failures import explained, partial_directory
 from mstgraph.store.build.job import Build, Job, Progress
 from mstgraph.store.build.publishing import continue_or_start_over, existing, publish
-from mstgraph.store.build.shards.whole import Whole, content_of_one_file, write_whole
+from mstgraph.store.build.shards.whole import Whole, content_of_one_file, remove_shard, write_whole
 from mstgraph.store.destination import is_vacant, resolved, shard_of
 from mstgraph.store.layout import METADATA_FILE, SHARDS
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import RAW
 from mstgraph.store.splits import Split
+from mstgraph.support.errors import UserError
+
+logger = logging.getLogger("mstgraph")
 
 
 def built_in_shards(job: Job, count: int, progress: Progress, built: Build) -> Store:
@@ -40,10 +45,12 @@ def built_in_shards(job: Job, count: int, progress: Progress, built: Build) -> S
         return existing(job)
     pieces = cut(job, count)
     with partial_directory(job.partial):
-        _take_back(job)
         wanted = {**job.state, "shards": [len(piece) for piece in pieces]}
-        continue_or_start_over(job.partial, wanted, lambda: True)
+        with explained(job.partial):
+            _take_back(job)
+            continue_or_start_over(job.partial, wanted, lambda: True)
         for number, piece in enumerate(pieces):
+            _remove_damaged(shard_of(job.partial, number))
             built(_part(job, number, piece), progress)
         with explained(job.partial):
             whole = Whole([Store(shard_of(job.partial, n)) for n in range(len(pieces))])
@@ -66,6 +73,17 @@ def cut(job: Job, count: int) -> list[range]:
 
 def _part(job: Job, number: int, samples: range) -> Job:
     return job.part(samples, shard_of(job.partial, number), _within(job.splits, samples))
+
+
+def _remove_damaged(folder: Path) -> None:
+    """Remove a finished shard that cannot be opened any more; it is built again."""
+    if is_vacant(folder):
+        return
+    try:
+        Store(folder)
+    except UserError:
+        remove_shard(folder)
+        logger.warning("starting over in %s: what was written there is damaged", folder)
 
 
 def _within(splits: Mapping[str, Split], samples: range) -> dict[str, Split]:

@@ -13,18 +13,22 @@ from mstgraph.store.build.job import Job
 from mstgraph.store.layout import (
     IDENTIFIER,
     LENGTHS,
+    LOCK_FILE,
     METADATA_FILE,
     OF_SHARDS,
     SPLITS,
+    STATE_FILE,
     Column,
     fingerprint,
     named_key,
     record_key,
 )
+from mstgraph.store.mapped.places import DATA_FILE
 from mstgraph.store.mapped.soundness import CHECKSUMS, checksum, checksum_key
 from mstgraph.store.reader import Store
 from mstgraph.store.recipe import RAW
 from mstgraph.support.disk.descriptions import DIGEST, content_digest
+from mstgraph.support.errors import UserError
 from mstgraph.support.files import json_text, write_json_durably
 
 Checksums = Iterator[tuple[bytes, bytes]]
@@ -93,6 +97,25 @@ def write_whole(directory: Path, job: Job, whole: Whole, content: Content) -> No
     write_json_durably(directory / METADATA_FILE, {**plain, DIGEST: content_digest(plain)})
 
 
+def remove_shard(folder: Path) -> None:
+    """Remove a shard that is of no use, as far as it is one.
+
+    Raises:
+        UserError: something else lies there.
+    """
+    names = sorted(path.name for path in folder.iterdir())
+    own = (DATA_FILE, METADATA_FILE, STATE_FILE)
+    foreign = [name for name in names if name not in own and not name.startswith(LOCK_FILE)]
+    if foreign:
+        raise UserError(
+            f"{folder} holds '{foreign[0]}', and a shard is to be written there; expected that you "
+            "move it"
+        )
+    for name in reversed(names):  # without metadata it is no store
+        (folder / name).unlink()
+    folder.rmdir()
+
+
 def content_of_one_file(whole: Whole, job: Job) -> Checksums:
     """Yield what a store of the same samples in one file has as checksums, ordered by key.
 
@@ -108,13 +131,19 @@ def content_of_one_file(whole: Whole, job: Job) -> Checksums:
     yield from sorted(found)
 
 
-def content_of_shards(whole: Whole, job: Job) -> Checksums:
-    """Yield the fingerprints of shards and the checksums of splits, ordered by key.
+def content_of_growth(before: Store) -> Content:
+    """Return what gives a fingerprint to a store that has grown by its last shard, ordered by key.
 
-    For samples that were appended: a store in one file would be split in another way.
+    A store in one file would be split in another way. It is the same however many shards there
+    were.
     """
-    shards = [(record_key(n), bytes.fromhex(s.fingerprint)) for n, s in enumerate(whole.shards)]
-    yield from sorted([*shards, *_of_splits(job)])
+
+    def content(whole: Whole, job: Job) -> Checksums:
+        both = (before.fingerprint, whole.shards[-1].fingerprint)
+        pieces = [(record_key(n), bytes.fromhex(found)) for n, found in enumerate(both)]
+        yield from sorted([*pieces, *_of_splits(job)])
+
+    return content
 
 
 def _of_splits(job: Job) -> Checksums:

@@ -1,19 +1,18 @@
 """Samples are added to a store without writing, moving or drawing anew what it holds."""
 
-# ruff: noqa: D102, D103
+# ruff: noqa: D103
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_recipes import Vectors
+from sample_recipes import Listed, Vectors, lines, listed
 
+from mstgraph.store import metadata
 from mstgraph.store.build.builder import append, build
 from mstgraph.store.build.shards import append as appending
 from mstgraph.store.reader import Store
@@ -24,54 +23,6 @@ from mstgraph.store.verification import verify
 from mstgraph.support.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
-
-
-@dataclass
-class Listed(Vectors):
-    """Samples by the numbers in a file, one a line; a second word is its part of the split."""
-
-    length: int = 0
-
-    @cached_property
-    def rows(self) -> list[list[str]]:
-        assert self.raw is not None
-        return [line.split() for line in self.raw.read_text().splitlines()]
-
-    def labels(self) -> Labels:
-        return Labels("classification", ("cat", "dog", "owl"), unknown=-1)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def sample(self, index: int) -> Mapping[str, np.ndarray]:
-        number = int(self.rows[index][0])
-        label = np.array(-1 if number % 5 == 4 else number % 3)
-        return {**super().sample(number), "label": label}
-
-    def identifier(self, index: int) -> str:
-        return f"clip{self.rows[index][0]}"
-
-    def official_splits(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
-        parts: dict[str, list[int]] = {}
-        for place, row in enumerate(self.rows):
-            for part in row[1:]:
-                parts.setdefault(part, []).append(place)
-        return {"own": parts} if parts else {}
-
-
-def lines(numbers: Sequence[int], part: Callable[[int], str] = lambda number: "") -> str:
-    return "".join(f"{number} {part(number)}\n" for number in numbers)
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    path = tmp_path / "list.txt"
-    path.write_text(lines(range(22)))
-    return path
-
-
-def listed(raw: Path) -> Callable[[Mapping[str, object]], Listed]:
-    return lambda options: Listed(raw=raw, seed=int(str(options["seed"])))
 
 
 def rows(numbers: Sequence[int]) -> np.ndarray:
@@ -149,9 +100,10 @@ def test_fingerprint_is_of_what_is_there(tmp_path: Path, raw: Path) -> None:
 
 
 def test_other_raw_data_is_new_as_a_whole(tmp_path: Path, raw: Path) -> None:
-    """Once: the same again adds nothing. A run looks for both."""
+    """Once: the same again adds nothing. A run looks for both, as long as they are there."""
     build(Listed(raw=raw), tmp_path / "store")
-    more = tmp_path / "more.txt"
+    more = tmp_path / "disk" / "more.txt"
+    more.parent.mkdir()
     more.write_text(lines([90, 91]))
     for _ in range(2):
         store = append(tmp_path / "store", listed(more), all_new=True)
@@ -161,6 +113,72 @@ def test_other_raw_data_is_new_as_a_whole(tmp_path: Path, raw: Path) -> None:
     assert other_raw_data(store.metadata["recipe"], raw) is None
     more.write_text(lines([90, 92]))
     assert "more.txt' has changed" in str(other_raw_data(store.metadata["recipe"], raw))
+    more.unlink()
+    assert "more.txt' is not there" in str(other_raw_data(store.metadata["recipe"], raw))
+    more.parent.rmdir()
+    assert other_raw_data(store.metadata["recipe"], raw) is None
+
+
+def test_all_new_samples_of_one_part_that_have_labels(tmp_path: Path, raw: Path) -> None:
+    """More for training is what is added most; and that all are known is no other data set."""
+
+    class Known(Listed):
+        def labels(self) -> Labels:
+            known = self.raw is not None and self.raw.name == "more.txt"
+            return Labels("classification", ("cat", "dog", "owl"), unknown=None if known else -1)
+
+    raw.write_text(lines(range(22), lambda number: PARTS[number % 3]))
+    before = parts(build(Known(raw=raw), tmp_path / "store"), "own")
+    more = tmp_path / "more.txt"
+    more.write_text(lines([60, 61, 62, 63, 65, 66], lambda number: "train"))
+    store = append(tmp_path / "store", lambda options: Known(raw=more), all_new=True)
+    assert parts(store, "own")[:22] == before
+    assert {*parts(store, "own")[22:]} == {"train", "validation"}
+    assert store.labels_spec.unknown == -1
+
+
+def test_the_fingerprint_is_the_same_for_any_number_of_shards(tmp_path: Path, raw: Path) -> None:
+    """As before samples were appended: what was trained on the one is reused with the other."""
+    paths = [build(Listed(raw=raw), tmp_path / str(n), shards=n).path for n in (1, 3)]
+    raw.write_text(lines(range(25)))
+    found = [append(path, listed(raw)) for path in paths]
+    assert found[0].fingerprint == found[1].fingerprint
+    assert [len(store.shards) for store in found] == [2, 4]
+
+
+def test_a_shard_is_not_appended_to(tmp_path: Path, raw: Path) -> None:
+    """The store around it could not be opened any more."""
+    store = build(Listed(raw=raw), tmp_path / "store", shards=2)
+    raw.write_text(lines(range(30)))
+    with pytest.raises(UserError, match=r"0000 is a shard of the store .*store; expected that"):
+        append(store.path / "shards" / "0000", listed(raw))
+    assert verify(Store(store.path)) == []
+
+
+def test_a_store_that_is_opened_while_samples_are_appended(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is that of before or after; one whose data was not read yet says that it was replaced."""
+    path = tmp_path / "store"
+    build(Listed(raw=raw), path)
+    early = Store(path)
+    raw.write_text(lines(range(30)))
+    read, done = metadata.read_json, []
+
+    def late(*given: object) -> object:
+        found = read(*given)
+        if not done:
+            done.append(True)
+            append(path, listed(raw))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metadata, "read_json", late)
+        assert Store(path).length == 30
+    with pytest.raises(UserError, match="was replaced by another while in use"):
+        early.read_labels([0])
+    with pytest.raises(UserError, match="cannot be opened as a store"):
+        early.opened()
 
 
 def test_a_split_that_comes_with_the_data_is_continued(tmp_path: Path, raw: Path) -> None:
@@ -173,56 +191,15 @@ def test_a_split_that_comes_with_the_data_is_continued(tmp_path: Path, raw: Path
     assert now[:22] == before
     assert {*now[23::2]} == {"train", "validation"}
     assert {*now[22::2]} == {"test"}
+    raw.write_text(lines(range(36), lambda n: half(n) if n < 33 else "validation"))
+    now = parts(append(tmp_path / "store", listed(raw)), "own")  # which was not told before
+    assert (now[:22], now[33:]) == (before, ["validation"] * 3)
     raw.write_text(lines(range(40), lambda number: "test" if number < 30 else "train"))
     with pytest.raises(UserError, match="'own' has another part for sample 1 than when it was"):
         append(tmp_path / "store", listed(raw))
     raw.write_text(lines(range(40)))
     with pytest.raises(UserError, match=r"splits of no name now, and .* has 'own'"):
         append(tmp_path / "store", listed(raw))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (lines([*range(1, 23), 50]), "sample 0 of the raw data is 'clip1', .* 'clip0'.*--all-new"),
-        (lines(range(21)), "holds 22 samples, and the raw data 21; expected the same"),
-    ],
-)
-def test_raw_data_of_which_other_samples_come_first(
-    tmp_path: Path, raw: Path, content: str, message: str
-) -> None:
-    """Is refused in one sentence, and the store is that of before."""
-    before = build(Listed(raw=raw), tmp_path / "store")
-    raw.write_text(content)
-    with pytest.raises(UserError, match=message):
-        append(tmp_path / "store", listed(raw))
-    assert Store(tmp_path / "store").metadata == before.metadata
-
-
-def test_another_recipe_or_other_options(tmp_path: Path, raw: Path) -> None:
-    """What was stored by others would not be comparable; what is no store is said to be none."""
-    build(Listed(raw=raw), tmp_path / "store")
-    with pytest.raises(UserError, match="by another recipe than sample_recipes"):
-        append(tmp_path / "store", lambda options: Vectors())
-    with pytest.raises(UserError, match="by other options: length = 0, seed = 0; expected"):
-        append(tmp_path / "store", lambda options: Listed(raw=raw, seed=1))
-    with pytest.raises(UserError, match="there is no store at"):
-        append(tmp_path / "nothing", listed(raw))
-    assert not (tmp_path / "nothing").exists()
-
-
-def test_another_class_among_the_new_samples(tmp_path: Path, raw: Path) -> None:
-    """Networks have an output for each: another store is asked for."""
-    build(Listed(raw=raw), tmp_path / "store")
-
-    class More(Listed):
-        def labels(self) -> Labels:
-            return Labels("classification", ("cat", "dog", "owl", "yak"), unknown=-1)
-
-    More.__name__ = "Listed"
-    raw.write_text(lines(range(30)))
-    with pytest.raises(UserError, match=r"labels .* owl, yak\).* those of .* owl\)"):
-        append(tmp_path / "store", lambda options: More(raw=raw))
 
 
 def test_prepare_says_that_samples_can_be_added(tmp_path: Path, raw: Path) -> None:
@@ -347,6 +324,22 @@ def test_two_at_once_are_refused(tmp_path: Path, raw: Path) -> None:
                 append(tmp_path / "store", listed(raw))
 
     assert append(tmp_path / "store", listed(raw), progress=again).length == 30
+
+
+@pytest.mark.parametrize(("name", "file"), [("0001", "mine.txt"), ("0000", "data.mdb")])
+def test_what_is_somebodys_stays(tmp_path: Path, raw: Path, name: str, file: str) -> None:
+    """A folder that is called as a shard would be is not removed, and the store is as it was."""
+    path = build(Listed(raw=raw), tmp_path / "store").path
+    mine = path / "shards" / name / file
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    raw.write_text(lines(range(30)))
+    with pytest.raises(UserError, match=f"{name} .* expected that you move it"):
+        append(path, listed(raw))
+    assert mine.read_text() == "mine"
+    assert Store(path).read_labels([21]).tolist() == [0]
+    mine.unlink()
+    assert append(path, listed(raw)).length == 30
 
 
 def test_nothing_is_written_through_links(tmp_path: Path, raw: Path) -> None:

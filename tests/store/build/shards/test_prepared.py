@@ -3,6 +3,7 @@
 # ruff: noqa: D102
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from picture_recipe import Pictures
 from sample_recipes import Maps, Vectors, column
 
+from mstgraph.store.build import publishing
 from mstgraph.store.build.asking import asked
 from mstgraph.store.build.builder import build
 from mstgraph.store.build.reading.workers import Workers
@@ -186,6 +188,43 @@ def test_stopped_anywhere_the_same_call_continues(
     assert verify(store) == []
     assert sorted(os.listdir(store.path)) == ["metadata.json", "shards"]
     assert sorted(os.listdir(store.path / "shards" / "0002")) == ["data.mdb", "metadata.json"]
+
+
+def test_a_finished_shard_that_is_damaged_is_built_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are not; what is somebody's stays there."""
+    recipe, seen = Vectors(), []
+    recipe.fail_at = 33
+    with pytest.raises(KeyboardInterrupt):
+        build(recipe, tmp_path / "store", shards=3)
+    shard = tmp_path / "store.partial" / "shards" / "0001"
+    os.truncate(shard / "data.mdb", 4096)
+    (shard / "mine.txt").touch()
+    recipe.fail_at = -1
+    with pytest.raises(UserError, match=r"0001 holds 'mine.txt', .* expected that you move it"):
+        build(recipe, tmp_path / "store", shards=3)
+    (shard / "mine.txt").unlink()
+    store = build(recipe, tmp_path / "store", shards=3, progress=lambda n, _: seen.append(n))
+    assert seen[0] == 8
+    assert "0001: what was written there is damaged" in caplog.text
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_disk_that_is_full_from_the_first_byte_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    """Is told in one sentence, and the same call goes on."""
+
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "write_json_durably", full)
+        with pytest.raises(UserError, match=r"store.partial failed .* the disk is full"):
+            build(Vectors(length=8), tmp_path / "store", shards=shards)
+    assert build(Vectors(length=8), tmp_path / "store", shards=shards).length == 8
 
 
 def test_another_number_of_shards_starts_over(
