@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -331,8 +332,9 @@ def wait_for_epochs(stage: str, count: int, process: Any) -> None:
     """Return as soon as a stage has finished some epochs."""
     path = Path("run/stages", stage, "metrics.jsonl")
     while process.is_alive():
-        if path.exists() and path.read_text().count("\n") >= count:
-            return
+        with suppress(FileNotFoundError):  # not yet, or about to be written anew
+            if path.read_text().count("\n") >= count:
+                return
         time.sleep(0.001)
     pytest.fail(f"stage {stage} was over before it could be stopped: {Path('said').read_text()}")
 
