@@ -10,9 +10,12 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from matplotlib.colors import to_hex
+
 from mstgraph.look.outcomes import Changed
 from mstgraph.page import of_data
 from mstgraph.page.parts import Gallery
+from mstgraph.page.pictures import IGNORED, class_colours
 from mstgraph.store.recipe import Modality
 from mstgraph.support.errors import UserError
 
@@ -42,16 +45,21 @@ def test_text_is_shown_as_words(known: bool, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_maps_of_a_student_of_several_modalities(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each modality that it sees is shown, then the label; what changed is mended or spoilt."""
+    """Each modality that it sees is shown, then the label; what changed is mended or spoilt.
+
+    The key has the colours that are in the maps, of classes and of what is not counted.
+    """
     score = np.array([0.0, -0.25, 0.5])
     found = Changed(np.array([2]), np.array([1]), score)
     monkeypatch.setattr(of_data, "changed", lambda *_: found)
     run: Any = SimpleNamespace(classes=["wall", "bed"], responses=dict)
+    labels = np.zeros((3, 4, 4), int)
+    labels[2, 0, 0] = 255
     opened: Any = SimpleNamespace(
-        labels=lambda positions: np.zeros((len(positions), 4, 4), int),
+        labels=labels.__getitem__,
         raw=lambda name, positions: np.zeros((len(positions), 3, 4, 4), np.uint8),
         ids=lambda: np.array([7, 8, 9]),
-        store=SimpleNamespace(labels_spec=SimpleNamespace(ignored=None, unknown=None)),
+        store=SimpleNamespace(labels_spec=SimpleNamespace(ignored=255, unknown=None)),
         experiment=SimpleNamespace(inputs_of={"car": ("camera", "depth")}),
     )
     section = of_data.segmentation(run, opened, "car")
@@ -64,3 +72,5 @@ def test_maps_of_a_student_of_several_modalities(monkeypatch: pytest.MonkeyPatch
     ]
     for card in gallery.cards:
         assert [one.name for one in card.pictures] == ["camera", "depth", "label"]
+    colours = {"wall": class_colours(2)[0], "not counted": to_hex(IGNORED)}
+    assert dict(gallery.key) == colours

@@ -16,7 +16,7 @@ pytest.importorskip("jinja2")
 
 from mstgraph.cli import main
 from mstgraph.page import page
-from mstgraph.page.parts import Article, Rows
+from mstgraph.page.parts import Article, Rows, Section
 from mstgraph.support.errors import UserError
 
 VOID = {"meta", "link", "img", "br"}
@@ -201,3 +201,25 @@ def test_words_begin_at_one_edge_and_numbers_end_at_the_other() -> None:
     rows = [["a", "0.5", "—", "0.1.0", ""], ["b", "−0.25", "0.5", "split drawn", "3"]]
     assert Rows("vwxyz", rows).of_words == [True, False, False, True, False]
     assert Rows("xy", []).of_words == [False, False]
+
+
+def test_columns_of_words_are_marked_and_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for a table, not for each cell: of a thousand epochs that would take minutes."""
+    asked: list[Rows] = []
+    found = Rows.of_words.fget
+
+    def of_words(rows: Rows) -> list[bool]:
+        asked.append(rows)
+        return found(rows)
+
+    monkeypatch.setattr(Rows, "of_words", property(of_words))
+    table = Rows(["v", "w", "x"], [["a", "0.5", "low"], ["b", "—", "high"]])
+    written = page._template()([Article("", "", "", [Section("", [table])])], "")
+    assert re.findall(r'<t[hd](?: scope="col")? class="word">(\w+)', written) == [
+        "v",
+        "x",
+        "low",
+        "high",
+    ]
+    assert written.count('class="word"') == 4
+    assert asked == [table]
