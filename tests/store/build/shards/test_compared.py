@@ -146,3 +146,19 @@ def test_raw_data_that_is_not_all_new(
     recipe.__dict__["raw_files"] = lambda: (more, raw)
     append(path, lambda options: recipe, all_new=True)
     assert "1 of the raw files, such as 'list.txt', are those of" in caplog.text
+
+
+def test_one_sample_that_differs_is_enough(tmp_path: Path, raw: Path) -> None:
+    """Of each shard: where samples are read in chunks, the next is a chunk away."""
+    read: list[int] = []
+
+    class Noted(Listed):
+        def sample(self, index: int) -> Mapping[str, np.ndarray]:
+            read.append(index)
+            return super().sample(index)
+
+    store = build(Noted(raw=raw), tmp_path / "store", shards=2)
+    raw.write_text(lines(range(60, 70)))
+    read.clear()
+    append(store.path, lambda options: Noted(raw=raw), all_new=True)
+    assert read == [0, 0, *range(10)]
