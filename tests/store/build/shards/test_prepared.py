@@ -17,7 +17,6 @@ from sample_recipes import Maps, Vectors, column
 from mstgraph.store.build import publishing
 from mstgraph.store.build.asking import asked
 from mstgraph.store.build.builder import build
-from mstgraph.store.build.reading.workers import Workers
 from mstgraph.store.build.shards import prepared
 from mstgraph.store.layout import OF_SHARDS
 from mstgraph.store.reader import Store
@@ -242,23 +241,14 @@ def test_another_number_of_shards_starts_over(
     assert build(recipe, tmp_path / "store", shards=2).shards == store.shards == ()
 
 
-def test_the_same_bytes_for_every_number_of_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_bytes_for_every_number_of_processes(tmp_path: Path, counts: list[int]) -> None:
     """Several processes read each shard."""
-    started: list[int] = []
-    begin = Workers.__init__
-    monkeypatch.setattr(
-        Workers,
-        "__init__",
-        lambda self, samples, count: (started.append(count), begin(self, samples, count))[1],
-    )
     files = []
     for jobs in (1, 2):
         path = build(Vectors(), tmp_path / str(jobs), jobs=jobs, shards=2).path
         files.append([file.read_bytes() for file in sorted(path.rglob("*.*"))])
     assert files[0] == files[1]
-    assert started == [2, 2]
+    assert counts == [2, 2]
 
 
 def _edit(path: Path) -> None:
