@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -65,6 +66,28 @@ def test_another_class_among_the_new_samples(tmp_path: Path, raw: Path) -> None:
     raw.write_text(lines(range(30)))
     with pytest.raises(UserError, match=r"classes of .* of .*store: 'yak' is new; expected"):
         append(tmp_path / "store", lambda options: Classes(raw=raw))
+
+
+def test_samples_that_are_declared_in_another_way(tmp_path: Path, raw: Path) -> None:
+    """By what the recipe reads: another size, another number for what is ignored."""
+
+    class Other(Listed):
+        wide, ignored = 7, -9
+
+        def modalities(self) -> tuple[Modality, ...]:
+            rgb, _ = super().modalities()
+            return rgb, Modality("audio", "float32", (self.wide,), 2.0, "Pa")
+
+        def labels(self) -> Labels:
+            return replace(super().labels(), ignored=self.ignored)
+
+    path = build(Other(raw=raw), tmp_path / "store").path
+    raw.write_text(lines(range(30)))
+    for name, value, said in (("ignored", -8, "labels"), ("wide", 8, "modalities")):
+        recipe = Other(raw=raw)
+        setattr(recipe, name, value)
+        with pytest.raises(UserError, match=rf"the {said} of test vectors are .* prepare a store"):
+            append(path, lambda options, recipe=recipe: recipe)
 
 
 @pytest.mark.parametrize("encoded", [False, True])
@@ -141,6 +164,8 @@ def test_raw_data_that_is_not_all_new(
             append(path, listed(more), all_new=True)
     assert Store(path).length == 34
     assert not caplog.records
+    more.write_text(lines(range(3)))  # so few can be the same by chance
+    assert append(path, listed(more), all_new=True).length == 37
     more.write_text(lines(range(90, 99)))
     recipe = Listed(raw=more)
     recipe.__dict__["raw_files"] = lambda: (more, raw)

@@ -14,6 +14,7 @@ import pytest
 from picture_recipe import Pictures
 from sample_recipes import Maps, Vectors, column
 
+from mstgraph.store import reader
 from mstgraph.store.build import publishing
 from mstgraph.store.build.asking import asked
 from mstgraph.store.build.builder import build
@@ -130,6 +131,16 @@ def test_records_that_lie_as_in_one_file_are_not_read_again(
     assert build(Maps(), tmp_path / "maps", shards=3).fingerprint == (
         build(Maps(), tmp_path / "one").fingerprint
     )
+
+
+def test_read_ahead_is_decided_by_all_shards_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may fit into memory, and all not: it would drag in what no batch asks for."""
+    store = build(Vectors(), tmp_path / "store", shards=3)
+    for size, expected in ((store.metadata["data_bytes"], False), (2**40, True)):
+        monkeypatch.setattr(reader.memory, "total", lambda size=size: size)
+        assert [shard._readahead() for shard in store.shards] == [expected] * 3
 
 
 def test_a_finished_shard_can_be_copied_while_the_next_is_built(tmp_path: Path) -> None:
