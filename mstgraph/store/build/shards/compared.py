@@ -156,10 +156,12 @@ def _names(store: Store, job: Job) -> Names:
 def _looked_at(job: Job, length: int) -> Sequence[int]:
     """Return some of the first samples, ascending, the first and the last among them.
 
-    Where they are read in chunks, those that chunks begin with: it is little to read.
+    Where they are read in chunks, those that the first or any chunk begins with: little to read.
     """
-    starts = np.cumsum([0, *job.declared.chunks[:-1]]) if job.declared.chunks else np.arange(length)
-    there = starts[starts < length]
+    near = np.arange(length)
+    if job.declared.chunks:
+        near = np.union1d(near[:LOOKED_AT], np.cumsum([0, *job.declared.chunks[:-1]]))
+    there = near[near < length]
     chosen = there[np.linspace(0, len(there) - 1, LOOKED_AT).astype(int)]
     found: list[int] = np.unique([*chosen[:-1], length - 1]).tolist()
     return found

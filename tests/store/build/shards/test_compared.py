@@ -15,7 +15,7 @@ from sample_recipes import Listed, Vectors, lines, listed
 
 from mstgraph.store.build.builder import append, build
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Labels, Modality
+from mstgraph.store.recipe import Chunk, Labels, Modality
 from mstgraph.support.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
@@ -187,3 +187,16 @@ def test_one_sample_that_differs_is_enough(tmp_path: Path, raw: Path) -> None:
     read.clear()
     append(store.path, lambda options: Noted(raw=raw), all_new=True)
     assert read == [0, 0, *range(10)]
+
+
+def test_few_chunks_are_looked_at_as_well(tmp_path: Path, raw: Path) -> None:
+    """Their beginnings alone are too few to tell samples that are alike from the same ones."""
+
+    class Together(Listed):
+        def chunks(self) -> list[Chunk]:
+            return [Chunk(len(self), lambda: map(self.sample, range(len(self))))]
+
+    build(Together(raw=raw), tmp_path / "store")
+    raw.write_text(lines(range(30)))
+    with pytest.raises(UserError, match="begins with samples"):
+        append(tmp_path / "store", lambda options: Together(raw=raw), all_new=True)
