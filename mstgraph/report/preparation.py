@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from mstgraph.declare.settings import Data
@@ -114,7 +115,7 @@ def _refuse_none(**counts: int | None) -> None:
 def _told(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar; yields what moves it."""
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(escape(what), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

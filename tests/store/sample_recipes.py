@@ -98,6 +98,27 @@ class Maps(Recipe):
         }
 
 
+class Clips(Recipe):
+    """What recipes of 42 pictures declare, and of sounds that some lack and others have less of."""
+
+    title, source, licence, synthetic = "drawn", "drawn at random", "none", "random numbers"
+
+    def modalities(self) -> tuple[Modality, ...]:
+        return (
+            Modality("rgb", "uint8", (3, 4, 5)),
+            Modality("audio", "float32", (2, 7), optional=True, varying=True),
+        )
+
+    def labels(self) -> Labels:
+        return Labels("classification", ("cat", "dog"))
+
+    def __len__(self) -> int:
+        return 42
+
+    def identifier(self, index: int) -> str:
+        return f"clip{index}"
+
+
 def column(recipe: Recipe, name: str) -> np.ndarray:
     """Return all samples of one modality, straight from the recipe."""
     return np.stack([recipe.sample(index)[name] for index in range(len(recipe))])

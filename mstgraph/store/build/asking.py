@@ -37,18 +37,17 @@ def asked(
         splits = make_splits(said)
     columns, block = make_columns(said.modalities, said.labels, said.length)
     origin = provenance(recipe)
-    new, old = (identity(found, said.length) for found in (origin, {**origin, "modules": {}}))
     return Job(
-        recipe,
-        said,
-        destination,
-        range(said.length),
-        said.length,
-        columns,
-        block,
-        splits,
-        origin,
-        new,
-        old,
-        jobs,
+        recipe=recipe,
+        declared=said,
+        destination=destination,
+        samples=range(said.length),
+        total=said.length,
+        columns=columns,
+        block=block,
+        splits=splits,
+        provenance=origin,
+        identity=identity(origin, said.length),
+        earlier_identity=identity({**origin, "modules": {}}, said.length),
+        jobs=jobs,
     )

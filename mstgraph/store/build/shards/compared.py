@@ -109,15 +109,10 @@ def _refuse_other_first(store: Store, job: Job) -> None:
                 f"sample {index} of the raw data is '{name}', and that of {store.path} is "
                 f"'{stored}'; {EXPECTED}"
             )
-    looked_at = _looked_at(job, store.length)
-    wrong = [
-        index
-        for index, same in zip(looked_at, _same(store, job, looked_at), strict=True)
-        if not same
-    ]
-    if wrong:
+    other = _first_other(store, job, _looked_at(job, store.length))
+    if other is not None:
         raise UserError(
-            f"sample '{names(wrong[0])}' of the raw data is not the one that {store.path} holds "
+            f"sample '{names(other)}' of the raw data is not the one that {store.path} holds "
             f"by this name; {EXPECTED}"
         )
 
@@ -130,7 +125,7 @@ def _refuse_known(store: Store, job: Job) -> None:
     for first, size in zip(accumulate(sizes, initial=0), sizes, strict=False):
         looked_at = _looked_at(job, min(size, job.length))
         enough = again or len(looked_at) == LOOKED_AT  # a few can be the same by chance
-        if enough and all(_same(store, job, looked_at, first)):
+        if enough and _first_other(store, job, looked_at, first) is None:
             raise UserError(
                 f"the raw data begins with samples that {store.path} holds from sample {first} on; "
                 "expected new ones alone, or no --all-new where the same raw data has grown"
@@ -161,20 +156,28 @@ def _names(store: Store, job: Job) -> Names:
 def _looked_at(job: Job, length: int) -> Sequence[int]:
     """Return some of the first samples, ascending, the first and the last among them.
 
-    Where they are read in chunks, those that chunks begin with: it is little to read.
+    Where they are read in chunks, those that the first or any chunk begins with: little to read.
     """
-    starts = np.cumsum([0, *job.declared.chunks[:-1]]) if job.declared.chunks else np.arange(length)
-    there = starts[starts < length]
+    near = np.arange(length)
+    if job.declared.chunks:
+        near = np.union1d(near[:LOOKED_AT], np.cumsum([0, *job.declared.chunks[:-1]]))
+    there = near[near < length]
     chosen = there[np.linspace(0, len(there) - 1, LOOKED_AT).astype(int)]
     found: list[int] = np.unique([*chosen[:-1], length - 1]).tolist()
     return found
 
 
-def _same(store: Store, job: Job, samples: Sequence[int], first: int = 0) -> list[bool]:
-    """Say of samples of the raw data whether those stored from ``first`` on are the same."""
+def _first_other(store: Store, job: Job, samples: Sequence[int], first: int = 0) -> int | None:
+    """Return the first of some samples of the raw data that is not as stored from ``first`` on.
+
+    None is read after it: in a chunk that would be all before the next.
+    """
     with python_seeded(0):
         checker = SampleChecker(job.recipe, job.declared)
-        return [_is_same(store, first + index, checker.read(index)) for index in samples]
+        for index in samples:
+            if not _is_same(store, first + index, checker.read(index)):
+                return index
+    return None
 
 
 def _is_same(store: Store, index: int, found: dict[str, np.ndarray | Encoded]) -> bool:

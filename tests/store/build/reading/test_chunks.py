@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mstgraph.store.build.builder import build
-from mstgraph.store.build.reading import in_order, workers
+from mstgraph.store.build.reading import in_order
 from mstgraph.store.build.reading.chunks import Bounds
 from mstgraph.store.load import load_recipe
 from mstgraph.store.recipe import Recipe
@@ -23,31 +23,16 @@ import os, random
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
-from mstgraph.store import Chunk, Labels, Modality, Recipe
+from sample_recipes import Clips
+from mstgraph.store import Chunk
 
 SIZES = (3, 9, 1, 13, 16)
 
 @dataclass
-class Drawn(Recipe):
+class Drawn(Clips):
     raw: Path
     apart: bool = False
     fail: str = ""
-    title, source, licence, synthetic = "drawn", "drawn at random", "none", "random numbers"
-
-    def modalities(self):
-        return (
-            Modality("rgb", "uint8", (3, 4, 5)),
-            Modality("audio", "float32", (2, 7), optional=True, varying=True),
-        )
-
-    def labels(self):
-        return Labels("classification", ("cat", "dog"))
-
-    def __len__(self):
-        return sum(SIZES)
-
-    def identifier(self, index):
-        return f"clip{index}"
 
     def sample(self, index):
         if f"at{index}" == self.fail:
@@ -95,21 +80,14 @@ def _data(path: Path) -> bytes:
 
 
 def test_the_data_are_those_of_samples_that_are_read_one_by_one(
-    tmp_path: Path, drawn: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, drawn: Callable[..., Recipe], counts: list[int]
 ) -> None:
     """Byte for byte, for any number of processes; each chunk is opened once."""
-    started: list[int] = []
-    begin = workers.Workers.__init__
-    monkeypatch.setattr(
-        workers.Workers,
-        "__init__",
-        lambda self, samples, count: (started.append(count), begin(self, samples, count))[1],
-    )
     expected = _data(build(drawn(apart=True), tmp_path / "apart").path)
     for jobs in (1, 2):
         assert _data(build(drawn(), tmp_path / str(jobs), jobs=jobs).path) == expected
         assert _opened(tmp_path) == [0, 1, 2, 3, 4]
-    assert started == [2]
+    assert counts == [2]
 
 
 def test_what_was_committed_is_not_opened_again(

@@ -22,36 +22,20 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 import numpy as np
-from mstgraph.store.recipe import Labels, Modality, Recipe
+from sample_recipes import Clips
 
 class Kind(Enum):
     HIGH = 100.0
 
 @dataclass
-class Drawn(Recipe):
+class Drawn(Clips):
     raw: Path
     kind: Kind = Kind.HIGH
     fail: str = ""
-    title, source, licence, synthetic = "drawn", "drawn at random", "none", "random numbers"
 
     def __post_init__(self):
         self.file = self.raw.open("rb")  # its position is moved by every sample
         self.offset = random.random()
-
-    def modalities(self):
-        return (
-            Modality("rgb", "uint8", (3, 4, 5)),
-            Modality("audio", "float32", (2, 7), optional=True, varying=True),
-        )
-
-    def labels(self):
-        return Labels("classification", ("cat", "dog"))
-
-    def __len__(self):
-        return 42
-
-    def identifier(self, index):
-        return f"clip{index}"
 
     def sample(self, index):
         for rule in filter(None, self.fail.split(",")):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sample_recipes import Listed, Vectors, lines, listed
 
 from mstgraph.store.build.builder import append, build
 from mstgraph.store.reader import Store
-from mstgraph.store.recipe import Labels, Modality
+from mstgraph.store.recipe import Chunk, Labels, Modality
 from mstgraph.support.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
@@ -65,6 +66,28 @@ def test_another_class_among_the_new_samples(tmp_path: Path, raw: Path) -> None:
     raw.write_text(lines(range(30)))
     with pytest.raises(UserError, match=r"classes of .* of .*store: 'yak' is new; expected"):
         append(tmp_path / "store", lambda options: Classes(raw=raw))
+
+
+def test_samples_that_are_declared_in_another_way(tmp_path: Path, raw: Path) -> None:
+    """By what the recipe reads: another size, another number for what is ignored."""
+
+    class Other(Listed):
+        wide, ignored = 7, -9
+
+        def modalities(self) -> tuple[Modality, ...]:
+            rgb, _ = super().modalities()
+            return rgb, Modality("audio", "float32", (self.wide,), 2.0, "Pa")
+
+        def labels(self) -> Labels:
+            return replace(super().labels(), ignored=self.ignored)
+
+    path = build(Other(raw=raw), tmp_path / "store").path
+    raw.write_text(lines(range(30)))
+    for name, value, said in (("ignored", -8, "labels"), ("wide", 8, "modalities")):
+        recipe = Other(raw=raw)
+        setattr(recipe, name, value)
+        with pytest.raises(UserError, match=rf"the {said} of test vectors are .* prepare a store"):
+            append(path, lambda options, recipe=recipe: recipe)
 
 
 @pytest.mark.parametrize("encoded", [False, True])
@@ -141,8 +164,39 @@ def test_raw_data_that_is_not_all_new(
             append(path, listed(more), all_new=True)
     assert Store(path).length == 34
     assert not caplog.records
+    more.write_text(lines(range(3)))  # so few can be the same by chance
+    assert append(path, listed(more), all_new=True).length == 37
     more.write_text(lines(range(90, 99)))
     recipe = Listed(raw=more)
     recipe.__dict__["raw_files"] = lambda: (more, raw)
     append(path, lambda options: recipe, all_new=True)
     assert "1 of the raw files, such as 'list.txt', are those of" in caplog.text
+
+
+def test_one_sample_that_differs_is_enough(tmp_path: Path, raw: Path) -> None:
+    """Of each shard: where samples are read in chunks, the next is a chunk away."""
+    read: list[int] = []
+
+    class Noted(Listed):
+        def sample(self, index: int) -> Mapping[str, np.ndarray]:
+            read.append(index)
+            return super().sample(index)
+
+    store = build(Noted(raw=raw), tmp_path / "store", shards=2)
+    raw.write_text(lines(range(60, 70)))
+    read.clear()
+    append(store.path, lambda options: Noted(raw=raw), all_new=True)
+    assert read == [0, 0, *range(10)]
+
+
+def test_few_chunks_are_looked_at_as_well(tmp_path: Path, raw: Path) -> None:
+    """Their beginnings alone are too few to tell samples that are alike from the same ones."""
+
+    class Together(Listed):
+        def chunks(self) -> list[Chunk]:
+            return [Chunk(len(self), lambda: map(self.sample, range(len(self))))]
+
+    build(Together(raw=raw), tmp_path / "store")
+    raw.write_text(lines(range(30)))
+    with pytest.raises(UserError, match="begins with samples"):
+        append(tmp_path / "store", lambda options: Together(raw=raw), all_new=True)

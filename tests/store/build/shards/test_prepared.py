@@ -14,10 +14,10 @@ import pytest
 from picture_recipe import Pictures
 from sample_recipes import Maps, Vectors, column
 
+from mstgraph.store import reader
 from mstgraph.store.build import publishing
 from mstgraph.store.build.asking import asked
 from mstgraph.store.build.builder import build
-from mstgraph.store.build.reading.workers import Workers
 from mstgraph.store.build.shards import prepared
 from mstgraph.store.layout import OF_SHARDS
 from mstgraph.store.reader import Store
@@ -133,6 +133,16 @@ def test_records_that_lie_as_in_one_file_are_not_read_again(
     )
 
 
+def test_read_ahead_is_decided_by_all_shards_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may fit into memory, and all not: it would drag in what no batch asks for."""
+    store = build(Vectors(), tmp_path / "store", shards=3)
+    for size, expected in ((store.metadata["data_bytes"], False), (2**40, True)):
+        monkeypatch.setattr(reader.memory, "total", lambda size=size: size)
+        assert [shard._readahead() for shard in store.shards] == [expected] * 3
+
+
 def test_a_finished_shard_can_be_copied_while_the_next_is_built(tmp_path: Path) -> None:
     """It is whole, and is not touched again."""
     copied: list[Store] = []
@@ -242,23 +252,14 @@ def test_another_number_of_shards_starts_over(
     assert build(recipe, tmp_path / "store", shards=2).shards == store.shards == ()
 
 
-def test_the_same_bytes_for_every_number_of_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_bytes_for_every_number_of_processes(tmp_path: Path, counts: list[int]) -> None:
     """Several processes read each shard."""
-    started: list[int] = []
-    begin = Workers.__init__
-    monkeypatch.setattr(
-        Workers,
-        "__init__",
-        lambda self, samples, count: (started.append(count), begin(self, samples, count))[1],
-    )
     files = []
     for jobs in (1, 2):
         path = build(Vectors(), tmp_path / str(jobs), jobs=jobs, shards=2).path
         files.append([file.read_bytes() for file in sorted(path.rglob("*.*"))])
     assert files[0] == files[1]
-    assert started == [2, 2]
+    assert counts == [2, 2]
 
 
 def _edit(path: Path) -> None:
