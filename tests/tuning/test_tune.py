@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.stages.stage import StageNode
 from mstgraph.store import Store
 from mstgraph.support.errors import RunError, UserError
+from mstgraph.support.files import explained
 from mstgraph.tuning.results import Tuned
 from mstgraph.tuning.study import PRUNED, Study
 from mstgraph.tuning.trials import Trials
@@ -215,6 +217,20 @@ def test_a_hopeless_trial_ends_early_and_a_broken_one_alone(
     assert "metrics.jsonl" in left
     assert not {"artefact.json", "checkpoint.pt"} & left
     assert tuned.best is done
+
+
+def test_a_full_disk_fails_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search ends with its sentence, and goes on with the same trial once there is space."""
+
+    def full(self: RunFolder, node: StageNode) -> Path:
+        with explained(self.path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "begin", full)
+        with pytest.raises(UserError, match=r"^no space is left to write"):
+            tune(TEMPERATURE, trials=2)
+    assert [trial.state for trial in tune(TEMPERATURE, trials=2).trials] == ["done", "done"]
 
 
 @pytest.mark.parametrize(
