@@ -206,6 +206,16 @@ def test_many_numbers_are_predicted_as_numbers(
         own_data.look(Path("b.csv"), task="regression")
 
 
+@pytest.mark.parametrize("cell", ["NA", "inf", "1e300"])
+def test_a_label_among_numbers_that_is_none_is_named(tmp_path: Path, cell: str) -> None:
+    """Before anything is written: it has no mean, and the others are no classes."""
+    cells = [cell, *(1.5 * row for row in range(29))]
+    (tmp_path / "a.csv").write_text("x,label\n" + "".join(f"1,{value}\n" for value in cells))
+    with pytest.raises(UserError, match=f"line 2 of .* has '{cell}' in 'label'; expected a number"):
+        mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
+    assert not (tmp_path / "mine").exists()
+
+
 def text_of(path: str) -> str:
     """Return what a file says."""
     return Path(path).read_text(encoding="utf-8")
