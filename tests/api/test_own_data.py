@@ -69,6 +69,9 @@ def test_what_some_rows_lack_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "b.csv").write_text("x,y,label\n1,2,a\n,,b\n" + "3,,a\n4,5,b\n" * 5)
     found = own_data.look(tmp_path / "b.csv").recipe
     assert (found.columns, found.optional) == (("x",), ("x",))
+    (tmp_path / "b.csv").write_text("x,y,z,label\n1,,,a\n" + "3,4,5,a\n4,5,6,b\n" * 5)
+    found = own_data.look(tmp_path / "b.csv").recipe
+    assert (found.columns, found.optional) == (("x",), ())
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
