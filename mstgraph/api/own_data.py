@@ -21,6 +21,7 @@ from mstgraph.api.own_files import (
 from mstgraph.recipes import images, sounds
 from mstgraph.recipes import table as tables
 from mstgraph.recipes.columns import (
+    LARGEST,
     LOOKED_AT,
     Images,
     Sounds,
@@ -167,23 +168,28 @@ def look(
 
 
 def _looks_measured(recipe: tables.Table) -> bool:
-    """Say whether labels are numbers, too many different ones to be classes."""
+    """Say whether labels are numbers, too many different ones to be classes.
+
+    A word among them, or an infinite one, makes them no classes if most differ: it is refused.
+    """
     values = [v for v in recipe.rows.columns[recipe.label] if not is_empty(v)]
-    if recipe.label in recipe.rows.classes or any(number(value) is None for value in values):
+    if recipe.label in recipe.rows.classes:
         return False
-    different = {number(value) for value in values}
-    whole = all(float(value or 0).is_integer() for value in different)
-    return len(different) > max(MOST_CLASSES, len(values) / 2 if whole else 0)
+    found = {number(value) for value in values}
+    different = found - {None}
+    like_classes = None in found or all(float(value or 0).is_integer() for value in different)
+    return len(different) > max(MOST_CLASSES, len(values) / 2 if like_classes else 0)
 
 
 def _measured(recipe: tables.Table) -> tuple[float, float]:
     """Return mean and spread of labels that are numbers, to four digits, of training if told."""
     column = recipe.rows.columns[recipe.label]
     for row, value in enumerate(column):
-        if not is_empty(value) and number(value) is None:
+        found = number(value)
+        if not is_empty(value) and (found is None or abs(found) > LARGEST):
             raise UserError(
                 f"{recipe.rows.lines[row]} has '{value}' in '{recipe.label}'; expected a number to "
-                "be predicted, or --task classification"
+                "be predicted, finite in float32, or --task classification"
             )
     rows = recipe.official_splits().get("table", {}).get("train", range(len(column)))
     values = np.array([number(column[row]) for row in rows if not is_empty(column[row])])

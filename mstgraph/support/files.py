@@ -18,6 +18,7 @@ from mstgraph.support.errors import UserError
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 _REMOVED = {errno.ENOENT, errno.ESTALE}
+NO_SPACE = "no space is left to write"  # begins the sentence of a full disk
 _PIECE = 1 << 20  # bytes of a file that are digested at a time
 
 
@@ -33,7 +34,7 @@ def explained(path: Path) -> Iterator[None]:
         if error.errno in FULL or error.errno == errno.EIO:
             failing = ", or the disk is failing" if error.errno == errno.EIO else ""
             raise UserError(
-                f"no space is left to write '{path}'{failing}; what is finished is kept and "
+                f"{NO_SPACE} '{path}'{failing}; what is finished is kept and "
                 "nothing half written is used: free some space and give the same command again"
             ) from error
         if error.errno in _FORBIDDEN:

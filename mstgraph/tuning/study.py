@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mstgraph.support.errors import UserError
+from mstgraph.support.files import explained
 from mstgraph.support.seeds import derive_seed
 from mstgraph.tuning.space import Choice, Real, Setting, Whole
 
@@ -46,12 +47,15 @@ class Study:
         warmup: epochs of a trial before it may be given up.
 
     Raises:
-        UserError: Optuna is not installed, or the journal is damaged.
+        UserError: Optuna is not installed, or the journal is damaged or, then or later, cannot be
+            written.
     """
 
     def __init__(self, journal: Path, higher_is_better: bool, warmup: int = 0):
         self.optuna = library()
-        backend = self.optuna.storages.journal.JournalFileBackend(str(journal.resolve()))
+        with explained(journal):
+            backend = self.optuna.storages.journal.JournalFileBackend(str(journal.resolve()))
+        backend.append_logs = explained(journal)(backend.append_logs)
         try:
             self._study = self.optuna.create_study(
                 study_name="tune",

@@ -13,6 +13,7 @@ from mstgraph.benchmark.plan.dag import OpenCell, by_urgency, jobs_of, unfinishe
 from mstgraph.benchmark.plan.opening import describe_cell, open_cell
 from mstgraph.benchmark.report.outputs import read_artefact
 from mstgraph.support.errors import UserError
+from mstgraph.support.files import NO_SPACE
 from mstgraph.support.interrupt import Interrupt
 from mstgraph.tasks.task import Metric
 from mstgraph.tuning.search import Search
@@ -115,10 +116,14 @@ class Trials:
         self.study.note(trial.number, STAGES, sorted(names))
 
     def _look_at(self, trial: Trial) -> None:
-        """End a trial whose cells are done, or one of them has failed."""
+        """End a trial whose cells are done, or one of them has failed; a full disk ends all."""
         if trial.number not in self.under_way:
             return
         if why := next(filter(None, map(self.schedule.error, trial.cells)), ""):
+            if why.startswith(
+                NO_SPACE
+            ):  # no fault of the trial's, which waits for the same command
+                raise UserError(why)
             self._give_up(trial, why)
             return
         if any(self.schedule.state(cell) != "done" for cell in trial.cells):

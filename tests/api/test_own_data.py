@@ -69,6 +69,9 @@ def test_what_some_rows_lack_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "b.csv").write_text("x,y,label\n1,2,a\n,,b\n" + "3,,a\n4,5,b\n" * 5)
     found = own_data.look(tmp_path / "b.csv").recipe
     assert (found.columns, found.optional) == (("x",), ("x",))
+    (tmp_path / "b.csv").write_text("x,y,z,label\n1,,,a\n" + "3,4,5,a\n4,5,6,b\n" * 5)
+    found = own_data.look(tmp_path / "b.csv").recipe
+    assert (found.columns, found.optional) == (("x",), ())
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -204,6 +207,16 @@ def test_many_numbers_are_predicted_as_numbers(
     Path("b.csv").write_text("x,label\n" + "1,2\n2,high\n" * 5)
     with pytest.raises(UserError, match=r"line 3 of b\.csv has 'high' in 'label'; expected a num"):
         own_data.look(Path("b.csv"), task="regression")
+
+
+@pytest.mark.parametrize("cell", ["NA", "inf", "1e300"])
+def test_a_label_among_numbers_that_is_none_is_named(tmp_path: Path, cell: str) -> None:
+    """Before anything is written: it has no mean, and the others are no classes."""
+    cells = [cell, *(1.5 * row for row in range(29))]
+    (tmp_path / "a.csv").write_text("x,label\n" + "".join(f"1,{value}\n" for value in cells))
+    with pytest.raises(UserError, match=f"line 2 of .* has '{cell}' in 'label'; expected a number"):
+        mstgraph.new(tmp_path / "mine", tmp_path / "a.csv")
+    assert not (tmp_path / "mine").exists()
 
 
 def text_of(path: str) -> str:

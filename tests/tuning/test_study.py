@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,18 @@ def test_without_optuna_the_command_says_how_to_get_it(
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(UserError, match=r"expected pip install 'mstgraph\[tune\]'"):
         Study(tmp_path / "journal", True)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the journal, and what stands there stays."""
+    tried = drawn(Study(tmp_path / "journal", True), 1)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("optuna.storages.journal.JournalFileBackend.append_logs", full)
+        with pytest.raises(UserError, match=r"no space is left to write '.*journal'"):
+            Study(tmp_path / "journal", True)
+    (trial,) = Study(tmp_path / "journal", True).trials
+    assert values_of(trial, SETTINGS) == tried[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from mstgraph.run.artefacts.run_folder import RunFolder
 from mstgraph.stages.stage import StageNode
 from mstgraph.store import Store
 from mstgraph.support.errors import RunError, UserError
+from mstgraph.support.files import explained
 from mstgraph.tuning.results import Tuned
 from mstgraph.tuning.study import PRUNED, Study
 from mstgraph.tuning.trials import Trials
@@ -160,9 +162,10 @@ def test_a_search_goes_on_where_it_was_stopped(trained: list[str]) -> None:
 
 
 def test_more_trials_of_few_combinations_are_those_that_are_left(trained: list[str]) -> None:
-    """Two of three, then all three; the folder is no run, and says which command makes one."""
+    """Two of three, then all three, though a kill left a trial without values; it is no run."""
     assert [trial.number for trial in tune(TEMPERATURE, trials=2).trials] == [0, 1]
-    found = tune(TEMPERATURE, trials=3)
+    Study(Path("out/journal.log"), True)._study.ask()
+    found = tune(TEMPERATURE, trials=9)
     assert sorted(t.settings["KL.temperature"] for t in found.trials) == ["1.0", "2.0", "4.0"]
     assert trained == ["pretrain-fused", *["distill-rgb"] * 3]
     for opened in (mstgraph.open_run, mstgraph.load_student, lambda out: Records(Path(out))):
@@ -215,6 +218,20 @@ def test_a_hopeless_trial_ends_early_and_a_broken_one_alone(
     assert "metrics.jsonl" in left
     assert not {"artefact.json", "checkpoint.pt"} & left
     assert tuned.best is done
+
+
+def test_a_full_disk_fails_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search ends with its sentence, and goes on with the same trial once there is space."""
+
+    def full(self: RunFolder, node: StageNode) -> Path:
+        with explained(self.path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "begin", full)
+        with pytest.raises(UserError, match=r"^no space is left to write"):
+            tune(TEMPERATURE, trials=2)
+    assert [trial.state for trial in tune(TEMPERATURE, trials=2).trials] == ["done", "done"]
 
 
 @pytest.mark.parametrize(
