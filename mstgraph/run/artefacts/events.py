@@ -15,7 +15,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import histogram, image
 
-from mstgraph.certainty.counts import confusion, counts_in
+from mstgraph.certainty.counts import COLUMNS, confusion, counts_in
 from mstgraph.support.files import explained
 
 OWN_EVENTS = ".mstgraph"  # end of a file of events: what others put beside it stays
@@ -58,8 +58,10 @@ def confusions(contributions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
     """Return tag → confusion of test samples, [classes, classes] int, where each has one class."""
     found = {}
     for response, values in contributions.items():
+        if values.shape[-1] > COLUMNS * MOST_CLASSES:  # of a thousand classes it is gigabytes
+            continue
         counts = counts_in(values)
-        if counts is None or not counts.single or not 1 < counts.hit.shape[1] <= MOST_CLASSES:
+        if counts is None or not counts.single or counts.hit.shape[1] < 2:
             continue
         if np.array_equal(counts.hit, counts.labelled * counts.predicted):
             found[f"test/confusion/{response}"] = confusion(counts)
