@@ -148,6 +148,7 @@ def test_members_that_know_the_labels_agree_without_forgetting_them(
     torch.set_default_dtype(torch.float32)
     monkeypatch.setattr(CI, "problem", lambda *_: None)
     settings = (
+        "graph.alone = False",
         "graph.initialisation = (@Pretrain, @CI)",
         "Pretrain.epochs = 10",
         "CI.epochs = 10",

@@ -21,6 +21,7 @@ from mstgraph.derive.document import plan_document
 from mstgraph.derive.opening import open_experiment
 from mstgraph.derive.plan import Plan
 from mstgraph.report.console import as_text, standard_console
+from mstgraph.report.layers import layers_of
 from mstgraph.report.progress import LOG_EVERY, ConsoleReporter
 from mstgraph.report.show import print_plan
 from mstgraph.run.artefacts.run_folder import STAGES, RunFolder, default_folder
@@ -126,8 +127,6 @@ class Experiment:
         Raises:
             UserError: there is no such member; the nearest name.
         """
-        from mstgraph.report.layers import layers_of
-
         with self.entered():
             return layers_of(self._opened, member)
 

@@ -42,4 +42,7 @@ def confusion(found: Counts) -> np.ndarray:
     Args:
         found: of single labels.
     """
-    return found.labelled.T @ found.predicted
+    classes = found.hit.shape[1]
+    _, labels = found.labelled.nonzero()  # one of each sample that is answered, as of the others
+    _, said = found.predicted.nonzero()
+    return np.bincount(labels * classes + said, minlength=classes**2).reshape(classes, classes)

@@ -18,6 +18,7 @@ from mstgraph.derive.experiment import Experiment
 from mstgraph.derive.keeping.constants import cut_frozen, cut_networks, kept_in_words
 from mstgraph.derive.keeping.passes import group_stages
 from mstgraph.run.artefacts.checkpoint import CHECKPOINT, Checkpoints
+from mstgraph.run.artefacts.events import confusions, distributions, last_masks, show_end
 from mstgraph.run.artefacts.metrics_log import MetricsLog, read_records
 from mstgraph.run.artefacts.modules import load_modules
 from mstgraph.run.artefacts.run_folder import (
@@ -409,9 +410,15 @@ class Execution:
                 "threads": torch.get_num_threads(),
                 "processes": self.processes.count,
             }
+            modules = setting.networks.modules
+            if test is not None:
+                names = [teacher.name for teacher in node.teachers]
+                shown = distributions(names, last_masks(node, modules), test.by_sample)
+                place = self.folder.under_way(node.name)
+                show_end(place, state.best_epoch, shown, confusions(test.contributions))
             self.folder.finish(
                 node,
-                setting.networks.modules,
+                modules,
                 artefact,
                 *(() if test is None else (test.contributions, test.marks, test.by_sample)),
             )

@@ -21,6 +21,7 @@ OTHERS = (
     "torch._dynamo",
     "sympy",
     "scipy",
+    "tensorboardX",
     "mstgraph.run.execute",
     "mstgraph.advice",
     "mstgraph.benchmark",

@@ -14,12 +14,13 @@ import numpy as np
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import histogram, image
+from torch import nn
 
-from mstgraph.certainty.counts import confusion, counts_in
+from mstgraph.certainty.counts import COLUMNS, confusion, counts_in
+from mstgraph.run.artefacts.run_folder import OWN_EVENTS
+from mstgraph.stages.stage import StageNode
 from mstgraph.support.files import explained
 
-OWN_EVENTS = ".mstgraph"  # end of a file of events: what others put beside it stays
-EVENTS = f"events.out.tfevents.*{OWN_EVENTS}"
 # A file of its own, in which TensorBoard goes on after the one of the epochs: names come in order.
 AT_THE_END = f".shown{OWN_EVENTS}"
 BINS = 30
@@ -28,6 +29,16 @@ SIDE, MARGIN = 560, 34  # of a picture in pixels, and the room beside it for num
 LEGIBLE = 22  # pixels of a cell that holds a number
 LEAST_CELL = 4
 BLUE = (47, 116, 208)  # on which black is read as well
+
+
+def last_masks(node: StageNode, modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
+    """Return response → the last mask of a MaskNet that the stage trained, if it keeps any."""
+    found = {}
+    for response, forward in node.forwards.items():
+        mask = getattr(modules.get(forward.masknet), "last_mask", None)
+        if mask is not None and forward.masknet in node.trains:
+            found[response] = mask.float().cpu().numpy()
+    return found
 
 
 def distributions(
@@ -58,8 +69,10 @@ def confusions(contributions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
     """Return tag → confusion of test samples, [classes, classes] int, where each has one class."""
     found = {}
     for response, values in contributions.items():
+        if values.shape[-1] > COLUMNS * MOST_CLASSES:  # of a thousand classes it is gigabytes
+            continue
         counts = counts_in(values)
-        if counts is None or not counts.single or not 1 < counts.hit.shape[1] <= MOST_CLASSES:
+        if counts is None or not counts.single or counts.hit.shape[1] < 2:
             continue
         if np.array_equal(counts.hit, counts.labelled * counts.predicted):
             found[f"test/confusion/{response}"] = confusion(counts)

@@ -14,8 +14,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 from torch import Tensor
 
-from mstgraph.run.artefacts.events import EVENTS, OWN_EVENTS
-from mstgraph.run.artefacts.run_folder import METRICS
+from mstgraph.run.artefacts.run_folder import EVENTS, METRICS, OWN_EVENTS
 from mstgraph.run.reporter import Listener
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.disk.forms import check_form

@@ -22,7 +22,6 @@ from torch import nn
 
 from mstgraph.certainty.samples import SAMPLES, load_samples, save_samples
 from mstgraph.run.artefacts.changes import changes
-from mstgraph.run.artefacts.events import EVENTS, confusions, distributions, show_end
 from mstgraph.run.artefacts.forms import Artefact
 from mstgraph.stages.stage import StageNode
 from mstgraph.support.disk.descriptions import DIGEST, read_description, write_description
@@ -38,6 +37,8 @@ PLAN = "plan.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
 STAGES = "stages"  # folder of what stages leave, each below its name
+OWN_EVENTS = ".mstgraph"  # end of a file of events: what others put beside it stays
+EVENTS = f"events.out.tfevents.*{OWN_EVENTS}"
 NEW = ".new"  # in the folder of a finished stage: the one that is to take its place
 WINNER = "winner.gin"  # what `mstgraph tune` leaves in place of all these
 
@@ -232,10 +233,6 @@ class RunFolder:
             for name in node.leaves
         }
         save_samples(folder / SAMPLES, contributions or {}, marks, statistics)
-        if contributions is not None:
-            teachers, masks = [t.name for t in node.teachers], _last_masks(node, modules)
-            shown = distributions(teachers, masks, statistics or {})
-            show_end(folder, int(result["best_epoch"]), shown, confusions(contributions))
         artefact = {
             "hash": node.hash,
             "kind": node.kind,
@@ -328,16 +325,6 @@ class RunFolder:
         path = self.stage(stage) / f"{part}.safetensors"
         expected = (self._written(stage) or {}).get("weights", {}).get(part)
         load_weights(path, module, _again(path), expected)
-
-
-def _last_masks(node: StageNode, modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
-    """Return response → the last mask of a MaskNet that the stage trained, if it keeps any."""
-    found = {}
-    for response, forward in node.forwards.items():
-        mask = getattr(modules.get(forward.masknet), "last_mask", None)
-        if mask is not None and forward.masknet in node.trains:
-            found[response] = mask.float().cpu().numpy()
-    return found
 
 
 def _again(path: Path) -> str:

@@ -14,9 +14,8 @@ import torch
 import training_worlds as small
 from tensorboardX.proto.event_pb2 import Event
 
-from mstgraph.run.artefacts.events import confusions, distributions, show_end
+from mstgraph.run.artefacts.events import confusions, distributions, last_masks, show_end
 from mstgraph.run.artefacts.metrics_log import MetricsLog
-from mstgraph.run.artefacts.run_folder import _last_masks
 from mstgraph.run.reporter import Silent
 from mstgraph.stages.pretrain import Pretrain
 from mstgraph.stages.sta import STA
@@ -125,8 +124,8 @@ def test_masks_are_those_that_the_stage_trained() -> None:
     world = small.world(STA(), "sta")
     module: Any = SimpleNamespace(last_mask=torch.full((2, 3), 0.5))
     (name,) = world.node.trains
-    found = _last_masks(world.node, {name: module})
+    found = last_masks(world.node, {name: module})
     assert list(found) == [world.node.teachers[0].name]
     np.testing.assert_array_equal(found[world.node.teachers[0].name], np.full((2, 3), 0.5))
-    assert _last_masks(replace(world.node, trains=()), {name: module}) == {}
-    assert _last_masks(world.node, {name: torch.nn.Identity()}) == {}
+    assert last_masks(replace(world.node, trains=()), {name: module}) == {}
+    assert last_masks(world.node, {name: torch.nn.Identity()}) == {}
